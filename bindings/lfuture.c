@@ -1,0 +1,317 @@
+/* lfuture.c - isolate.future: the result of work that goes on elsewhere. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <math.h>
+#include <string.h>
+
+#include "lib.h"
+
+#define TYPE "isolate.future"
+
+/*
+** A future handle has two user values: 1, once decoded, a table with what try gives ({n=, true, …} or
+** {n=, false, err}); 2, of a local future, a function that cancels what stands behind it.
+*/
+enum { RESULT = 1, CANCEL = 2 };
+
+typedef struct handle {
+  isolua_future *future; /* NULL: collected */
+} handle;
+
+int64_t check_timeout(lua_State *L, int arg) {
+  lua_Number s;
+  if (lua_isnoneornil(L, arg))
+    return ISOLUA_FOREVER;
+  s = luaL_checknumber(L, arg);
+  luaL_argcheck(L, s >= 0, arg, "a timeout is a number of seconds, 0 or more");
+  if (!(s < 9e9))
+    return ISOLUA_FOREVER;
+  return (int64_t)ceil(s * (lua_Number)ISOLUA_SECOND);
+}
+
+static isolua_future *check_future(lua_State *L, int arg) {
+  handle *h = luaL_checkudata(L, arg, TYPE);
+  luaL_argcheck(L, h->future != NULL, arg, "the future was collected");
+  return h->future;
+}
+
+void push_future(lua_State *L, isolua_future *future) {
+  handle *h = lua_newuserdatauv(L, sizeof *h, 2);
+  h->future = future;
+  luaL_setmetatable(L, TYPE);
+}
+
+/* Pushes the result table of a settled future at index 1. */
+static void push_result(lua_State *L, isolua_future *f) {
+  int first, code;
+  if (lua_getiuservalue(L, 1, RESULT) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  first = lua_gettop(L) + 1;
+  code = isolua_future_push(L, f);
+  lua_pushboolean(L, code == ISOLUA_OK);
+  lua_insert(L, first);
+  lua_createtable(L, lua_gettop(L) - first + 1, 1);
+  lua_insert(L, first);
+  lua_pushinteger(L, lua_gettop(L) - first);
+  lua_setfield(L, first, "n");
+  for (int i = lua_gettop(L) - first; i >= 1; i--)
+    lua_rawseti(L, first, i);
+  lua_pushvalue(L, first);
+  lua_setiuservalue(L, 1, RESULT);
+}
+
+/* Pushes (true, …) or (false, err) of the result table on the top; how many. */
+static int unpack(lua_State *L) {
+  int table = lua_gettop(L), n;
+  lua_getfield(L, table, "n");
+  n = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  luaL_checkstack(L, n, "too many results");
+  for (int i = 1; i <= n; i++)
+    lua_rawgeti(L, table, i);
+  return n;
+}
+
+/***
+Waits until the work has ended and gives its results. Other handlers of this isolate run meanwhile.
+@function future:await
+@return the results of the function
+@raise the error that the work ended with, the same value
+@usage local sum = isolate.run(add, 1, 2):await()
+*/
+static int future_await(lua_State *L) {
+  isolua_future *f = check_future(L, 1);
+  int n;
+  lua_settop(L, 1);
+  isolua_future_look(f);
+  isolua_future_await(L, f, ISOLUA_FOREVER);
+  push_result(L, f);
+  n = unpack(L);
+  if (lua_toboolean(L, -n))
+    return n - 1;
+  return isolua_future_raise(L, isolua_future_traceback(f));
+}
+
+/***
+Waits for the work at most `timeout` seconds and never raises for it.
+@function future:try
+@tparam[opt] number timeout seconds; 0 does not wait; nil waits without end
+@return[1] true and the results
+@return[2] false and the error value
+@return[3] nil and "timeout": it is not done yet
+@usage local ok, value = future:try(0.5)
+*/
+static int future_try(lua_State *L) {
+  isolua_future *f = check_future(L, 1);
+  int64_t timeout = check_timeout(L, 2);
+  lua_settop(L, 1);
+  if (isolua_future_await(L, f, timeout) != ISOLUA_OK) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "timeout");
+    return 2;
+  }
+  isolua_future_look(f);
+  push_result(L, f);
+  return unpack(L);
+}
+
+/***
+Has the work ended?
+@function future:done
+@treturn boolean
+*/
+static int future_done(lua_State *L) {
+  lua_pushboolean(L, isolua_future_done(check_future(L, 1)));
+  return 1;
+}
+
+/* Cancels the future at index 1 with the reason at 2. */
+static int cancel(lua_State *L) {
+  isolua_future *f = check_future(L, 1);
+  const char *reason = luaL_optstring(L, 2, NULL);
+  isolua_future_look(f);
+  if (isolua_future_done(f)) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  if (isolua_future_is_local(f)) {
+    lua_settop(L, 2);
+    if (lua_getiuservalue(L, 1, CANCEL) == LUA_TFUNCTION) {
+      lua_pushvalue(L, 2);
+      lua_call(L, 1, 1);
+      return 1;
+    }
+  }
+  lua_pushboolean(L, isolua_future_cancel(f, reason));
+  return 1;
+}
+
+/***
+Ends the work: kills the isolate behind the future, which fails with `cancelled` at once. Does nothing
+when it is done.
+@function future:cancel
+@tparam[opt] string reason the error's message
+@treturn boolean did it cancel anything?
+*/
+static int future_cancel(lua_State *L) {
+  return cancel(L);
+}
+
+/***
+Where the error was raised, in the isolate that raised it.
+@function future:traceback
+@treturn ?string nil when there is none
+*/
+static int future_traceback(lua_State *L) {
+  lua_pushstring(L, isolua_future_traceback(check_future(L, 1)));
+  return 1;
+}
+
+/* Upvalues: the future handle, the function. */
+static int call_on_done(lua_State *L) {
+  isolua_future *f;
+  int n;
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  f = check_future(L, 1);
+  push_result(L, f);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, -2);
+  n = unpack(L);
+  lua_remove(L, -(n + 1));
+  lua_call(L, n, 0);
+  return 0;
+}
+
+/***
+Calls `fn(true, …)` or `fn(false, err)` from the event loop once the work has ended. An error in `fn`
+is uncaught: it is reported, and ends an isolate that is not main.
+@function future:on_done
+@tparam function fn
+*/
+static int future_on_done(lua_State *L) {
+  isolua_future *f = check_future(L, 1);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  isolua_future_look(f);
+  lua_pushcclosure(L, call_on_done, 2);
+  isolua_future_on_done(L, f);
+  return 0;
+}
+
+static int future_look(lua_State *L) {
+  isolua_future_look(check_future(L, 1));
+  return 0;
+}
+
+static int future_index(lua_State *L) {
+  isolua_future *f = check_future(L, 1);
+  const char *key = lua_tostring(L, 2);
+  if (key != NULL && lua_type(L, 2) == LUA_TSTRING && strcmp(key, "isolate") == 0) {
+    isolua_future_pushisolate(L, f);
+    return 1;
+  }
+  lua_settop(L, 2);
+  lua_rawget(L, lua_upvalueindex(1));
+  return 1;
+}
+
+static int future_tostring(lua_State *L) {
+  handle *h = luaL_checkudata(L, 1, TYPE);
+  const char *state = "pending";
+  if (h->future == NULL)
+    state = "collected";
+  else if (isolua_future_done(h->future))
+    state = isolua_future_message(h->future) != NULL ? "failed" : "done";
+  lua_pushfstring(L, TYPE ": %p (%s)", (void *)h, state);
+  return 1;
+}
+
+static int future_gc(lua_State *L) {
+  handle *h = luaL_checkudata(L, 1, TYPE);
+  isolua_future *f = h->future;
+  h->future = NULL;
+  isolua_future_release(f);
+  return 0;
+}
+
+static int future_close(lua_State *L) {
+  lua_settop(L, 1);
+  return cancel(L);
+}
+
+/* settle(traceback, ok, …) of the local future, upvalue 1. False: it was settled before. */
+static int settle(lua_State *L) {
+  isolua_future *f;
+  int n = lua_gettop(L) - 1;
+  const char *traceback = luaL_optstring(L, 1, NULL);
+  luaL_checktype(L, 2, LUA_TBOOLEAN);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1); /* future, traceback, ok, … */
+  f = check_future(L, 1);
+  if (isolua_future_done(f)) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_createtable(L, n, 1);
+  lua_insert(L, 3);
+  lua_pushinteger(L, n);
+  lua_setfield(L, 3, "n");
+  for (int i = n; i >= 1; i--)
+    lua_rawseti(L, 3, i);
+  lua_rawgeti(L, 3, 1);
+  n = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  lua_setiuservalue(L, 1, RESULT);
+  lua_pushboolean(L, isolua_future_settle(f, n, traceback));
+  return 1;
+}
+
+/* promise([cancel]) -> future, settle: a future that Lua code settles with
+** settle(traceback, ok, …); `cancel` is called with the reason when the future is cancelled, and says whether it did. */
+static int promise(lua_State *L) {
+  isolua_future *f;
+  lua_settop(L, 1);
+  push_future(L, NULL);
+  f = isolua_future_new(L);
+  if (f == NULL)
+    return luaL_error(L, "not enough memory");
+  ((handle *)lua_touserdata(L, 2))->future = f;
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, 2, CANCEL);
+  lua_pushvalue(L, 2);
+  lua_pushcclosure(L, settle, 1);
+  return 2;
+}
+
+static int is_future(lua_State *L) {
+  lua_pushboolean(L, luaL_testudata(L, 1, TYPE) != NULL);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"await", future_await},         {"try", future_try},         {"done", future_done},
+    {"cancel", future_cancel},       {"traceback", future_traceback},
+    {"on_done", future_on_done},     {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__tostring", future_tostring},
+                                       {"__gc", future_gc},
+                                       {"__close", future_close},
+                                       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {
+    {"promise", promise}, {"is_future", is_future}, {"look", future_look}, {NULL, NULL}};
+
+void open_future(lua_State *L) {
+  if (luaL_newmetatable(L, TYPE)) {
+    luaL_setfuncs(L, metamethods, 0);
+    lua_pushliteral(L, TYPE);
+    lua_setfield(L, -2, "__metatable");
+    luaL_newlib(L, methods);
+    lua_pushcclosure(L, future_index, 1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,224 @@
+/* api.c - isolua.h: running source text, and reading futures, without Lua in the caller's hands. */
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "options.h"
+
+/* -- Options ----------------------------------------------------------------------------------- */
+
+/* The names in `text`, as bits; false: one is unknown. */
+static bool parse_libs(const char *text, unsigned *libs) {
+  *libs = 0;
+  while (*text != '\0') {
+    size_t n = strcspn(text, " ,");
+    unsigned bit = il_lib_bit(text, n);
+    if (n > 0 && bit == 0)
+      return false;
+    *libs |= bit;
+    text += n;
+    text += strspn(text, " ,");
+  }
+  return true;
+}
+
+static bool parse_gc(const char *text, int *gc) {
+  *gc = -1;
+  if (text == NULL)
+    return true;
+  if (strcmp(text, "generational") == 0)
+    *gc = LUA_GCGEN;
+  else if (strcmp(text, "incremental") == 0)
+    *gc = LUA_GCINC;
+  else if (strcmp(text, "stop") == 0)
+    *gc = LUA_GCSTOP;
+  return *gc != -1;
+}
+
+static int copy_options(isolua_options *to, const isolua_options *from) {
+  memset(to, 0, sizeof *to);
+  if (from != NULL) {
+    if (from->size < sizeof(size_t) || from->size > sizeof *to)
+      return ISOLUA_INVALID;
+    memcpy(to, from, from->size);
+  }
+  to->size = sizeof *to;
+  return ISOLUA_OK;
+}
+
+int il_task_new(const isolua_options *o, il_task **out) {
+  il_task *task = calloc(1, sizeof *task);
+  if (task == NULL)
+    return ISOLUA_MEMORY;
+  task->libs = IL_LIBS_ALL;
+  if ((o->libs != NULL && !parse_libs(o->libs, &task->libs)) || !parse_gc(o->gc, &task->gc) ||
+      o->timeout < 0) {
+    il_task_free(task);
+    return ISOLUA_INVALID;
+  }
+  if (o->init != NULL && (task->init = strdup(o->init)) == NULL) {
+    il_task_free(task);
+    return ISOLUA_MEMORY;
+  }
+  *out = task;
+  return ISOLUA_OK;
+}
+
+int il_task_start(isolua_host *host, const isolua_options *o, const char *name, il_task *task,
+                  isolua_future **future) {
+  il_isolate *i;
+  if (il_isolate_new(host, o, name, &i) != ISOLUA_OK) {
+    il_task_free(task);
+    return ISOLUA_MEMORY;
+  }
+  i->task = task;
+  i->body = il_vm_body;
+  i->free_body = il_vm_free_task;
+  *future = il_future_new(host, i);
+  if (*future == NULL) {
+    il_isolate_release(i);
+    return ISOLUA_MEMORY;
+  }
+  il_isolate_set_future(i, *future);
+  il_isolate_start(i); /* what goes wrong is in the future */
+  il_isolate_release(i);
+  return ISOLUA_OK;
+}
+
+/* -- Running ----------------------------------------------------------------------------------- */
+
+int isolua_run_buffer(isolua_host *host, const isolua_options *options, const char *source,
+                      size_t length, const char *chunkname, isolua_future **future) {
+  isolua_options o;
+  il_task *task;
+  int err = copy_options(&o, options);
+  if (err == ISOLUA_OK && (host == NULL || source == NULL || future == NULL))
+    err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK)
+    err = il_task_new(&o, &task);
+  if (err != ISOLUA_OK)
+    return err;
+  task->source = malloc(length + 1);
+  task->path = strdup(chunkname != NULL ? chunkname : "=(isolua)");
+  if (task->source == NULL || task->path == NULL) {
+    il_task_free(task);
+    return ISOLUA_MEMORY;
+  }
+  memcpy(task->source, source, length);
+  task->length = length;
+  return il_task_start(host, &o, o.name != NULL ? o.name : task->path, task, future);
+}
+
+int isolua_run_string(isolua_host *host, const isolua_options *options, const char *source,
+                      isolua_future **future) {
+  return isolua_run_buffer(host, options, source, source != NULL ? strlen(source) : 0, NULL,
+                           future);
+}
+
+int isolua_run_file(isolua_host *host, const isolua_options *options, const char *path,
+                    isolua_future **future) {
+  isolua_options o;
+  il_task *task;
+  int err = copy_options(&o, options);
+  if (err == ISOLUA_OK && (host == NULL || path == NULL || future == NULL))
+    err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK)
+    err = il_task_new(&o, &task);
+  if (err != ISOLUA_OK)
+    return err;
+  task->path = strdup(path);
+  if (task->path == NULL) {
+    il_task_free(task);
+    return ISOLUA_MEMORY;
+  }
+  return il_task_start(host, &o, o.name != NULL ? o.name : path, task, future);
+}
+
+/* -- Futures ----------------------------------------------------------------------------------- */
+
+int isolua_future_done(isolua_future *f) {
+  return il_future_is_done(f);
+}
+
+int isolua_future_wait(isolua_future *f, int64_t timeout) {
+  int64_t deadline = il_deadline(timeout);
+  atomic_store(&f->looked, true);
+  il_mutex_lock(&f->lock);
+  while (!il_future_is_done(f) && (deadline < 0 || il_now() < deadline))
+    il_cond_wait(&f->changed, &f->lock, deadline);
+  il_mutex_unlock(&f->lock);
+  return il_future_is_done(f) ? f->result.code : ISOLUA_TIMEOUT;
+}
+
+int isolua_future_cancel(isolua_future *f, const char *reason) {
+  il_result r = {ISOLUA_CANCELLED, NULL, NULL, NULL};
+  r.message = strdup(reason != NULL ? reason : isolua_code_message(ISOLUA_CANCELLED));
+  if (!il_future_settle(f, &r))
+    return 0;
+  if (f->isolate != NULL)
+    il_isolate_kill(f->isolate, ISOLUA_CANCELLED, IL_GRACE);
+  return 1;
+}
+
+void isolua_future_release(isolua_future *f) {
+  if (f == NULL)
+    return;
+  il_future_drop(f);
+  il_future_release(f);
+}
+
+int isolua_future_count(isolua_future *f) {
+  if (!il_future_is_done(f) || f->result.code != ISOLUA_OK || f->result.msg == NULL)
+    return 0;
+  return (int)il_msg_count(f->result.msg);
+}
+
+static void read_result(isolua_future *f, int index, il_scalar *out) {
+  memset(out, 0, sizeof *out);
+  out->type = ISOLUA_TNONE;
+  if (index >= 1 && index <= isolua_future_count(f))
+    il_msg_scalar(f->result.msg, (size_t)index - 1, out);
+}
+
+int isolua_future_type(isolua_future *f, int index) {
+  il_scalar v;
+  read_result(f, index, &v);
+  return v.type;
+}
+
+int isolua_future_boolean(isolua_future *f, int index) {
+  il_scalar v;
+  read_result(f, index, &v);
+  return v.type == ISOLUA_TBOOLEAN && v.integer != 0;
+}
+
+long long isolua_future_integer(isolua_future *f, int index) {
+  il_scalar v;
+  read_result(f, index, &v);
+  return v.type == ISOLUA_TINTEGER || v.type == ISOLUA_TNUMBER ? v.integer : 0;
+}
+
+double isolua_future_number(isolua_future *f, int index) {
+  il_scalar v;
+  read_result(f, index, &v);
+  return v.number;
+}
+
+const char *isolua_future_string(isolua_future *f, int index, size_t *length) {
+  il_scalar v;
+  read_result(f, index, &v);
+  if (length != NULL)
+    *length = v.length;
+  return v.string;
+}
+
+const char *isolua_future_message(isolua_future *f) {
+  if (!il_future_is_done(f) || f->result.code == ISOLUA_OK)
+    return NULL;
+  return f->result.message != NULL ? f->result.message : isolua_code_message(f->result.code);
+}
+
+const char *isolua_future_traceback(isolua_future *f) {
+  return il_future_is_done(f) ? f->result.traceback : NULL;
+}

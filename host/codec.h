@@ -1,0 +1,59 @@
+/* codec.h - Lua values to messages and back. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_CODEC_H
+#define IL_CODEC_H
+
+#include <lua.h>
+
+#include "msg.h"
+#include "vm.h"
+
+/* What the values on the stack are, for the paths in refusals. */
+enum il_root {
+  IL_ROOT_MESSAGE, /* one value: message.a.b */
+  IL_ROOT_RESULT,  /* result #1, … */
+  IL_ROOT_ERROR,   /* one value: error */
+  IL_ROOT_INIT,    /* init (function or nil); entries of package.preload go along */
+  IL_ROOT_CALL     /* function, argument #1, … */
+};
+
+typedef struct il_sending {
+  enum il_root root;
+  unsigned libs; /* of the receiver, if that is known: else all */
+  bool capture;  /* globals that functions name go along */
+  bool strip;    /* code without debug information */
+} il_sending;
+
+/* Encodes the `n` values on the top of the stack as one send. ISOLUA_OK: pops them, and *out is the
+** caller's. Else pops them, pushes an error object and returns its code; nothing was sent. Calls
+** __isolate_pack methods. [-n, +0|1, -] */
+int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out);
+
+/* Pushes the values of `m` (as many as were sent). Raises when one cannot be made here: then `m` is
+** still the caller's, who keeps it in a box. Calls unpackers. [-0, +n, e] */
+int il_decode(il_vm *vm, lua_State *L, const il_msg *m);
+
+/* A userdata on the stack that frees the message it is given, whatever happens. [-0, +1, m] */
+il_msg **il_box_push(lua_State *L);
+
+/* -- Reading without Lua ------------------------------------------------------------------------ */
+
+typedef struct il_scalar {
+  int type; /* ISOLUA_T… */
+  long long integer; /* also a boolean */
+  double number;
+  const char *string;
+  size_t length;
+} il_scalar;
+
+size_t il_msg_count(const il_msg *m);                  /* values in it */
+void il_msg_scalar(const il_msg *m, size_t i, il_scalar *out); /* 0-based */
+
+/* -- Handles ------------------------------------------------------------------------------------ */
+
+/* The thing behind a handle at `index`, NULL for any other value. [-0, +0, -] */
+il_handle *il_handle_test(lua_State *L, int index);
+/* Pushes the one userdata of this state for `h` (adding a hold when it is made). [-0, +1, m] */
+void il_handle_push(lua_State *L, il_handle *h);
+
+#endif

@@ -1,0 +1,553 @@
+/* decode.c - flat messages to Lua values. */
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <lauxlib.h>
+
+#include "codec.h"
+#include "wire.h"
+
+/*
+** DESIGN. The mirror of encode.c: frames on a heap stack, what they work on on the Lua stack. A value
+** that is complete lies on the top of the stack; the frame that asked for it takes it from there.
+** Things with a slot are kept in a table at `refs` as soon as they exist, before their contents, so
+** cycles close by themselves. Everything may raise (memory, unpackers): the frames lie in a userdata
+** and the message in its owner's box.
+*/
+enum decode_kind { LIST, HASH_KEY, HASH_VALUE, META, UPVALUES, PACK };
+
+typedef struct frame {
+  enum decode_kind kind;
+  bool body;     /* announced earlier: the object is not a value to be taken */
+  bool replaced; /* the value is already in place: what is decoded here is dropped */
+  int object;    /* stack index */
+  lua_Integer n; /* list items, or upvalues, so far */
+  int nup;
+  uint32_t slot; /* PACK: of the object */
+} frame;
+
+typedef struct decoder {
+  il_vm *vm;
+  lua_State *L;
+  const il_msg *m;
+  const unsigned char *at;
+  int refs; /* stack index of the table of slots; 0: the message has none */
+  int box;  /* stack index of the userdata with the frames */
+  frame *frames;
+  size_t nframes, room;
+} decoder;
+
+#define FRAMES_FIRST 16
+
+static uint8_t get8(decoder *d) {
+  return *d->at++;
+}
+
+static uint32_t get32(decoder *d) {
+  uint32_t v = il_get32(d->at);
+  d->at += 4;
+  return v;
+}
+
+static uint64_t get64(decoder *d) {
+  uint64_t v = il_get64(d->at);
+  d->at += 8;
+  return v;
+}
+
+static const char *get_str(decoder *d, size_t *len) {
+  const char *s;
+  *len = get32(d);
+  s = (const char *)d->at;
+  d->at += *len + 1;
+  return s;
+}
+
+/* -- Slots ------------------------------------------------------------------------------------- */
+
+static void keep(decoder *d, uint32_t slot) {
+  if (slot != 0) {
+    lua_pushvalue(d->L, -1);
+    lua_rawseti(d->L, d->refs, slot);
+  }
+}
+
+static void push_slot(decoder *d, uint32_t slot) {
+  lua_rawgeti(d->L, d->refs, slot);
+}
+
+static frame *push_frame(decoder *d, enum decode_kind kind) {
+  frame *f;
+  luaL_checkstack(d->L, 10, "nested too deeply");
+  if (d->nframes == d->room) {
+    size_t room = d->room * 2;
+    frame *bigger = lua_newuserdatauv(d->L, room * sizeof *bigger, 0);
+    memcpy(bigger, d->frames, d->nframes * sizeof *bigger);
+    lua_replace(d->L, d->box);
+    d->frames = bigger;
+    d->room = room;
+  }
+  f = &d->frames[d->nframes++];
+  memset(f, 0, sizeof *f);
+  f->kind = kind;
+  f->object = lua_gettop(d->L);
+  return f;
+}
+
+/* -- Values ------------------------------------------------------------------------------------ */
+
+typedef struct chunk {
+  const char *p;
+  size_t len;
+} chunk;
+
+static const char *read_chunk(lua_State *L, void *ud, size_t *len) {
+  chunk *c = ud;
+  const char *p = c->len > 0 ? c->p : NULL;
+  (void)L;
+  *len = c->len;
+  c->len = 0;
+  return p;
+}
+
+/* Head of a function: makes it, with upvalues of its own. lua_load gives the first one the globals:
+** each is overwritten by what follows, nil too. */
+static void get_function(decoder *d, uint32_t *slot, int *nup) {
+  uint64_t place;
+  chunk c;
+  *slot = get32(d);
+  *nup = get8(d);
+  place = get64(d);
+  c.len = (size_t)il_get64(d->m->data + place);
+  c.p = (const char *)d->m->data + place + 8;
+  if (d->at == d->m->data + place)
+    d->at += 8 + c.len;
+  if (lua_load(d->L, read_chunk, &c, "=?", "b") != LUA_OK)
+    lua_error(d->L);
+  keep(d, *slot);
+}
+
+static void get_named(decoder *d) {
+  uint32_t slot = get32(d);
+  size_t len;
+  const char *module = get_str(d, &len), *field = NULL;
+  if (get8(d))
+    field = get_str(d, &len);
+  il_names_resolve(d->vm, d->L, module, field);
+  keep(d, slot);
+}
+
+static void get_std(decoder *d) {
+  uint16_t index;
+  const il_std_function *f;
+  memcpy(&index, d->at, 2);
+  d->at += 2;
+  f = il_std_get(d->vm->host->std, index);
+  if (f->lib != 0 && (d->vm->libs & f->lib) == 0)
+    luaL_error(d->L, "cannot receive function '%s': this isolate's libs leave it out", f->name);
+  lua_pushcfunction(d->L, d->vm->owned && f->ours != NULL ? f->ours : f->function);
+}
+
+static void push_unpacker(decoder *d) {
+  size_t len;
+  const char *module = get_str(d, &len);
+  const char *name = get_str(d, &len);
+  il_names_resolve(d->vm, d->L, module, NULL);
+  if (!lua_istable(d->L, -1) && !luaL_getmetafield(d->L, -1, "__index"))
+    luaL_error(d->L, "cannot receive an object: module '%s' is no table", module);
+  lua_getfield(d->L, -1, name);
+  if (lua_isnil(d->L, -1))
+    luaL_error(d->L, "cannot receive an object: module '%s' has no function '%s'", module, name);
+  lua_replace(d->L, -2);
+}
+
+/* A registered value that this state has: what follows is decoded, for the slots in it, and dropped. */
+static bool get_registered(decoder *d) {
+  uint32_t slot = get32(d);
+  size_t len;
+  const char *name = get_str(d, &len);
+  frame *f;
+  bool have = il_names_registered(d->L, name);
+  if (have)
+    keep(d, slot);
+  else
+    lua_pushnil(d->L);
+  f = push_frame(d, PACK);
+  f->replaced = have;
+  f->slot = slot;
+  f->nup = -1; /* no unpacker: a copy that takes the name */
+  lua_pushstring(d->L, name);
+  return false;
+}
+
+static bool get_table(decoder *d) {
+  uint32_t slot = get32(d), list = get32(d), hash = get32(d);
+  lua_createtable(d->L, (int)list, (int)hash);
+  keep(d, slot);
+  push_frame(d, LIST);
+  return false;
+}
+
+static void push_raw(decoder *d, int tag) {
+  void *p;
+  lua_CFunction fn;
+  memcpy(&p, d->at, sizeof p);
+  d->at += 8;
+  if (tag == W_LIGHT) {
+    lua_pushlightuserdata(d->L, p);
+  } else {
+    memcpy(&fn, &p, sizeof fn);
+    lua_pushcfunction(d->L, fn);
+  }
+}
+
+/* True: a value lies on the top. False: a frame was pushed that will make one. */
+static bool get_value(decoder *d) {
+  lua_State *L = d->L;
+  uint32_t slot;
+  int nup, tag = get8(d);
+  uint64_t bits;
+  switch (tag) {
+  case W_NIL:
+    lua_pushnil(L);
+    return true;
+  case W_FALSE:
+  case W_TRUE:
+    lua_pushboolean(L, tag == W_TRUE);
+    return true;
+  case W_INT:
+    lua_pushinteger(L, (lua_Integer)get64(d));
+    return true;
+  case W_FLOAT: {
+    lua_Number v;
+    memcpy(&v, d->at, 8);
+    d->at += 8;
+    lua_pushnumber(L, v);
+    return true;
+  }
+  case W_STRING:
+    slot = get32(d);
+    bits = get64(d);
+    lua_pushlstring(L, (const char *)d->at, (size_t)bits);
+    d->at += bits + 1;
+    keep(d, slot);
+    return true;
+  case W_REF:
+    push_slot(d, get32(d));
+    return true;
+  case W_TABLE:
+    return get_table(d);
+  case W_TABLE_LATER:
+    slot = get32(d);
+    lua_newtable(L);
+    keep(d, slot);
+    return true;
+  case W_FUNC:
+    get_function(d, &slot, &nup);
+    push_frame(d, UPVALUES)->nup = nup;
+    return false;
+  case W_FUNC_LATER:
+    get_function(d, &slot, &nup);
+    return true;
+  case W_GLOBALS:
+    lua_pushglobaltable(L);
+    return true;
+  case W_STD:
+    get_std(d);
+    return true;
+  case W_NAMED:
+    get_named(d);
+    return true;
+  case W_REGISTERED:
+    return get_registered(d);
+  case W_PACKED:
+    slot = get32(d);
+    push_unpacker(d);
+    push_frame(d, PACK)->slot = slot;
+    return false;
+  case W_HANDLE:
+    slot = get32(d);
+    il_handle_push(L, d->m->handles[get32(d)]);
+    keep(d, slot);
+    return true;
+  case W_LIGHT:
+  case W_CFUNC:
+    push_raw(d, tag);
+    return true;
+  default:
+    luaL_error(L, "cannot receive: damaged message");
+    return true;
+  }
+}
+
+/* -- Frames: true when the frame is through, its object on the top. ----------------------------- */
+
+static void get_run(decoder *d, frame *f, int tag) {
+  lua_State *L = d->L;
+  uint32_t count = get32(d);
+  const unsigned char *p = d->at;
+  lua_Integer n = f->n;
+  for (uint32_t i = 0; i < count; i++, p += 8) {
+    if (tag == W_INTS) {
+      lua_pushinteger(L, (lua_Integer)il_get64(p));
+    } else {
+      lua_Number v;
+      memcpy(&v, p, 8);
+      lua_pushnumber(L, v);
+    }
+    lua_rawseti(L, f->object, ++n);
+  }
+  f->n = n;
+  d->at = p;
+}
+
+/* Takes the value on the top, if the frame waits for one (`have`), and reads on until another frame
+** is needed (false) or this one is through. */
+static bool step_table(decoder *d, bool have) {
+  lua_State *L = d->L;
+  frame *f = &d->frames[d->nframes - 1];
+  for (;;) {
+    if (have) {
+      if (f->kind == LIST) {
+        lua_rawseti(L, f->object, ++f->n);
+      } else if (f->kind == HASH_VALUE) {
+        lua_rawset(L, f->object);
+        f->kind = HASH_KEY;
+      } else if (f->kind == HASH_KEY) {
+        f->kind = HASH_VALUE;
+      } else {
+        lua_setmetatable(L, f->object);
+      }
+    }
+    if (f->kind == LIST || f->kind == HASH_KEY || f->kind == META) {
+      int tag = *d->at;
+      have = false;
+      if (tag == W_INTS || tag == W_FLOATS) {
+        d->at++;
+        get_run(d, f, tag);
+        continue;
+      }
+      if (tag == W_HASH) {
+        d->at++;
+        f->kind = HASH_KEY;
+        continue;
+      }
+      if (tag == W_META) {
+        d->at++;
+        f->kind = META;
+      } else if (tag == W_END) {
+        d->at++;
+        return true;
+      }
+    }
+    if (!get_value(d))
+      return false;
+    have = true;
+  }
+}
+
+static bool joined(decoder *d, frame *f) {
+  uint32_t slot;
+  int up;
+  if (*d->at != W_JOIN)
+    return false;
+  d->at++;
+  slot = get32(d);
+  up = get8(d);
+  push_slot(d, slot);
+  if (!lua_iscfunction(d->L, -1) && lua_getupvalue(d->L, -1, up) != NULL) {
+    lua_pop(d->L, 1);
+    lua_upvaluejoin(d->L, f->object, (int)f->n + 1, -1, up);
+  }
+  lua_pop(d->L, 1);
+  return true;
+}
+
+static bool step_upvalues(decoder *d, bool have) {
+  frame *f = &d->frames[d->nframes - 1];
+  for (;;) {
+    if (have) {
+      lua_setupvalue(d->L, f->object, (int)f->n + 1);
+      f->n++;
+    }
+    while (f->n < f->nup && joined(d, f))
+      f->n++;
+    if (f->n == f->nup)
+      return true;
+    if (!get_value(d))
+      return false;
+    have = true;
+  }
+}
+
+static bool get_body(decoder *d);
+
+/* W_PACKED: unpacker (object), state. W_REGISTERED: the value or nil (object), name, copy. */
+static bool step_pack(decoder *d, bool have) {
+  lua_State *L = d->L;
+  frame *f = &d->frames[d->nframes - 1];
+  if (!have && lua_gettop(L) == f->object + (f->nup < 0))
+    return get_value(d) ? step_pack(d, true) : false;
+  if (f->nup < 0) {
+    if (!f->replaced) {
+      il_names_adopt(d->vm, L, lua_tostring(L, f->object + 1), -1);
+      keep(d, f->slot);
+      lua_replace(L, f->object);
+    }
+    lua_settop(L, f->object);
+    return true;
+  }
+  if (*d->at == W_BODY)
+    return get_body(d);
+  d->at++; /* W_ENDROOT */
+  lua_call(L, 1, 1);
+  keep(d, f->slot);
+  return true;
+}
+
+/* Contents of an announced object. Always false. */
+static bool get_body(decoder *d) {
+  frame *f;
+  d->at++;
+  push_slot(d, get32(d));
+  if (lua_istable(d->L, -1)) {
+    f = push_frame(d, LIST);
+  } else {
+    lua_Debug ar;
+    lua_pushvalue(d->L, -1);
+    lua_getinfo(d->L, ">u", &ar);
+    f = push_frame(d, UPVALUES);
+    f->nup = ar.nups;
+  }
+  f->body = true;
+  return false;
+}
+
+static bool step(decoder *d, bool have) {
+  switch (d->frames[d->nframes - 1].kind) {
+  case UPVALUES:
+    return step_upvalues(d, have);
+  case PACK:
+    return step_pack(d, have);
+  default:
+    return step_table(d, have);
+  }
+}
+
+/* Runs frames until none is left; `have`: a value for the last one lies on the top. */
+static void run_frames(decoder *d, bool have) {
+  while (d->nframes > 0) {
+    size_t depth = d->nframes;
+    if (step(d, have)) {
+      frame *f = &d->frames[--d->nframes];
+      assert(lua_gettop(d->L) == f->object);
+      have = !f->body;
+      if (f->body) {
+        lua_pop(d->L, 1);
+        if (d->nframes == 0)
+          return;
+        have = d->frames[d->nframes - 1].kind == PACK; /* its state is on the top */
+      }
+    } else {
+      assert(d->nframes > depth);
+      (void)depth;
+      have = false;
+    }
+  }
+}
+
+static void get_root(decoder *d) {
+  if (!get_value(d))
+    run_frames(d, false);
+  while (*d->at == W_BODY) {
+    get_body(d);
+    run_frames(d, false);
+  }
+  assert(*d->at == W_ENDROOT);
+  d->at++;
+}
+
+/* -- Extras ------------------------------------------------------------------------------------ */
+
+/* The globals' __index while some could not be sent: their names and reasons are its upvalue. */
+static int missing_global(lua_State *L) {
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TSTRING)
+    return luaL_error(L, "global '%s' did not come along: %s", lua_tostring(L, 2),
+                      lua_tostring(L, -1));
+  return 0;
+}
+
+/* Name and reason on the top; popped. A metatable that `init` gave the globals stays as it is. */
+static void add_missing(lua_State *L) {
+  int name = lua_gettop(L) - 1;
+  lua_pushglobaltable(L);
+  if (!lua_getmetatable(L, -1)) {
+    lua_createtable(L, 0, 1);
+    lua_newtable(L);
+    lua_pushcclosure(L, missing_global, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushvalue(L, -1);
+    lua_setmetatable(L, -3);
+  }
+  lua_getfield(L, -1, "__index");
+  if (lua_tocfunction(L, -1) == missing_global) {
+    lua_getupvalue(L, -1, 1);
+    lua_pushvalue(L, name);
+    lua_pushvalue(L, name + 1);
+    lua_rawset(L, -3);
+  }
+  lua_settop(L, name - 1);
+}
+
+static void get_extra(decoder *d) {
+  lua_State *L = d->L;
+  int what = get8(d);
+  size_t len;
+  const char *name = get_str(d, &len);
+  lua_pushlstring(L, name, len);
+  if (!get8(d)) {
+    const char *reason = get_str(d, &len);
+    lua_pushlstring(L, reason, len);
+    add_missing(L);
+    return;
+  }
+  get_root(d);
+  if (what == W_PRELOAD)
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  else
+    lua_pushglobaltable(L);
+  lua_insert(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
+  decoder d = {vm, L, m, m->data, 0, 0, NULL, 0, FRAMES_FIRST};
+  uint32_t slots, count;
+  int first;
+  luaL_checkstack(L, 20, NULL);
+  if (get8(&d) == W_ONE) {
+    get_value(&d);
+    return 1;
+  }
+  slots = get32(&d);
+  count = get32(&d);
+  d.at += (size_t)count * 8;
+  luaL_checkstack(L, (int)count + 20, "too many values");
+  d.frames = lua_newuserdatauv(L, d.room * sizeof *d.frames, 0);
+  d.box = lua_gettop(L);
+  if (slots > 0)
+    lua_createtable(L, slots < INT32_MAX ? (int)slots : INT32_MAX, 0);
+  else
+    lua_pushnil(L);
+  d.refs = lua_gettop(L);
+  first = d.refs + 1;
+  for (uint32_t i = 0; i < count; i++)
+    get_root(&d);
+  for (uint32_t extras = get32(&d); extras > 0; extras--)
+    get_extra(&d);
+  assert(lua_gettop(L) == first + (int)count - 1);
+  lua_remove(L, d.refs);
+  lua_remove(L, d.box);
+  return (int)count;
+}

@@ -1,0 +1,1441 @@
+/* encode.c - Lua values to flat messages. */
+/* SPDX-License-Identifier: MIT */
+/* One file past 1000 lines: every part works on the state of one walk. */
+#include <lauxlib.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec.h"
+#include "dump.h"
+#include "heap.h"
+#include "wire.h"
+
+/*
+** DESIGN. The graph is walked with frames on a heap stack, never with C recursion. What a frame works
+** on (object, key) lies on the Lua stack; that is bounded too, so an object found more than
+** DEPTH_MAX frames deep is only announced (W_TABLE_LATER) and its contents follow when the root is
+** done. An object goes into the map when it is first seen, with the place of its slot number in the
+** message; a second sight gives it a number, by patching that place. So only shared things cost the
+** receiver anything.
+**
+** Nothing here runs Lua code but __isolate_pack methods. These could change the graph, so that an
+** address in the map becomes another object's: when the first is met the walk starts again in
+** `anchored` mode, which keeps every object that was seen. A refusal below an announced object starts
+** it again in `tracing` mode, which keeps the path to each of these.
+*/
+#ifndef IL_DEPTH_MAX
+#define IL_DEPTH_MAX 100
+#endif
+#define PACK_DEPTH_MAX 50000 /* frames, when packed objects nest: bounded by Lua's stack */
+#define KEEP_MAX ((size_t)1 << 16) /* bytes of buffer kept between sends */
+#define CACHE 256                  /* short strings, a power of two */
+#define PATH_MAX_BYTES 400
+#define WHAT_MAX 120
+
+enum frame_kind { FRAME_TABLE, FRAME_FUNC, FRAME_PACK };
+enum table_phase { IN_LIST, IN_HASH, AFTER_KEY, AFTER_META, IN_META };
+
+typedef struct frame {
+  enum frame_kind kind;
+  int phase;
+  int object;    /* stack index of the table, function or state */
+  bool later;    /* its body stands alone */
+  size_t head;   /* place of the slot in the message */
+  size_t counts; /* place of list:u32 hash:u32; 0: none */
+  lua_Integer list, hash;
+  size_t run;    /* place of the count of the run of numbers under way; 0: none */
+  int run_type;
+  int up, nup;   /* next upvalue, how many */
+  size_t entry;  /* of the object in the map */
+  size_t later_base, next_later; /* FRAME_PACK: announced objects before it; next to begin */
+  size_t outer_later, outer_base; /* `later`: in_later and local_base to go back to */
+  il_upvalue_set closing;         /* FRAME_FUNC */
+} frame;
+
+typedef struct entry {
+  const void *p;
+  size_t place;  /* of its slot in the message; upvalues: entry of the function that has it */
+  uint32_t slot;
+  unsigned char up; /* upvalues: which */
+} entry;
+
+typedef struct later {
+  size_t entry;
+  bool is_function;
+  size_t code;   /* place of its code */
+  size_t parent; /* tracing: index + 1 of the announced object it was found in; 0: the root */
+  char *path;    /* tracing: from there */
+} later;
+
+typedef struct code {
+  uint64_t hash;
+  size_t place, len; /* of its len:u64 in the message */
+} code;
+
+typedef struct il_encoder {
+  il_vm *vm;
+  lua_State *L;
+  const il_sending *how;
+  int nvalues;
+
+  unsigned char *data;
+  size_t len, cap;
+  uint32_t slots;
+
+  entry *entries;
+  size_t nentries, roomentries;
+  uint32_t *map; /* entry + 1; 0: free */
+  size_t mask;
+
+  struct {
+    const char *p;
+    size_t place;
+    uint32_t slot, round;
+  } cache[CACHE];
+  uint32_t round;
+
+  frame *frames;
+  size_t nframes, roomframes;
+  later *laters;
+  size_t nlaters, roomlaters;
+  size_t in_later;   /* index + 1 of the announced object in hand; 0: the root */
+  size_t local_base; /* frames below those of the object in hand */
+  code *codes;
+  size_t ncodes, roomcodes;
+  il_handle **handles;
+  size_t nhandles, roomhandles;
+
+  bool anchored, tracing, again; /* see DESIGN; again: start over */
+  bool c_functions; /* in package.preload */
+  int root;         /* number of the value in hand, from 0; -1: an extra */
+  const char *root_name; /* of an extra */
+  bool refused;
+  char what[WHAT_MAX];
+  char path[PATH_MAX_BYTES + 32];
+} il_encoder;
+
+/* Fixed places on the stack of encode_all; the values follow. */
+enum { AT_ENCODER = 1, AT_GLOBALS, AT_GC, AT_PACK, AT_ANCHORS, AT_LATERS, AT_WANTED, AT_NAME, AT_LAST };
+
+#define PACKING UINT32_MAX /* slot of an object whose state is under way */
+
+/* -- Growing ----------------------------------------------------------------------------------- */
+
+static void no_memory(il_encoder *e) {
+  luaL_error(e->L, "not enough memory");
+}
+
+/* Room for one more in an array of `size`-byte things. */
+static void *grow(il_encoder *e, void *array, size_t count, size_t *room, size_t size) {
+  size_t more = *room * 2 + 16;
+  void *bigger;
+  if (count < *room)
+    return array;
+  bigger = realloc(array, more * size);
+  if (bigger == NULL)
+    no_memory(e);
+  *room = more;
+  return bigger;
+}
+
+static void reserve_slow(il_encoder *e, size_t n) {
+  size_t cap = e->cap * 2 > e->len + n ? e->cap * 2 : e->len + n + 256;
+  unsigned char *data;
+  if (n > SIZE_MAX / 4)
+    no_memory(e);
+  data = il_heap_resize(e->data, e->cap, cap);
+  if (data == NULL)
+    no_memory(e);
+  e->data = data;
+  e->cap = cap;
+}
+
+static inline unsigned char *reserve(il_encoder *e, size_t n) {
+  if (e->cap - e->len < n)
+    reserve_slow(e, n);
+  return e->data + e->len;
+}
+
+static inline void put8(il_encoder *e, int v) {
+  *reserve(e, 1) = (unsigned char)v;
+  e->len++;
+}
+
+static inline void put32(il_encoder *e, uint32_t v) {
+  memcpy(reserve(e, 4), &v, 4);
+  e->len += 4;
+}
+
+static inline void put64(il_encoder *e, uint64_t v) {
+  memcpy(reserve(e, 8), &v, 8);
+  e->len += 8;
+}
+
+static inline void put_tag64(il_encoder *e, int tag, const void *v) {
+  unsigned char *p = reserve(e, 9);
+  *p = (unsigned char)tag;
+  memcpy(p + 1, v, 8);
+  e->len += 9;
+}
+
+static void put_bytes(il_encoder *e, const char *s, size_t len) {
+  memcpy(reserve(e, len + 1), s, len);
+  e->data[e->len + len] = '\0';
+  e->len += len + 1;
+}
+
+static void put_str(il_encoder *e, const char *s, size_t len) {
+  put32(e, (uint32_t)len);
+  put_bytes(e, s, len);
+}
+
+static void patch32(il_encoder *e, size_t place, uint32_t v) {
+  memcpy(e->data + place, &v, 4);
+}
+
+/* -- The map ----------------------------------------------------------------------------------- */
+
+static size_t place_in_map(const il_encoder *e, const void *p) {
+  uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
+  size_t i = (size_t)(h >> 32) & e->mask;
+  while (e->map[i] != 0 && e->entries[e->map[i] - 1].p != p)
+    i = (i + 1) & e->mask;
+  return i;
+}
+
+static void grow_map(il_encoder *e) {
+  size_t mask = e->mask == 0 ? 63 : e->mask * 2 + 1;
+  uint32_t *map = calloc(mask + 1, sizeof *map);
+  if (map == NULL)
+    no_memory(e);
+  free(e->map);
+  e->map = map;
+  e->mask = mask;
+  for (size_t i = 0; i < e->nentries; i++)
+    e->map[place_in_map(e, e->entries[i].p)] = (uint32_t)(i + 1);
+}
+
+/* The entry of `p`; a new one has no slot and says so in *fresh. */
+static size_t enter(il_encoder *e, const void *p, bool *fresh) {
+  size_t i;
+  if (e->nentries * 2 >= e->mask)
+    grow_map(e);
+  i = place_in_map(e, p);
+  *fresh = e->map[i] == 0;
+  if (!*fresh)
+    return e->map[i] - 1;
+  e->entries = grow(e, e->entries, e->nentries, &e->roomentries, sizeof *e->entries);
+  e->entries[e->nentries] = (entry){p, 0, 0, 0};
+  e->map[i] = (uint32_t)++e->nentries;
+  return e->nentries - 1;
+}
+
+/* Entries go in reverse, so every probe sequence is again what it was. */
+static void forget_entries(il_encoder *e, size_t down_to) {
+  while (e->nentries > down_to) {
+    e->map[place_in_map(e, e->entries[e->nentries - 1].p)] = 0;
+    e->nentries--;
+  }
+}
+
+static uint32_t slot_of(il_encoder *e, size_t index) {
+  entry *en = &e->entries[index];
+  if (en->slot == 0) {
+    en->slot = ++e->slots;
+    patch32(e, en->place, en->slot);
+  }
+  return en->slot;
+}
+
+/* -- Refusals ---------------------------------------------------------------------------------- */
+
+typedef struct path {
+  char text[PATH_MAX_BYTES * 2 + 64];
+  size_t len;
+  bool cut;
+} path;
+
+/* Keeps the beginning and the end of what grows too long. */
+static void path_add(path *p, const char *format, ...) {
+  char piece[128];
+  size_t n, half = PATH_MAX_BYTES / 2;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(piece, sizeof piece, format, args);
+  va_end(args);
+  n = strlen(piece);
+  if (p->len + n > PATH_MAX_BYTES) {
+    size_t keep = half - n - 3;
+    memmove(p->text + half + 3, p->text + p->len - keep, keep);
+    memcpy(p->text + half, "...", 3);
+    p->len = half + 3 + keep;
+  }
+  memcpy(p->text + p->len, piece, n + 1);
+  p->len += n;
+}
+
+static bool is_name(const char *s, size_t len) {
+  if (len == 0 || len > 60 || (s[0] >= '0' && s[0] <= '9'))
+    return false;
+  for (size_t i = 0; i < len; i++)
+    if (!(s[i] == '_' || (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'z') ||
+          (s[i] >= 'A' && s[i] <= 'Z')))
+      return false;
+  return true;
+}
+
+/* A string key as Lua source, cut when it is long. */
+static void path_string(path *p, const char *s, size_t len) {
+  char text[64];
+  size_t n = 0;
+  for (size_t i = 0; i < len && n < 50; i++) {
+    unsigned char c = (unsigned char)s[i];
+    if (c == '"' || c == '\\' || c < 32 || c == 127)
+      n += (size_t)snprintf(text + n, sizeof text - n, c < 32 || c == 127 ? "\\x%02x" : "\\%c", c);
+    else
+      text[n++] = (char)c;
+  }
+  text[n] = '\0';
+  path_add(p, "[\"%s%s\"]", text, n >= 50 ? "..." : "");
+}
+
+static void path_key(path *p, lua_State *L, int index) {
+  size_t len;
+  const char *s;
+  switch (lua_type(L, index)) {
+  case LUA_TSTRING:
+    s = lua_tolstring(L, index, &len);
+    if (is_name(s, len))
+      path_add(p, ".%s", s);
+    else
+      path_string(p, s, len);
+    break;
+  case LUA_TNUMBER:
+    if (lua_isinteger(L, index))
+      path_add(p, "[%lld]", (long long)lua_tointeger(L, index));
+    else
+      path_add(p, "[%.14g]", (double)lua_tonumber(L, index));
+    break;
+  case LUA_TBOOLEAN:
+    path_add(p, "[%s]", lua_toboolean(L, index) ? "true" : "false");
+    break;
+  default:
+    path_add(p, "[%s]", luaL_typename(L, index));
+  }
+}
+
+static void path_frame(path *p, il_encoder *e, const frame *f) {
+  const char *name;
+  switch (f->kind) {
+  case FRAME_TABLE:
+    if (f->phase == IN_META)
+      path_add(p, " metatable");
+    else if (f->phase == AFTER_KEY)
+      path_add(p, " key");
+    else
+      path_key(p, e->L, f->object + 1);
+    break;
+  case FRAME_FUNC:
+    name = lua_getupvalue(e->L, f->object, f->up);
+    if (name != NULL)
+      lua_pop(e->L, 1);
+    if (name != NULL && is_name(name, strlen(name)))
+      path_add(p, "%supvalue '%s'", p->len > 0 ? " " : "", name);
+    else
+      path_add(p, "%supvalue #%d", p->len > 0 ? " " : "", f->up);
+    break;
+  case FRAME_PACK:
+    path_add(p, " __isolate_pack state");
+    break;
+  }
+}
+
+static void path_root(path *p, const il_encoder *e) {
+  if (e->root < 0) {
+    path_add(p, "%s", e->root_name);
+    return;
+  }
+  switch (e->how->root) {
+  case IL_ROOT_MESSAGE:
+    path_add(p, "message");
+    break;
+  case IL_ROOT_ERROR:
+    path_add(p, "error");
+    break;
+  case IL_ROOT_RESULT:
+    path_add(p, "result #%d", e->root + 1);
+    break;
+  case IL_ROOT_INIT:
+    path_add(p, "init");
+    break;
+  case IL_ROOT_CALL: /* of the function itself: just the upvalue */
+    if (e->root > 0)
+      path_add(p, "argument #%d", e->root);
+    break;
+  }
+}
+
+static void path_later(path *p, const il_encoder *e, size_t index) {
+  /* At most the last few, and the first: the middle is cut anyhow. */
+  enum { SHOWN = 8 };
+  size_t chain[SHOWN], n = 0;
+  while (index != 0) {
+    chain[n % SHOWN] = index;
+    n++;
+    index = e->laters[index - 1].parent;
+  }
+  if (n > SHOWN)
+    path_add(p, "...");
+  for (size_t i = n < SHOWN ? n : SHOWN; i > 0; i--) {
+    const char *s = e->laters[chain[(n < SHOWN ? i - 1 : (n - SHOWN + i - 1) % SHOWN)] - 1].path;
+    size_t len = s != NULL ? strlen(s) : 0;
+    while (len > 0) { /* in pieces that path_add takes */
+      int piece = len > 100 ? 100 : (int)len;
+      path_add(p, "%.*s", piece, s);
+      s += piece;
+      len -= (size_t)piece;
+    }
+  }
+}
+
+/* The path from the announced object (or root) in hand to the value in hand. */
+static void path_local(path *p, il_encoder *e) {
+  for (size_t i = e->local_base; i < e->nframes; i++)
+    path_frame(p, e, &e->frames[i]);
+}
+
+/* Always false, so that callers can return it. */
+static bool refuse(il_encoder *e, const char *format, ...) {
+  path p = {{0}, 0, false};
+  va_list args;
+  va_start(args, format);
+  vsnprintf(e->what, sizeof e->what, format, args);
+  va_end(args);
+  e->refused = true;
+  if (e->in_later != 0 && !e->tracing) {
+    e->tracing = e->again = true;
+    return false;
+  }
+  path_root(&p, e);
+  path_later(&p, e, e->in_later);
+  path_local(&p, e);
+  if (p.len == 0)
+    path_add(&p, "function");
+  snprintf(e->path, sizeof e->path, "%.*s", (int)sizeof e->path - 1, p.text);
+  return false;
+}
+
+/* -- Values ------------------------------------------------------------------------------------ */
+
+/* Every function from here to encode_root takes a value off the top of the stack, or makes a frame
+** for it that will; false: it was refused, and the stack is the caller's to reset. */
+
+static frame *push_frame(il_encoder *e, enum frame_kind kind, size_t entry_index) {
+  frame *f;
+  e->frames = grow(e, e->frames, e->nframes, &e->roomframes, sizeof *e->frames);
+  f = &e->frames[e->nframes++];
+  f->kind = kind;
+  f->phase = 0;
+  f->object = lua_gettop(e->L);
+  f->later = false;
+  f->counts = 0;
+  f->list = f->hash = 0;
+  f->run = 0;
+  f->up = f->nup = 0;
+  f->entry = entry_index;
+  luaL_checkstack(e->L, 12, "nested too deeply");
+  return f;
+}
+
+static void put_string(il_encoder *e, int index) {
+  size_t len, place;
+  const char *s = lua_tolstring(e->L, index, &len);
+  uint64_t len64;
+  if (e->nframes == 0) {
+    /* A root: whole, so that it can be read without Lua. */
+  } else if (len <= 40) { /* short: the same text is the same address (LUAI_MAXSHORTLEN) */
+    size_t i = (size_t)(((uintptr_t)s >> 4) * 0x9E3779B1u >> 7) & (CACHE - 1);
+    if (e->cache[i].round == e->round && e->cache[i].p == s) {
+      if (e->cache[i].slot == 0) {
+        e->cache[i].slot = ++e->slots;
+        patch32(e, e->cache[i].place, e->slots);
+      }
+      put8(e, W_REF);
+      put32(e, e->cache[i].slot);
+      return;
+    }
+    e->cache[i].p = s;
+    e->cache[i].place = e->len + 1;
+    e->cache[i].slot = 0;
+    e->cache[i].round = e->round;
+  } else {
+    bool fresh;
+    size_t index_of = enter(e, s, &fresh);
+    if (!fresh) {
+      uint32_t slot = slot_of(e, index_of);
+      put8(e, W_REF);
+      put32(e, slot);
+      return;
+    }
+    e->entries[index_of].place = e->len + 1;
+  }
+  place = e->len;
+  reserve(e, len + 14);
+  len64 = len;
+  e->data[place] = W_STRING;
+  memset(e->data + place + 1, 0, 4);
+  memcpy(e->data + place + 5, &len64, 8);
+  memcpy(e->data + place + 13, s, len);
+  e->data[place + 13 + len] = '\0';
+  e->len += len + 14;
+}
+
+/* A value that has no parts: written and true. */
+static inline bool put_plain(il_encoder *e, int index, int type) {
+  switch (type) {
+  case LUA_TNIL:
+    put8(e, W_NIL);
+    return true;
+  case LUA_TBOOLEAN:
+    put8(e, lua_toboolean(e->L, index) ? W_TRUE : W_FALSE);
+    return true;
+  case LUA_TNUMBER:
+    if (lua_isinteger(e->L, index)) {
+      lua_Integer v = lua_tointeger(e->L, index);
+      put_tag64(e, W_INT, &v);
+    } else {
+      lua_Number v = lua_tonumber(e->L, index);
+      put_tag64(e, W_FLOAT, &v);
+    }
+    return true;
+  case LUA_TLIGHTUSERDATA: {
+    void *v = lua_touserdata(e->L, index);
+    put_tag64(e, W_LIGHT, &v);
+    return true;
+  }
+  case LUA_TSTRING:
+    put_string(e, index);
+    return true;
+  default:
+    return false;
+  }
+}
+
+static void anchor(il_encoder *e) {
+  if (e->anchored) {
+    lua_pushvalue(e->L, -1);
+    lua_pushboolean(e->L, 1);
+    lua_rawset(e->L, AT_ANCHORS);
+  }
+}
+
+/* Puts the object on the top into the map. A known one is written as a reference, and popped. */
+static bool known(il_encoder *e, size_t *entry_index) {
+  bool fresh;
+  *entry_index = enter(e, lua_topointer(e->L, -1), &fresh);
+  if (fresh) {
+    anchor(e);
+    return false;
+  }
+  if (e->entries[*entry_index].slot == PACKING)
+    return true; /* its pack method is under way: the caller refuses it */
+  put8(e, W_REF);
+  put32(e, slot_of(e, *entry_index));
+  lua_pop(e->L, 1);
+  return true;
+}
+
+static void put_slot(il_encoder *e, int tag, size_t entry_index) {
+  put8(e, tag);
+  e->entries[entry_index].place = e->len;
+  put32(e, 0);
+}
+
+/* The head of a table or function. The copy behind a registered name has no slot of its own. */
+static void put_head(il_encoder *e, int tag, size_t entry_index, bool registered) {
+  if (!registered) {
+    put_slot(e, tag, entry_index);
+  } else {
+    put8(e, tag);
+    put32(e, 0);
+  }
+}
+
+/* The object on the top goes by name: it is written and popped. */
+static bool put_named(il_encoder *e, size_t entry_index) {
+  size_t len;
+  const char *s;
+  put_slot(e, W_NAMED, entry_index); /* above the object: module, field or nil */
+  s = lua_tolstring(e->L, -2, &len);
+  put_str(e, s, len);
+  put8(e, !lua_isnil(e->L, -1));
+  if (!lua_isnil(e->L, -1)) {
+    s = lua_tolstring(e->L, -1, &len);
+    put_str(e, s, len);
+  }
+  lua_pop(e->L, 3);
+  return true;
+}
+
+/* The object on the top has its head in the message; its body comes later. Popped. `code`: the place
+** of a function's code, 0: a table. */
+static void announce(il_encoder *e, size_t entry_index, size_t code_place) {
+  later *l;
+  e->laters = grow(e, e->laters, e->nlaters, &e->roomlaters, sizeof *e->laters);
+  l = &e->laters[e->nlaters];
+  l->entry = entry_index;
+  l->is_function = code_place != 0;
+  l->code = code_place;
+  l->parent = e->in_later;
+  l->path = NULL;
+  e->nlaters++;
+  if (e->tracing) {
+    path p = {{0}, 0, false};
+    path_local(&p, e);
+    l->path = strdup(p.text);
+  }
+  if (!lua_istable(e->L, AT_LATERS)) {
+    lua_newtable(e->L);
+    lua_replace(e->L, AT_LATERS);
+  }
+  lua_rawseti(e->L, AT_LATERS, (lua_Integer)e->nlaters);
+}
+
+/* Metamethod `key` (a string at a fixed place) of the metatable on the top. [-0, +1] */
+static int meta_field(il_encoder *e, int key) {
+  lua_pushvalue(e->L, key);
+  return lua_rawget(e->L, -2);
+}
+
+/* The function on the top is an __isolate_pack, the object below it. Writes the head; the state
+** becomes a frame. */
+static bool put_packed(il_encoder *e, size_t entry_index) {
+  lua_State *L = e->L;
+  frame *f;
+  int object = lua_gettop(L) - 1;
+  if (!e->anchored) {
+    e->anchored = e->again = e->refused = true;
+    return false;
+  }
+  if (e->nframes > PACK_DEPTH_MAX)
+    return refuse(e, "objects with __isolate_pack nested too deeply");
+  lua_pushvalue(L, object);
+  lua_call(L, 1, 3);
+  if (lua_type(L, -3) != LUA_TSTRING || lua_type(L, -2) != LUA_TSTRING)
+    return refuse(e, "%s: __isolate_pack returned no module and function name",
+                  luaL_typename(L, object));
+  put_slot(e, W_PACKED, entry_index);
+  e->entries[entry_index].slot = PACKING;
+  for (int i = -3; i <= -2; i++) {
+    size_t len;
+    const char *s = lua_tolstring(L, i, &len);
+    put_str(e, s, len);
+  }
+  lua_replace(L, object); /* the state takes the object's place; it is in the anchors */
+  lua_settop(L, object);
+  f = push_frame(e, FRAME_PACK, entry_index);
+  f->later_base = f->next_later = e->nlaters;
+  lua_pushvalue(L, object);
+  return true;
+}
+
+static void describe(il_encoder *e, int index, char *text, size_t size) {
+  lua_State *L = e->L;
+  const char *name = NULL;
+  index = lua_absindex(L, index);
+  if (luaL_getmetafield(L, index, "__name") == LUA_TSTRING)
+    name = lua_tostring(L, -1);
+  switch (lua_type(L, index)) {
+  case LUA_TUSERDATA:
+    snprintf(text, size, name != NULL ? "userdata (%s)" : "userdata", name);
+    break;
+  case LUA_TTHREAD:
+    snprintf(text, size, "coroutine");
+    break;
+  case LUA_TFUNCTION:
+    snprintf(text, size, "C function");
+    break;
+  default:
+    snprintf(text, size, name != NULL ? "%s (%s)" : "%s", luaL_typename(L, index), name);
+  }
+  if (name != NULL)
+    lua_pop(L, 1);
+}
+
+static bool refuse_value(il_encoder *e, const char *why) {
+  char text[80];
+  describe(e, -1, text, sizeof text);
+  return refuse(e, "%s%s", text, why);
+}
+
+/* By registered name, or by module when the receiver can find it. True: *done says whether it is
+** written (and popped) or a copy of it follows. */
+static bool put_by_name(il_encoder *e, size_t entry_index, bool *done) {
+  lua_State *L = e->L;
+  enum il_by by = il_names_find(e->vm, L, -1);
+  *done = false;
+  if (by == IL_BY_MODULE && il_names_findable(e->vm, L, -2, e->how->libs)) {
+    *done = true;
+    return put_named(e, entry_index);
+  }
+  if (by == IL_BY_REGISTER) {
+    size_t len;
+    const char *s = lua_tolstring(L, -2, &len);
+    put_slot(e, W_REGISTERED, entry_index);
+    put_str(e, s, len);
+  }
+  if (by != IL_BY_NONE)
+    lua_pop(L, 2);
+  return true;
+}
+
+static bool put_table(il_encoder *e) {
+  lua_State *L = e->L;
+  size_t entry_index;
+  frame *f;
+  bool done, deep, registered;
+  if (lua_topointer(L, -1) == lua_topointer(L, AT_GLOBALS)) {
+    put8(e, W_GLOBALS);
+    lua_pop(L, 1);
+    return true;
+  }
+  if (known(e, &entry_index))
+    return e->entries[entry_index].slot != PACKING ||
+           refuse_value(e, " inside the state of its own __isolate_pack");
+  if (!put_by_name(e, entry_index, &done) || done)
+    return done;
+  registered = e->entries[entry_index].place != 0;
+  if (lua_getmetatable(L, -1)) {
+    if (meta_field(e, AT_GC) != LUA_TNIL) {
+      lua_pop(L, 2);
+      return refuse_value(e, " with __gc");
+    }
+    lua_pop(L, 1);
+    if (meta_field(e, AT_PACK) == LUA_TFUNCTION && !registered) {
+      lua_replace(L, -2);
+      return put_packed(e, entry_index);
+    }
+    lua_pop(L, 2);
+  }
+  deep = e->nframes >= IL_DEPTH_MAX && !registered;
+  put_head(e, deep ? W_TABLE_LATER : W_TABLE, entry_index, registered);
+  if (deep) {
+    slot_of(e, entry_index);
+    announce(e, entry_index, 0);
+    return true;
+  }
+  f = push_frame(e, FRAME_TABLE, entry_index);
+  f->counts = e->len;
+  put64(e, 0);
+  lua_pushnil(L);
+  return true;
+}
+
+static int write_code(lua_State *L, const void *p, size_t n, void *ud) {
+  il_encoder *e = ud;
+  (void)L;
+  memcpy(reserve(e, n), p, n);
+  e->len += n;
+  return 0;
+}
+
+static uint64_t hash_of(const unsigned char *p, size_t n) {
+  uint64_t h = 0xcbf29ce484222325u;
+  for (size_t i = 0; i < n; i++)
+    h = (h ^ p[i]) * 0x100000001b3u; /* FNV-1a */
+  return h;
+}
+
+/* Writes code:u64 [len:u64 bytes] of the function on the top. Where the code lies goes to *out. */
+static void put_code(il_encoder *e, code *out) {
+  size_t at = e->len, place = at + 8;
+  code c;
+  put64(e, place);
+  put64(e, 0);
+  lua_dump(e->L, write_code, e, e->how->strip);
+  c.place = place;
+  c.len = e->len - place - 8;
+  c.hash = hash_of(e->data + place + 8, c.len);
+  for (size_t i = 0; i < e->ncodes; i++) {
+    const code *o = &e->codes[i];
+    if (o->hash == c.hash && o->len == c.len &&
+        memcmp(e->data + o->place + 8, e->data + place + 8, c.len) == 0) {
+      e->len = at;
+      put64(e, o->place);
+      *out = *o;
+      return;
+    }
+  }
+  memcpy(e->data + place, &c.len, 8);
+  e->codes = grow(e, e->codes, e->ncodes, &e->roomcodes, sizeof *e->codes);
+  e->codes[e->ncodes++] = c;
+  *out = c;
+}
+
+/* A name that code reads from the globals. */
+static void want(void *ud, const char *name, size_t len) {
+  il_encoder *e = ud;
+  lua_State *L = e->L;
+  if (il_is_standard_global(name, len))
+    return;
+  if (!lua_istable(L, AT_WANTED)) {
+    lua_newtable(L);
+    lua_replace(L, AT_WANTED);
+  }
+  lua_pushlstring(L, name, len);
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, AT_WANTED) == LUA_TNIL) {
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, AT_WANTED, (lua_Integer)lua_rawlen(L, AT_WANTED) + 1);
+    lua_pushvalue(L, -2);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, AT_WANTED);
+  }
+  lua_pop(L, 2);
+}
+
+/* Which upvalues of the function on the top hold the globals; then the names it reads there. */
+static void want_globals(il_encoder *e, const code *c) {
+  il_upvalue_set env;
+  bool any = false;
+  memset(&env, 0, sizeof env);
+  for (int i = 1; lua_getupvalue(e->L, -1, i) != NULL; i++) {
+    if (lua_topointer(e->L, -1) == lua_topointer(e->L, AT_GLOBALS) && lua_istable(e->L, -1)) {
+      il_upvalue_add(&env, i - 1);
+      any = true;
+    }
+    lua_pop(e->L, 1);
+  }
+  if (any)
+    il_dump_globals(e->data + c->place + 8, c->len, &env, want, e);
+}
+
+static bool put_c_function(il_encoder *e) {
+  lua_State *L = e->L;
+  lua_CFunction fn = lua_tocfunction(L, -1);
+  bool plain = lua_getupvalue(L, -1, 1) == NULL;
+  int std = plain ? il_std_find(e->vm->host->std, fn) : -1;
+  if (!plain)
+    lua_pop(L, 1);
+  if (std >= 0) {
+    const il_std_function *f = il_std_get(e->vm->host->std, std);
+    uint16_t index = (uint16_t)std;
+    if (f->lib != 0 && (e->how->libs & f->lib) == 0)
+      return refuse(e, "function '%s' to an isolate whose libs leave it out", f->name);
+    put8(e, W_STD);
+    memcpy(reserve(e, 2), &index, 2);
+    e->len += 2;
+    lua_pop(L, 1);
+    return true;
+  }
+  if (plain && e->c_functions) {
+    void *p;
+    memcpy(&p, &fn, sizeof p);
+    put_tag64(e, W_CFUNC, &p);
+    lua_pop(L, 1);
+    return true;
+  }
+  return refuse_value(e, "");
+}
+
+/* A frame for the function on the top, whose code lies at `place`. */
+static frame *push_function(il_encoder *e, size_t entry_index, size_t place) {
+  frame *f = push_frame(e, FRAME_FUNC, entry_index);
+  const unsigned char *dump = e->data + place + 8;
+  size_t len = (size_t)il_get64(e->data + place);
+  lua_Debug ar;
+  lua_pushvalue(e->L, -1);
+  lua_getinfo(e->L, ">u", &ar);
+  f->nup = ar.nups;
+  memset(&f->closing, 0, sizeof f->closing);
+  if (f->nup > 0 && il_dump_known(dump, len))
+    il_dump_closing(dump, len, &f->closing);
+  return f;
+}
+
+static bool put_function(il_encoder *e) {
+  lua_State *L = e->L;
+  size_t entry_index;
+  bool done, deep, registered;
+  code c;
+  lua_Debug ar;
+  if (lua_iscfunction(L, -1) && il_std_find(e->vm->host->std, lua_tocfunction(L, -1)) >= 0)
+    return put_c_function(e);
+  if (known(e, &entry_index))
+    return true;
+  if (!put_by_name(e, entry_index, &done) || done)
+    return done;
+  if (lua_iscfunction(L, -1))
+    return put_c_function(e);
+  lua_pushvalue(L, -1);
+  lua_getinfo(L, ">u", &ar);
+  registered = e->entries[entry_index].place != 0;
+  deep = e->nframes >= IL_DEPTH_MAX && !registered;
+  put_head(e, deep ? W_FUNC_LATER : W_FUNC, entry_index, registered);
+  if (deep)
+    slot_of(e, entry_index);
+  put8(e, ar.nups);
+  put_code(e, &c);
+  if (e->how->capture && il_dump_known(e->data + c.place + 8, c.len))
+    want_globals(e, &c);
+  if (deep)
+    announce(e, entry_index, c.place);
+  else
+    push_function(e, entry_index, c.place);
+  return true;
+}
+
+static bool put_userdata(il_encoder *e) {
+  lua_State *L = e->L;
+  size_t entry_index;
+  il_handle *h = il_handle_test(L, -1);
+  if (known(e, &entry_index))
+    return e->entries[entry_index].slot != PACKING ||
+           refuse_value(e, " inside the state of its own __isolate_pack");
+  if (h != NULL) {
+    e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
+    il_handle_retain(h);
+    e->handles[e->nhandles] = h;
+    put_slot(e, W_HANDLE, entry_index);
+    put32(e, (uint32_t)e->nhandles++);
+    lua_pop(L, 1);
+    return true;
+  }
+  if (lua_getmetatable(L, -1)) {
+    if (meta_field(e, AT_PACK) == LUA_TFUNCTION) {
+      lua_replace(L, -2);
+      return put_packed(e, entry_index);
+    }
+    lua_pop(L, 2);
+  }
+  return refuse_value(e, "");
+}
+
+static bool put_value(il_encoder *e) {
+  int type = lua_type(e->L, -1);
+  if (put_plain(e, -1, type)) {
+    lua_pop(e->L, 1);
+    return true;
+  }
+  switch (type) {
+  case LUA_TTABLE:
+    return put_table(e);
+  case LUA_TFUNCTION:
+    return put_function(e);
+  case LUA_TUSERDATA:
+    return put_userdata(e);
+  default:
+    return refuse_value(e, "");
+  }
+}
+
+/* -- Frames ------------------------------------------------------------------------------------ */
+
+/* The frame on the top is through; its object was popped. */
+static bool pop_frame(il_encoder *e) {
+  frame *f = &e->frames[e->nframes - 1];
+  lua_settop(e->L, f->object - 1);
+  if (f->later) {
+    e->in_later = f->outer_later;
+    e->local_base = f->outer_base;
+  }
+  e->nframes--;
+  return true;
+}
+
+static void end_run(il_encoder *e, frame *f) {
+  if (f->run != 0) {
+    patch32(e, f->run, (uint32_t)((e->len - f->run - 4) / 8));
+    f->run = 0;
+  }
+}
+
+/* The number on the top joins the run of its kind; popped. */
+static void put_in_run(il_encoder *e, frame *f, int tag, const void *bits) {
+  if (f->run == 0 || f->run_type != tag || e->len - f->run > (size_t)UINT32_MAX * 4) {
+    end_run(e, f);
+    put8(e, tag);
+    f->run = e->len;
+    f->run_type = tag;
+    put32(e, 0);
+  }
+  memcpy(reserve(e, 8), bits, 8);
+  e->len += 8;
+}
+
+/* One list item, value on the top, key below. Numbers are taken at once. */
+static bool put_item(il_encoder *e, frame *f) {
+  lua_State *L = e->L;
+  f->list++;
+  if (lua_type(L, -1) == LUA_TNUMBER) {
+    if (lua_isinteger(L, -1)) {
+      lua_Integer v = lua_tointeger(L, -1);
+      put_in_run(e, f, W_INTS, &v);
+    } else {
+      lua_Number v = lua_tonumber(L, -1);
+      put_in_run(e, f, W_FLOATS, &v);
+    }
+    lua_pop(L, 1);
+    return true;
+  }
+  end_run(e, f);
+  return put_value(e);
+}
+
+static bool pop_table(il_encoder *e, frame *f) {
+  put8(e, W_END);
+  if (f->counts != 0) {
+    patch32(e, f->counts, (uint32_t)(f->list < INT32_MAX ? f->list : INT32_MAX));
+    patch32(e, f->counts + 4, (uint32_t)(f->hash < INT32_MAX / 4 ? f->hash : INT32_MAX / 4));
+  }
+  return pop_frame(e);
+}
+
+/* The entries are through: the metatable, if there is one. */
+static bool put_metatable(il_encoder *e, frame *f) {
+  end_run(e, f);
+  if (f->phase == IN_LIST)
+    put8(e, W_HASH);
+  if (!lua_getmetatable(e->L, f->object))
+    return pop_table(e, f);
+  f->phase = IN_META;
+  put8(e, W_META);
+  return put_value(e);
+}
+
+/* As far as there is nothing with parts. `f` is not used after put_value: frames may move. */
+static bool step_table(il_encoder *e, frame *f) {
+  lua_State *L = e->L;
+  size_t depth = e->nframes;
+  if (f->phase == IN_META)
+    return pop_table(e, f);
+  if (f->phase == AFTER_KEY) { /* the key is written, the value on the top */
+    f->phase = IN_HASH;
+    return put_value(e);
+  }
+  while (lua_next(L, f->object) != 0) {
+    if (f->phase == IN_LIST) {
+      if (lua_isinteger(L, -2) && lua_tointeger(L, -2) == f->list + 1) {
+        if (!put_item(e, f))
+          return false;
+        if (e->nframes != depth)
+          return true;
+        continue;
+      }
+      end_run(e, f);
+      put8(e, W_HASH);
+      f->phase = IN_HASH;
+    }
+    f->hash++;
+    if (!put_plain(e, -2, lua_type(L, -2))) {
+      f->phase = AFTER_KEY;
+      lua_pushvalue(L, -2);
+      return put_value(e);
+    }
+    if (!put_value(e))
+      return false;
+    if (e->nframes != depth)
+      return true;
+  }
+  return put_metatable(e, f);
+}
+
+/* A captured `<close>` variable would be closed by its owner: only a handle may be one. */
+static bool put_upvalue(il_encoder *e, frame *f) {
+  lua_State *L = e->L;
+  bool fresh;
+  size_t index, holder = f->entry;
+  int up = f->up;
+  const void *id = lua_upvalueid(L, f->object, up);
+  index = enter(e, id, &fresh);
+  if (!fresh) {
+    put8(e, W_JOIN);
+    put32(e, slot_of(e, e->entries[index].place));
+    put8(e, e->entries[index].up);
+    return true;
+  }
+  e->entries[index].place = holder;
+  e->entries[index].up = (unsigned char)up;
+  lua_getupvalue(L, f->object, up);
+  if (il_upvalue_has(&f->closing, up - 1) && !lua_isnil(L, -1) && lua_toboolean(L, -1) &&
+      il_handle_test(L, -1) == NULL)
+    return refuse(e, "to-be-closed variable");
+  return put_value(e);
+}
+
+static bool step_function(il_encoder *e, frame *f) {
+  if (f->up == f->nup)
+    return pop_frame(e);
+  f->up++;
+  return put_upvalue(e, f);
+}
+
+/* Begins the body of announced object number `index`. */
+static void begin_later(il_encoder *e, size_t index) {
+  lua_State *L = e->L;
+  later l = e->laters[index];
+  size_t outer_later = e->in_later, outer_base = e->local_base;
+  frame *f;
+  e->in_later = index + 1;
+  e->local_base = e->nframes;
+  lua_rawgeti(L, AT_LATERS, (lua_Integer)index + 1);
+  put8(e, W_BODY);
+  put32(e, slot_of(e, l.entry));
+  f = l.is_function ? push_function(e, l.entry, l.code) : push_frame(e, FRAME_TABLE, l.entry);
+  f->later = true;
+  f->outer_later = outer_later;
+  f->outer_base = outer_base;
+  if (!l.is_function)
+    lua_pushnil(L);
+}
+
+static void forget_laters(il_encoder *e, size_t down_to) {
+  while (e->nlaters > down_to)
+    free(e->laters[--e->nlaters].path);
+}
+
+/* The state, and all that is announced in it, makes a root of its own. */
+static bool step_pack(il_encoder *e, frame *f) {
+  if (f->phase == 0) {
+    f->phase = 1;
+    return put_value(e);
+  }
+  if (f->next_later < e->nlaters) {
+    begin_later(e, f->next_later++);
+    return true;
+  }
+  forget_laters(e, f->later_base);
+  put8(e, W_ENDROOT);
+  e->entries[f->entry].slot = 0;
+  return pop_frame(e);
+}
+
+static bool step(il_encoder *e) {
+  frame *f = &e->frames[e->nframes - 1];
+  switch (f->kind) {
+  case FRAME_TABLE:
+    return step_table(e, f);
+  case FRAME_FUNC:
+    return step_function(e, f);
+  default:
+    return step_pack(e, f);
+  }
+}
+
+/* The value on the top, with all that hangs on it. */
+static bool put_root(il_encoder *e) {
+  size_t next = 0;
+  bool ok;
+  e->in_later = e->local_base = 0;
+  ok = put_value(e);
+  while (ok && (e->nframes > 0 || next < e->nlaters)) {
+    if (e->nframes > 0)
+      ok = step(e);
+    else
+      begin_later(e, next++);
+  }
+  if (ok)
+    put8(e, W_ENDROOT);
+  return ok;
+}
+
+/* -- Extras: globals and preload entries ------------------------------------------------------- */
+
+static void forget_handles(il_encoder *e, size_t down_to) {
+  while (e->nhandles > down_to)
+    il_handle_release(e->handles[--e->nhandles]);
+}
+
+static void begin_extra(il_encoder *e, int what, int ok) {
+  size_t len;
+  const char *name = lua_tolstring(e->L, AT_NAME, &len);
+  put8(e, what);
+  put_str(e, name, len);
+  put8(e, ok);
+}
+
+/* The value on the top under the name at AT_NAME. One that is refused leaves no trace but, when it is
+** a global, the reason. False: the whole walk is to start again. */
+static bool put_extra(il_encoder *e, int what, uint32_t *count) {
+  size_t len = e->len, entries = e->nentries, handles = e->nhandles, codes = e->ncodes;
+  int top = lua_gettop(e->L) - 1;
+  char name[96];
+  snprintf(name, sizeof name, what == W_GLOBAL ? "global '%s'" : "package.preload '%s'",
+           lua_tostring(e->L, AT_NAME));
+  e->root_name = name;
+  begin_extra(e, what, 1);
+  if (put_root(e)) {
+    ++*count;
+    return true;
+  }
+  if (e->again)
+    return false;
+  e->refused = false;
+  e->round++;
+  forget_entries(e, entries);
+  forget_handles(e, handles);
+  forget_laters(e, 0);
+  e->ncodes = codes;
+  e->nframes = 0;
+  e->len = len;
+  lua_settop(e->L, top);
+  if (what == W_GLOBAL) {
+    char reason[WHAT_MAX + sizeof e->path + 16];
+    int n = snprintf(reason, sizeof reason, "cannot send %s: %s", e->what, e->path);
+    begin_extra(e, what, 0);
+    put_str(e, reason, (size_t)n < sizeof reason ? (size_t)n : sizeof reason - 1);
+    ++*count;
+  }
+  return true;
+}
+
+/* What `open` put into package.preload every state of the host has. */
+static bool put_preload(il_encoder *e, uint32_t *count) {
+  lua_State *L = e->L;
+  int top = lua_gettop(L), preload = top + 1, base = top + 2;
+  bool ok = true;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &il_base_preload);
+  lua_pushnil(L);
+  e->c_functions = true;
+  while (ok && lua_next(L, preload) != 0) {
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      lua_pushvalue(L, -2);
+      lua_copy(L, -1, AT_NAME);
+      if (lua_istable(L, base))
+        lua_rawget(L, base);
+      if (!lua_rawequal(L, -1, -2)) {
+        lua_pop(L, 1);
+        ok = put_extra(e, W_PRELOAD, count);
+        continue;
+      }
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  e->c_functions = false;
+  if (ok)
+    lua_settop(L, top);
+  return ok;
+}
+
+/* Sending one may make another wanted: the list grows while it is walked. */
+static bool put_globals(il_encoder *e, uint32_t *count) {
+  lua_State *L = e->L;
+  bool ok = true;
+  for (lua_Integer i = 1; ok && lua_istable(L, AT_WANTED); i++) {
+    if (lua_rawgeti(L, AT_WANTED, i) != LUA_TSTRING) {
+      lua_pop(L, 1);
+      break;
+    }
+    lua_copy(L, -1, AT_NAME);
+    if (lua_rawget(L, AT_GLOBALS) == LUA_TNIL)
+      lua_pop(L, 1);
+    else
+      ok = put_extra(e, W_GLOBAL, count);
+  }
+  return ok;
+}
+
+/* -- The whole --------------------------------------------------------------------------------- */
+
+static bool walk(il_encoder *e) {
+  size_t offsets, count_at;
+  uint32_t extras = 0;
+  put8(e, W_MANY);
+  put32(e, 0);
+  put32(e, (uint32_t)e->nvalues);
+  offsets = e->len;
+  reserve(e, (size_t)e->nvalues * 8);
+  e->len += (size_t)e->nvalues * 8;
+  for (e->root = 0; e->root < e->nvalues; e->root++) {
+    uint64_t at = e->len;
+    memcpy(e->data + offsets + (size_t)e->root * 8, &at, 8);
+    lua_pushvalue(e->L, AT_LAST + e->root);
+    if (!put_root(e))
+      return false;
+    forget_laters(e, 0);
+  }
+  e->root = -1;
+  count_at = e->len;
+  put32(e, 0);
+  if (e->how->root == IL_ROOT_INIT && !put_preload(e, &extras))
+    return false;
+  if (e->how->capture && !put_globals(e, &extras))
+    return false;
+  patch32(e, count_at, extras);
+  patch32(e, 1, e->slots);
+  return true;
+}
+
+static void reset(il_encoder *e) {
+  if (e->mask != 0 && e->nentries > 0) {
+    if (e->mask > 1023) {
+      free(e->map);
+      e->map = NULL;
+      e->mask = 0;
+    } else {
+      memset(e->map, 0, (e->mask + 1) * sizeof *e->map);
+    }
+  }
+  e->nentries = 0;
+  forget_laters(e, 0);
+  forget_handles(e, 0);
+  e->nframes = e->ncodes = 0;
+  e->in_later = e->local_base = 0;
+  e->len = 0;
+  e->slots = 0;
+  e->round++;
+  e->refused = e->again = e->c_functions = false;
+}
+
+/* Called with the encoder and the values; see AT_ENCODER and the rest. */
+static int encode_all(lua_State *L) {
+  il_encoder *e = lua_touserdata(L, AT_ENCODER);
+  luaL_checkstack(L, 40, NULL);
+  lua_pushglobaltable(L);
+  lua_pushliteral(L, "__gc");
+  lua_pushliteral(L, "__isolate_pack");
+  for (int i = AT_ANCHORS; i < AT_LAST; i++)
+    lua_pushnil(L);
+  lua_rotate(L, AT_GLOBALS, AT_LAST - AT_GLOBALS);
+  il_names_refresh(e->vm, L);
+  do {
+    reset(e);
+    lua_settop(L, AT_LAST - 1 + e->nvalues);
+    for (int i = AT_ANCHORS; i < AT_LAST; i++) {
+      lua_pushnil(L);
+      lua_replace(L, i);
+    }
+    if (e->anchored) {
+      lua_newtable(L);
+      lua_replace(L, AT_ANCHORS);
+    }
+    walk(e);
+  } while (e->again);
+  return 0;
+}
+
+static il_encoder *take_encoder(il_vm *vm) {
+  il_encoder *e = vm->encoder;
+  vm->encoder = NULL;
+  if (e == NULL)
+    e = calloc(1, sizeof *e);
+  if (e != NULL)
+    e->vm = vm;
+  return e;
+}
+
+void il_encoder_free(il_encoder *e) {
+  if (e == NULL)
+    return;
+  reset(e);
+  il_heap_resize(e->data, e->cap, 0);
+  free(e->entries);
+  free(e->map);
+  free(e->frames);
+  free(e->laters);
+  free(e->codes);
+  free(e->handles);
+  free(e);
+}
+
+/* Kept for the next send, unless it has grown large or another one is kept already. */
+static void give_encoder(il_vm *vm, il_encoder *e) {
+  reset(e);
+  e->anchored = e->tracing = false;
+  if (vm->encoder != NULL || e->cap > KEEP_MAX || e->roomentries > KEEP_MAX ||
+      e->roomframes > 2 * IL_DEPTH_MAX + 32 || e->roomlaters > KEEP_MAX / 16)
+    il_encoder_free(e);
+  else
+    vm->encoder = e;
+}
+
+static int refusal(il_vm *vm, lua_State *L, const il_encoder *e) {
+  char message[WHAT_MAX + sizeof e->path + 16];
+  snprintf(message, sizeof message, "cannot send %s: %s", e->what, e->path);
+  isolua_pusherror(L, ISOLUA_NOT_SENDABLE, message, vm->isolate->name);
+  lua_pushstring(L, e->path);
+  lua_setfield(L, -2, "path");
+  return ISOLUA_NOT_SENDABLE;
+}
+
+static il_msg *finish(il_encoder *e) {
+  int taken;
+  il_msg *m = il_msg_new(e->data, e->len, e->cap, e->handles, e->nhandles, &taken);
+  if (m == NULL)
+    return NULL;
+  e->nhandles = 0;
+  if (taken) {
+    e->data = NULL;
+    e->cap = 0;
+  }
+  return m;
+}
+
+/* One number, boolean or nil: no walk. */
+static il_msg *encode_scalar(lua_State *L, int type) {
+  unsigned char data[10] = {W_ONE};
+  size_t len = 2;
+  int taken;
+  switch (type) {
+  case LUA_TNIL:
+    data[1] = W_NIL;
+    break;
+  case LUA_TBOOLEAN:
+    data[1] = lua_toboolean(L, -1) ? W_TRUE : W_FALSE;
+    break;
+  default:
+    if (lua_isinteger(L, -1)) {
+      lua_Integer v = lua_tointeger(L, -1);
+      data[1] = W_INT;
+      memcpy(data + 2, &v, 8);
+    } else {
+      lua_Number v = lua_tonumber(L, -1);
+      data[1] = W_FLOAT;
+      memcpy(data + 2, &v, 8);
+    }
+    len = 10;
+  }
+  return il_msg_new(data, len, 0, NULL, 0, &taken);
+}
+
+int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out) {
+  il_encoder *e;
+  int status, type = n == 1 ? lua_type(L, -1) : LUA_TNONE;
+  int err = ISOLUA_OK;
+  if (how->root < IL_ROOT_INIT &&
+      (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER)) {
+    *out = encode_scalar(L, type);
+    lua_pop(L, 1);
+    if (*out != NULL)
+      return ISOLUA_OK;
+    isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
+    return ISOLUA_MEMORY;
+  }
+  e = take_encoder(vm);
+  if (e == NULL || !lua_checkstack(L, 4)) {
+    lua_pop(L, n);
+    isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
+    return ISOLUA_MEMORY;
+  }
+  e->L = L;
+  e->how = how;
+  e->nvalues = n;
+  lua_pushcfunction(L, encode_all);
+  lua_insert(L, -(n + 1));
+  lua_pushlightuserdata(L, e);
+  lua_insert(L, -(n + 1));
+  status = lua_pcall(L, n + 1, 0, 0);
+  if (status != LUA_OK) {
+    err = status == LUA_ERRMEM ? ISOLUA_MEMORY : ISOLUA_ERROR;
+  } else if (e->refused) {
+    err = refusal(vm, L, e);
+  } else if ((*out = finish(e)) == NULL) {
+    isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
+    err = ISOLUA_MEMORY;
+  }
+  give_encoder(vm, e);
+  return err;
+}

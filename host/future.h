@@ -1,0 +1,58 @@
+/* future.h - a port of one message: the result of an isolate, settled once. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_FUTURE_H
+#define IL_FUTURE_H
+
+#include "isolua.h"
+#include "msg.h"
+#include "wait.h"
+
+struct isolua_isolate;
+
+/* What a future settles to. Owned by whoever holds it until it is given to a future. */
+typedef struct il_result {
+  int code;        /* ISOLUA_OK: `msg` holds the results; ISOLUA_ERROR: `msg` holds the error value;
+                      else the library's own error */
+  il_msg *msg;     /* may be NULL */
+  char *message;   /* malloc; of an error, may be NULL: the code's own */
+  char *traceback; /* malloc; where the error was raised, or NULL */
+} il_result;
+
+void il_result_fini(il_result *r);
+
+struct isolua_future {
+  il_handle h;
+  /* fixed at creation */
+  struct isolua_isolate *isolate; /* one hold; NULL: settled by its maker (local) */
+  struct isolua_host *host;       /* one hold */
+
+  il_mutex lock; /* guards the two below, and `result` until `done` */
+  il_watches watches;
+  il_cond changed; /* for threads without an event loop */
+
+  /* atomics: `done` is set, with release, after `result` was written for good */
+  _Atomic(bool) done;
+  _Atomic(bool) looked;  /* somebody sees to its error */
+  _Atomic(bool) dropped; /* its last handle for users is gone */
+  _Atomic(bool) logged;  /* its error was reported */
+  il_result result;      /* written once, before `done`; read after it */
+};
+
+/* With one hold; takes holds of its own on `isolate` (may be NULL) and `host`. NULL: no memory. */
+isolua_future *il_future_new(struct isolua_host *host, struct isolua_isolate *isolate);
+void il_future_release(isolua_future *f);
+
+/* Settles it with *r, which it takes over; a settled one frees *r. True: it was the first. */
+bool il_future_settle(isolua_future *f, il_result *r);
+bool il_future_is_done(isolua_future *f);
+
+/* Fires `watch` when the future is settled, also when it is already. */
+void il_future_watch(isolua_future *f, il_watch *watch);
+void il_future_unwatch(isolua_future *f, il_watch *watch);
+
+/* The user's last handle goes: an error that nobody looked at is logged, now or when it comes. */
+void il_future_drop(isolua_future *f);
+
+extern atomic_size_t il_live_futures;
+
+#endif

@@ -1,0 +1,158 @@
+/* handle.c - userdata that stand for counted things, one a thing and state; error objects; boxes. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+
+#include "codec.h"
+
+static char handle_key; /* in a metatable: userdata with it are handles */
+static char interned_key;
+static char error_key;
+
+/* -- Boxes ------------------------------------------------------------------------------------- */
+
+static int box_gc(lua_State *L) {
+  il_msg **box = lua_touserdata(L, 1);
+  il_msg_free(*box);
+  *box = NULL;
+  return 0;
+}
+
+il_msg **il_box_push(lua_State *L) {
+  il_msg **box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = NULL;
+  if (luaL_newmetatable(L, "isolate.box")) {
+    lua_pushcfunction(L, box_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+/* -- Handles ----------------------------------------------------------------------------------- */
+
+typedef struct userdata {
+  il_handle *h;
+} userdata;
+
+static int handle_gc(lua_State *L) {
+  userdata *u = lua_touserdata(L, 1);
+  il_handle *h = u->h;
+  u->h = NULL;
+  il_handle_release(h);
+  return 0;
+}
+
+il_handle *il_handle_test(lua_State *L, int index) {
+  bool is;
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+    return NULL;
+  is = lua_rawgetp(L, -1, &handle_key) != LUA_TNIL;
+  lua_pop(L, 2);
+  return is ? ((userdata *)lua_touserdata(L, index))->h : NULL;
+}
+
+int isolua_newhandletype(lua_State *L, const char *name) {
+  if (!luaL_newmetatable(L, name))
+    return 0;
+  lua_pushboolean(L, 1);
+  lua_rawsetp(L, -2, &handle_key);
+  lua_pushcfunction(L, handle_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__metatable");
+  return 1;
+}
+
+void *isolua_checkhandle(lua_State *L, int index, const char *name) {
+  userdata *u = luaL_checkudata(L, index, name);
+  luaL_argcheck(L, u->h != NULL, index, "the handle was collected");
+  return u->h;
+}
+
+/* A table of userdata by address; weak, so that it keeps none. */
+static void push_interned(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &interned_key) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &interned_key);
+}
+
+/* The metatable is the binding's: it makes it when the module is loaded. */
+static void push_metatable(lua_State *L, const char *name) {
+  if (luaL_getmetatable(L, name) != LUA_TNIL)
+    return;
+  lua_pop(L, 1);
+  il_names_resolve(il_vm_check(L), L, "isolate.core", NULL);
+  lua_pop(L, 1);
+  luaL_getmetatable(L, name);
+}
+
+void il_handle_push(lua_State *L, il_handle *h) {
+  userdata *u;
+  luaL_checkstack(L, 8, NULL);
+  push_interned(L);
+  if (lua_rawgetp(L, -1, h) == LUA_TUSERDATA && ((userdata *)lua_touserdata(L, -1))->h == h) {
+    lua_replace(L, -2);
+    return;
+  }
+  lua_pop(L, 1);
+  u = lua_newuserdatauv(L, sizeof *u, 0);
+  u->h = NULL;
+  push_metatable(L, h->type->name);
+  lua_setmetatable(L, -2);
+  il_handle_retain(h);
+  u->h = h;
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, -3, h);
+  lua_replace(L, -2);
+}
+
+/* -- Error objects ----------------------------------------------------------------------------- */
+
+static int error_tostring(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  if (lua_getfield(L, 1, "message") != LUA_TSTRING)
+    lua_pushliteral(L, "isolate error");
+  return 1;
+}
+
+/* Registered under a name, so that an error object that crosses isolates stays one. */
+static void push_error_metatable(lua_State *L) {
+  il_vm *vm;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &error_key) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 3);
+  lua_pushcfunction(L, error_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushliteral(L, "isolate.error");
+  lua_setfield(L, -2, "__name");
+  lua_pushliteral(L, "isolate.error");
+  lua_setfield(L, -2, "__metatable");
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
+  vm = il_vm_of(L);
+  if (vm != NULL)
+    il_names_register(vm, L, "isolate.error", -1);
+}
+
+void isolua_pusherror(lua_State *L, int code, const char *message, const char *isolate) {
+  luaL_checkstack(L, 8, NULL);
+  lua_createtable(L, 0, 4);
+  lua_pushstring(L, isolua_code_name(code));
+  lua_setfield(L, -2, "code");
+  lua_pushstring(L, message);
+  lua_setfield(L, -2, "message");
+  if (isolate != NULL) {
+    lua_pushstring(L, isolate);
+    lua_setfield(L, -2, "isolate");
+  }
+  push_error_metatable(L);
+  lua_setmetatable(L, -2);
+}

@@ -1,0 +1,280 @@
+/* isolate.c - control blocks of isolates: starting, ending, killing. */
+/* SPDX-License-Identifier: MIT */
+#include "isolate.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+** LOCK ORDER. One lock at a time, but for these pairs, outer first:
+**   future.lock    > (waiter: no lock)
+**   isolate.lock   > none
+** Nothing calls Lua, allocates, calls back or gives up a last hold under a lock.
+**
+** DESIGN. An isolate ends once: `dying` is set by the first kill and never reset. From then on the
+** watchdog signals its thread, at growing intervals, until vm_kill.c has set `acknowledged`; when
+** the grace is over the phase becomes IL_HARD and signals go on until the thread has left. A thread
+** that is still there IL_STUCK later sits in a C function: the isolate counts as stuck, its future
+** settles, and nobody waits for it any more.
+*/
+
+#define RETRY_FIRST ((int64_t)500000) /* ns */
+#define RETRY_LAST ((int64_t)8000000)
+
+atomic_size_t il_live_isolates;
+
+static void isolate_close(il_handle *h) {
+  il_isolate *i = (il_isolate *)h;
+  isolua_host *host = i->host;
+  if (i->task != NULL)
+    i->free_body(i);
+  il_watchdog_unreserve(&host->watchdog);
+  il_mutex_fini(&i->lock);
+  free(i->name);
+  free(i);
+  il_host_release(host);
+}
+
+static const il_handle_type isolate_type = {"isolate.isolate", isolate_close};
+
+static int64_t ring(il_alarm *a);
+
+int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
+                   il_isolate **out) {
+  il_isolate *i = calloc(1, sizeof *i);
+  if (i == NULL)
+    return ISOLUA_MEMORY;
+  i->name = strdup(name);
+  if (i->name == NULL)
+    goto fail_name;
+  if (il_mutex_init(&i->lock) != 0)
+    goto fail_lock;
+  if (il_watchdog_reserve(&host->watchdog) != ISOLUA_OK)
+    goto fail_reserve;
+  il_handle_init(&i->h, &isolate_type);
+  i->host = host;
+  il_handle_retain(&host->h);
+  i->id = atomic_fetch_add(&host->next_id, 1) + 1;
+  i->timeout = o->timeout;
+  i->memory = o->memory;
+  i->stack = o->stack != 0 ? o->stack : IL_STACK;
+  il_waiter_init(&i->waiter);
+  il_alarm_init(&i->alarm, &i->h, ring);
+  i->retry = RETRY_FIRST;
+  *out = i;
+  return ISOLUA_OK;
+fail_reserve:
+  il_mutex_fini(&i->lock);
+fail_lock:
+  free(i->name);
+fail_name:
+  free(i);
+  return ISOLUA_MEMORY;
+}
+
+void il_isolate_release(il_isolate *i) {
+  il_handle_release(&i->h);
+}
+
+const char *il_isolate_status(il_isolate *i) {
+  static const char *const names[] = {"starting", "running", "waiting", "done",
+                                      "failed",   "killed",  "stuck"};
+  return names[atomic_load_explicit(&i->status, memory_order_relaxed)];
+}
+
+/* -- The host's list --------------------------------------------------------------------------- */
+
+static bool list(il_isolate *i) {
+  isolua_host *host = i->host;
+  bool open;
+  il_mutex_lock(&host->lock);
+  open = !host->closing;
+  if (open) {
+    i->prev = NULL;
+    i->next = host->first;
+    if (host->first != NULL)
+      host->first->prev = i;
+    host->first = i;
+    i->listed = true;
+  }
+  il_mutex_unlock(&host->lock);
+  return open;
+}
+
+/* False: it was out of the list already. */
+static bool unlist(il_isolate *i) {
+  isolua_host *host = i->host;
+  bool listed;
+  il_mutex_lock(&host->lock);
+  listed = i->listed;
+  if (listed) {
+    if (i->prev != NULL)
+      i->prev->next = i->next;
+    else
+      host->first = i->next;
+    if (i->next != NULL)
+      i->next->prev = i->prev;
+    i->listed = false;
+    il_cond_wake_all(&host->changed);
+  }
+  il_mutex_unlock(&host->lock);
+  return listed;
+}
+
+/* -- Its life ---------------------------------------------------------------------------------- */
+
+/* The hold that its thread has is given up in il_isolate_leave. */
+static void run(il_job *job, void *spare) {
+  il_isolate *i = (il_isolate *)((char *)job - offsetof(il_isolate, job));
+  i->body(i, spare);
+}
+
+void il_isolate_set_future(il_isolate *i, isolua_future *f) {
+  il_handle_retain(&f->h);
+  i->future = f;
+}
+
+/* Its future, with a hold for the caller; NULL: given up already, or it is a main isolate. */
+static isolua_future *take_future(il_isolate *i, bool for_good) {
+  isolua_future *f;
+  il_mutex_lock(&i->lock);
+  f = i->future;
+  if (f != NULL && for_good)
+    i->future = NULL;
+  else if (f != NULL)
+    il_handle_retain(&f->h);
+  il_mutex_unlock(&i->lock);
+  return f;
+}
+
+static void settle_with(il_isolate *i, int code, const char *message) {
+  il_result r = {code, NULL, message != NULL ? strdup(message) : NULL, NULL};
+  isolua_future *f = take_future(i, false);
+  if (f != NULL)
+    il_future_settle(f, &r);
+  else
+    il_result_fini(&r);
+  il_future_release(f);
+}
+
+int il_isolate_start(il_isolate *i) {
+  int err = ISOLUA_CLOSED;
+  il_handle_retain(&i->h);
+  i->job.run = run;
+  atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
+  if (!list(i))
+    goto fail;
+  if (i->timeout > 0) {
+    err = il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(i->timeout));
+    if (err != ISOLUA_OK)
+      goto fail;
+  }
+  err = il_workers_start(&i->host->workers, &i->job, i->stack);
+  if (err == ISOLUA_OK)
+    return ISOLUA_OK;
+fail:
+  atomic_store_explicit(&i->status, IL_FAILED, memory_order_relaxed);
+  unlist(i);
+  il_alarm_cancel(&i->host->watchdog, &i->alarm);
+  settle_with(i, err, err == ISOLUA_SPAWN ? "the system has no thread left for the isolate" : NULL);
+  atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
+  il_future_release(take_future(i, true));
+  il_isolate_release(i);
+  return err;
+}
+
+bool il_isolate_enter(il_isolate *i) {
+  if (i->is_main && !list(i))
+    return false;
+  if (i->is_main)
+    atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
+  il_mutex_lock(&i->lock);
+  i->thread = il_thread_self();
+  i->attached = true;
+  il_mutex_unlock(&i->lock);
+  atomic_store_explicit(&i->status, IL_RUNNING, memory_order_relaxed);
+  return true;
+}
+
+void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
+  isolua_future *f = take_future(i, false);
+  if (unlist(i))
+    atomic_store_explicit(&i->status, status, memory_order_relaxed);
+  if (f != NULL)
+    il_future_settle(f, r);
+  il_future_release(f);
+}
+
+void il_isolate_leave(il_isolate *i) {
+  il_mutex_lock(&i->lock);
+  i->attached = false;
+  il_mutex_unlock(&i->lock);
+  il_alarm_cancel(&i->host->watchdog, &i->alarm);
+  il_future_release(take_future(i, true)); /* it holds the isolate in turn */
+  atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
+  if (!i->is_main)
+    il_isolate_release(i);
+}
+
+/* -- Killing ----------------------------------------------------------------------------------- */
+
+static void signal_thread(il_isolate *i) {
+  int sig = i->host->workers.sig;
+  il_mutex_lock(&i->lock);
+  if (i->attached && sig > 0)
+    il_thread_signal(i->thread, sig);
+  il_mutex_unlock(&i->lock);
+  il_waiter_wake(&i->waiter);
+}
+
+void il_isolate_kill(il_isolate *i, int code, int64_t grace) {
+  int none = 0;
+  int64_t end = il_deadline(grace);
+  bool first;
+  assert(!i->is_main);
+  il_mutex_lock(&i->lock);
+  first = atomic_compare_exchange_strong_explicit(&i->dying, &none, code, memory_order_acq_rel,
+                                                  memory_order_acquire);
+  if (first)
+    i->grace_end = end;
+  il_mutex_unlock(&i->lock);
+  if (!first)
+    return;
+  signal_thread(i);
+  /* Without a watchdog (no thread to be had) this one signal has to do. */
+  il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(RETRY_FIRST));
+}
+
+static void give_up(il_isolate *i) {
+  int code = atomic_load_explicit(&i->dying, memory_order_acquire);
+  if (!unlist(i))
+    return;
+  atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);
+  il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
+  settle_with(i, code, "the isolate was told to end but is stuck in a C function");
+}
+
+/* On the watchdog's thread. */
+static int64_t ring(il_alarm *a) {
+  il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, alarm));
+  int64_t now = il_now(), end;
+  if (atomic_load_explicit(&i->dying, memory_order_acquire) == 0) {
+    il_isolate_kill(i, ISOLUA_TIMEOUT, IL_GRACE);
+    return -1; /* the kill has set the alarm anew */
+  }
+  il_mutex_lock(&i->lock);
+  end = i->grace_end;
+  il_mutex_unlock(&i->lock);
+  if (now >= end + IL_STUCK) {
+    give_up(i);
+    return now + ISOLUA_SECOND; /* it may come back to Lua some day */
+  }
+  if (now >= end)
+    atomic_store_explicit(&i->phase, IL_HARD, memory_order_release);
+  else if (atomic_load_explicit(&i->acknowledged, memory_order_acquire))
+    return end;
+  signal_thread(i);
+  i->retry = i->retry * 2 < RETRY_LAST ? i->retry * 2 : RETRY_LAST;
+  return now + i->retry < end || now >= end ? now + i->retry : end;
+}

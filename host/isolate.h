@@ -1,0 +1,119 @@
+/* isolate.h - the control block of an isolate, and the host that owns isolates. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_ISOLATE_H
+#define IL_ISOLATE_H
+
+#include "future.h"
+#include "isolua.h"
+#include "msg.h"
+#include "plat.h"
+#include "wait.h"
+#include "watchdog.h"
+#include "worker.h"
+
+#ifndef IL_GRACE
+#define IL_GRACE ((int64_t)100000000) /* ns that closers of a killed isolate may run */
+#endif
+#ifndef IL_STUCK
+#define IL_STUCK ((int64_t)500000000) /* ns after the grace until it counts as stuck */
+#endif
+#ifndef IL_STACK
+#define IL_STACK ((size_t)1 << 20) /* bytes; 200 nested C calls (LUAI_MAXCCALLS) fit twice */
+#endif
+
+typedef struct isolua_isolate il_isolate;
+
+enum il_status { IL_STARTING, IL_RUNNING, IL_WAITING, IL_DONE, IL_FAILED, IL_KILLED, IL_GONE_STUCK };
+
+/* What becomes of an isolate that is told to end. */
+enum il_phase {
+  IL_UNWIND, /* its Lua code is interrupted once; closers run */
+  IL_HARD    /* the grace is over: every instruction is interrupted */
+};
+
+struct isolua_isolate {
+  il_handle h;
+  il_job job; /* the worker's */
+
+  /* fixed at creation */
+  isolua_host *host; /* one hold */
+  int64_t id;
+  char *name;
+  int64_t timeout; /* ns, 0: none */
+  size_t memory;   /* bytes, 0: no cap */
+  size_t stack;
+  bool is_main;
+  void (*body)(il_isolate *, void *spare); /* runs it, on its thread */
+  void (*free_body)(il_isolate *);         /* frees what `task` holds */
+  void *task;                              /* what the body runs; body's own */
+
+  il_waiter waiter;
+
+  il_mutex lock; /* guards the four below */
+  isolua_future *future; /* one hold, until it leaves; NULL: a main isolate */
+  bool attached; /* `thread` runs it: signals may be sent there */
+  il_thread thread;
+  int64_t grace_end;
+
+  il_isolate *prev, *next; /* host's lock: its list */
+  bool listed;             /* host's lock */
+
+  /* atomics */
+  atomic_int status;         /* relaxed: for show */
+  atomic_int dying;          /* error number it ends with, 0: none; acq_rel */
+  atomic_int phase;          /* il_phase; acq_rel */
+  _Atomic(bool) acknowledged; /* the unwinding is under way, no more signals needed */
+  _Atomic(bool) interrupted;  /* main: Ctrl-C */
+  il_alarm alarm;
+  int64_t retry; /* watchdog's thread only: ns to the next signal */
+};
+
+struct isolua_host {
+  il_handle h; /* held by its opener, its isolates and futures */
+
+  /* fixed at open */
+  isolua_host_options options;
+  il_workers workers;
+  il_watchdog watchdog;
+  void (*open)(void); /* the lua_CFunction of isolua_host_set_open, for vm.c */
+  void *std;          /* names of the standard functions, for names.c; freed by free_std */
+  void (*free_std)(void *);
+
+  il_mutex lock; /* guards all below */
+  il_isolate *first;
+  il_isolate *main; /* no hold: it leaves before it ends */
+  bool closing;
+  il_cond changed; /* the list got shorter */
+
+  atomic_llong next_id;
+};
+
+/* -- Isolates. Thread: any, unless it says otherwise. ------------------------------------------- */
+
+/* With one hold, in no list. ISOLUA_MEMORY: nothing was made. */
+int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name, il_isolate **out);
+void il_isolate_set_future(il_isolate *i, isolua_future *f); /* before it starts; takes a hold */
+/* Starts it. 0, ISOLUA_CLOSED or ISOLUA_SPAWN: its future is settled with that. */
+int il_isolate_start(il_isolate *i);
+/* Tells it to end, with `code`, at its next instruction or wait. The first call counts. */
+void il_isolate_kill(il_isolate *i, int code, int64_t grace);
+/* Puts it in the list of its host and takes the calling thread as its own. False: host closing. */
+bool il_isolate_enter(il_isolate *i);
+/* Out of the list, and its future settled with *r (taken over; NULL for a main isolate). Its own
+** thread, before its state is closed. */
+void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r);
+/* No signal reaches its thread for it any more. Its own thread, after its state was closed. */
+void il_isolate_leave(il_isolate *i);
+void il_isolate_release(il_isolate *i);
+const char *il_isolate_status(il_isolate *i);
+
+/* -- Hosts -------------------------------------------------------------------------------------- */
+
+void il_host_log(isolua_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void il_host_release(isolua_host *host);
+/* Ends spare threads, and waits until no thread is left but those of isolates that run. */
+void il_host_settle(isolua_host *host, int64_t deadline);
+
+extern atomic_size_t il_live_isolates;
+
+#endif

@@ -1,0 +1,64 @@
+/* msg.c - messages and counted handles. */
+/* SPDX-License-Identifier: MIT */
+#include "msg.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap.h"
+
+#ifndef IL_MSG_COPY
+#define IL_MSG_COPY 4096 /* bytes up to which a copy is cheaper than a block of its own */
+#endif
+
+atomic_size_t il_live_messages, il_live_bytes;
+
+void il_handle_init(il_handle *h, const il_handle_type *type) {
+  h->type = type;
+  atomic_init(&h->refs, 1);
+}
+
+void il_handle_retain(il_handle *h) {
+  atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
+}
+
+/* acq_rel: what every holder did with it happens before it is freed. */
+void il_handle_release(il_handle *h) {
+  if (h != NULL && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
+    h->type->close(h);
+}
+
+il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **handles,
+                   size_t nhandles, int *taken) {
+  size_t behind = nhandles * sizeof(il_handle *);
+  int take = len > IL_MSG_COPY;
+  il_msg *m = malloc(sizeof *m + behind + (take ? 0 : len));
+  if (m == NULL)
+    return NULL;
+  m->next = NULL;
+  m->len = len;
+  m->nhandles = nhandles;
+  m->handles = (il_handle **)(m + 1);
+  if (nhandles > 0)
+    memcpy(m->handles, handles, behind);
+  m->cap = take ? cap : 0;
+  m->data = take ? data : (unsigned char *)(m + 1) + behind;
+  if (!take && len > 0)
+    memcpy(m->data, data, len);
+  *taken = take;
+  atomic_fetch_add_explicit(&il_live_messages, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&il_live_bytes, len, memory_order_relaxed);
+  return m;
+}
+
+void il_msg_free(il_msg *m) {
+  if (m == NULL)
+    return;
+  for (size_t i = 0; i < m->nhandles; i++)
+    il_handle_release(m->handles[i]);
+  if (m->cap > 0)
+    il_heap_resize(m->data, m->cap, 0);
+  atomic_fetch_sub_explicit(&il_live_messages, 1, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&il_live_bytes, m->len, memory_order_relaxed);
+  free(m);
+}

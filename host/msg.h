@@ -1,0 +1,50 @@
+/* msg.h - a flat encoded message, and the counted things that travel in it. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_MSG_H
+#define IL_MSG_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* -- Handles: counted things that several isolates hold. --------------------------------------- */
+
+typedef struct il_handle il_handle;
+
+typedef struct il_handle_type {
+  const char *name;           /* of the Lua type: its metatable's name in every state */
+  void (*close)(il_handle *); /* the last hold is gone: frees it; on any thread, no lock held */
+} il_handle_type;
+
+/* The first member of everything that is counted. */
+struct il_handle {
+  const il_handle_type *type;
+  atomic_uint refs;
+};
+
+void il_handle_init(il_handle *h, const il_handle_type *type); /* with one hold */
+void il_handle_retain(il_handle *h);
+void il_handle_release(il_handle *h); /* NULL does nothing */
+
+/* -- Messages ---------------------------------------------------------------------------------- */
+
+/* Owned by one place at a time: the encoder's caller, a future, a queue, a box in Lua. */
+typedef struct il_msg {
+  struct il_msg *next;   /* of the queue it is in */
+  unsigned char *data;   /* `len` bytes: behind this struct, or a block of `cap` bytes */
+  size_t len;
+  size_t cap;            /* 0: the data lie behind this struct */
+  size_t nhandles;
+  il_handle **handles;   /* one hold on each; behind this struct */
+} il_msg;
+
+/* A message with a copy of `data`, or, when it is large, with the block itself: then *taken is 1
+** and the block (of il_heap_resize, `cap` bytes) belongs to the message. Takes over the holds on
+** `handles`. NULL when there is no memory: nothing was taken. */
+il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **handles,
+                   size_t nhandles, int *taken);
+void il_msg_free(il_msg *m); /* releases its handles; NULL does nothing */
+
+extern atomic_size_t il_live_messages, il_live_bytes; /* relaxed counters, for leak checks */
+
+#endif

@@ -1,0 +1,478 @@
+/* names.c - the names of functions and tables that every fresh isolate can find by itself. */
+/* SPDX-License-Identifier: MIT */
+#include "names.h"
+
+#include <lauxlib.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vm.h"
+
+/*
+** DESIGN. A registry table with weak keys maps functions and tables to a string: "M" or "R", the
+** name of the module (or the registered name), and for a field of a module a zero and its key. A
+** module's fields are taken down when `require` has put it into package.loaded: a metatable there
+** tells. What is added to a module later is not: a fresh isolate would not have it. The filter beside
+** it answers "no name" without a call into Lua, which is what nearly every value gets.
+*/
+static char names_key, registered_key, findable_key, require_key;
+
+/* -- The standard libraries -------------------------------------------------------------------- */
+
+static const char *const lib_names[] = {
+#define X(name) #name,
+    IL_LIBS(X)
+#undef X
+};
+
+static const char *const base_globals[] = {
+    "_G",       "_VERSION",       "assert",   "collectgarbage", "dofile",  "error",
+    "getmetatable", "ipairs",     "load",     "loadfile",       "next",    "pairs",
+    "pcall",    "print",          "rawequal", "rawget",         "rawlen",  "rawset",
+    "require",  "select",         "setmetatable", "tonumber",   "tostring", "type",
+    "warn",     "xpcall"};
+
+const char *il_lib_name(int number) {
+  return lib_names[number];
+}
+
+static bool is(const char *text, const char *name, size_t len) {
+  return strlen(text) == len && memcmp(text, name, len) == 0;
+}
+
+unsigned il_lib_bit(const char *name, size_t len) {
+  for (int i = 0; i < IL_LIB_COUNT; i++)
+    if (is(lib_names[i], name, len))
+      return 1u << i;
+  return 0;
+}
+
+bool il_is_standard_global(const char *name, size_t len) {
+  for (size_t i = 0; i < sizeof base_globals / sizeof base_globals[0]; i++)
+    if (is(base_globals[i], name, len))
+      return true;
+  return il_lib_bit(name, len) != 0;
+}
+
+#define STD_MAX 256 /* Lua 5.4 has some 150 */
+
+struct il_std {
+  il_std_function functions[STD_MAX];
+  int count;
+};
+
+/* Takes down the C functions without upvalues of the table on the top. [-0, +0, m] */
+static void learn(lua_State *L, il_std *std, const char *lib) {
+  int table = lua_gettop(L);
+  lua_pushnil(L);
+  while (lua_next(L, table) != 0) {
+    if (std->count < STD_MAX && lua_type(L, -2) == LUA_TSTRING && lua_iscfunction(L, -1) &&
+        lua_getupvalue(L, -1, 1) == NULL) {
+      il_std_function *f = &std->functions[std->count++];
+      const char *key = lua_tostring(L, -2);
+      f->function = lua_tocfunction(L, -1);
+      f->ours = NULL;
+      f->lib = lib != NULL ? il_lib_bit(lib, strlen(lib)) : 0;
+      snprintf(f->name, sizeof f->name, "%s%s%s", lib != NULL ? lib : "", lib != NULL ? "." : "",
+               key);
+    }
+    lua_settop(L, table + 1);
+  }
+}
+
+il_std *il_std_new(lua_State *L) {
+  il_std *std = calloc(1, sizeof *std);
+  if (std == NULL)
+    return NULL;
+  lua_pushglobaltable(L);
+  learn(L, std, NULL);
+  for (int i = 0; i < IL_LIB_COUNT; i++) {
+    if (lua_getfield(L, -1, lib_names[i]) == LUA_TTABLE)
+      learn(L, std, lib_names[i]);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return std;
+}
+
+void il_std_free(void *std) {
+  free(std);
+}
+
+void il_std_replace(il_std *std, const char *name, lua_CFunction ours) {
+  for (int i = 0; i < std->count; i++)
+    if (strcmp(std->functions[i].name, name) == 0)
+      std->functions[i].ours = ours;
+}
+
+int il_std_find(const il_std *std, lua_CFunction function) {
+  for (int i = 0; i < std->count; i++)
+    if (std->functions[i].function == function || std->functions[i].ours == function)
+      return i;
+  return -1;
+}
+
+lua_CFunction il_std_named(const il_std *std, const char *name) {
+  for (int i = 0; i < std->count; i++)
+    if (strcmp(std->functions[i].name, name) == 0)
+      return std->functions[i].function;
+  return NULL;
+}
+
+const il_std_function *il_std_get(const il_std *std, int index) {
+  return &std->functions[index];
+}
+
+/* -- The filter -------------------------------------------------------------------------------- */
+
+void il_names_init(il_names *n) {
+  n->filter = NULL;
+  n->mask = n->count = 0;
+  n->pending = false;
+}
+
+void il_names_fini(il_names *n) {
+  free(n->filter);
+  il_names_init(n);
+}
+
+static size_t place_of(const il_names *n, const void *p) {
+  uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
+  size_t i = (size_t)(h >> 32) & n->mask;
+  while (n->filter[i] != NULL && n->filter[i] != p)
+    i = (i + 1) & n->mask;
+  return i;
+}
+
+static bool in_filter(const il_names *n, const void *p) {
+  return n->mask != 0 && n->filter[place_of(n, p)] == p;
+}
+
+/* False: no memory; nothing has changed. */
+static bool grow_filter(il_names *n) {
+  il_names bigger = {NULL, n->mask == 0 ? 63 : n->mask * 2 + 1, n->count, n->pending};
+  bigger.filter = calloc(bigger.mask + 1, sizeof *bigger.filter);
+  if (bigger.filter == NULL)
+    return false;
+  for (size_t i = 0; n->mask != 0 && i <= n->mask; i++)
+    if (n->filter[i] != NULL)
+      bigger.filter[place_of(&bigger, n->filter[i])] = n->filter[i];
+  free(n->filter);
+  *n = bigger;
+  return true;
+}
+
+static void add_filter(lua_State *L, il_names *n, const void *p) {
+  size_t i;
+  if ((n->mask == 0 || n->count * 2 > n->mask) && !grow_filter(n))
+    luaL_error(L, "not enough memory");
+  i = place_of(n, p);
+  if (n->filter[i] == NULL) {
+    n->filter[i] = p;
+    n->count++;
+  }
+}
+
+/* -- Modules ----------------------------------------------------------------------------------- */
+
+static bool nameable(lua_State *L, int index) {
+  int t = lua_type(L, index);
+  return t == LUA_TTABLE || t == LUA_TFUNCTION;
+}
+
+/* Gives the value at `index` the name that is the string on the top, unless it has one; pops it. */
+static void give_name(il_vm *vm, lua_State *L, int index, bool anew) {
+  const void *p = lua_topointer(L, index);
+  index = lua_absindex(L, index);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_pushvalue(L, index);
+  if (!anew && lua_rawget(L, -2) != LUA_TNIL) {
+    lua_pop(L, 3);
+    return;
+  }
+  lua_settop(L, lua_absindex(L, -2));
+  lua_pushvalue(L, index);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 2);
+  add_filter(L, &vm->names, p);
+}
+
+static void push_name(lua_State *L, const char *kind, const char *name, const char *field,
+                      size_t len) {
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  luaL_addstring(&b, kind);
+  luaL_addstring(&b, name);
+  if (field != NULL) {
+    luaL_addchar(&b, '\0');
+    luaL_addlstring(&b, field, len);
+  }
+  luaL_pushresult(&b);
+}
+
+/* Takes down the module at `index` and its direct fields. [-0, +0, m] */
+static void take_module(il_vm *vm, lua_State *L, const char *name, int index) {
+  index = lua_absindex(L, index);
+  if (!nameable(L, index))
+    return;
+  luaL_checkstack(L, 10, "too many nested calls");
+  push_name(L, "M", name, NULL, 0);
+  give_name(vm, L, index, false);
+  if (!lua_istable(L, index))
+    return;
+  lua_pushnil(L);
+  while (lua_next(L, index) != 0) {
+    if (lua_type(L, -2) == LUA_TSTRING && nameable(L, -1)) {
+      size_t len;
+      const char *key = lua_tolstring(L, -2, &len);
+      push_name(L, "M", name, key, len);
+      give_name(vm, L, -2, false);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static bool is_base(const char *name) {
+  return strcmp(name, LUA_GNAME) == 0;
+}
+
+/* Modules themselves come before fields, so that a module never goes by another one's field. */
+static void take_loaded(il_vm *vm, lua_State *L, bool fields) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_pushnil(L);
+  while (lua_next(L, -2) != 0) {
+    if (lua_type(L, -2) == LUA_TSTRING && nameable(L, -1)) {
+      const char *name = lua_tostring(L, -2);
+      if (!is_base(name) && il_lib_bit(name, strlen(name)) == 0 && fields) {
+        take_module(vm, L, name, -1);
+      } else if (!is_base(name) && !fields) {
+        push_name(L, "M", name, NULL, 0);
+        give_name(vm, L, -2, false);
+      }
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* package.loaded's __newindex: a module has been loaded. When Lua code put it there by hand its
+** fields may come later, so it is looked at again at the next send. */
+static int on_loaded(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  lua_Debug caller;
+  lua_settop(L, 3);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 3);
+  lua_rawset(L, 1);
+  if (vm == NULL || lua_type(L, 2) != LUA_TSTRING)
+    return 0;
+  if (lua_getstack(L, 1, &caller) && lua_getinfo(L, "S", &caller) && caller.what[0] == 'C')
+    take_module(vm, L, lua_tostring(L, 2), 3);
+  else
+    vm->names.pending = true;
+  return 0;
+}
+
+/* Fields of the standard libraries that are no plain C functions. */
+static void take_special(il_vm *vm, lua_State *L) {
+  static const char *const tables[] = {"loaded", "preload", "searchers"};
+  if (lua_getglobal(L, "require") == LUA_TFUNCTION) {
+    push_name(L, "M", LUA_GNAME, "require", 7);
+    give_name(vm, L, -2, false);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &require_key);
+  }
+  lua_pop(L, 1);
+  if (lua_getglobal(L, "package") == LUA_TTABLE) {
+    for (size_t i = 0; i < 3; i++) {
+      if (lua_getfield(L, -1, tables[i]) == LUA_TTABLE) {
+        push_name(L, "M", "package", tables[i], strlen(tables[i]));
+        give_name(vm, L, -2, false);
+      }
+      lua_pop(L, 1);
+    }
+  }
+  lua_pop(L, 1);
+}
+
+void il_names_open(il_vm *vm, lua_State *L) {
+  luaL_checkstack(L, 20, NULL);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
+  take_loaded(vm, L, false);
+  take_special(vm, L);
+  if (!vm->owned)
+    take_loaded(vm, L, true);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (!lua_getmetatable(L, -1)) {
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, on_loaded);
+    lua_setfield(L, -2, "__newindex");
+    lua_setmetatable(L, -2);
+  } else {
+    vm->names.pending = true; /* somebody else's: look once more later */
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+void il_names_refresh(il_vm *vm, lua_State *L) {
+  if (vm->names.pending) {
+    vm->names.pending = false;
+    luaL_checkstack(L, 20, NULL);
+    take_loaded(vm, L, false);
+    take_loaded(vm, L, true);
+  }
+}
+
+enum il_by il_names_find(il_vm *vm, lua_State *L, int index) {
+  size_t len, start;
+  const char *name;
+  if (!in_filter(&vm->names, lua_topointer(L, index)))
+    return IL_BY_NONE;
+  index = lua_absindex(L, index);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_pushvalue(L, index);
+  if (lua_rawget(L, -2) != LUA_TSTRING) {
+    lua_pop(L, 2);
+    return IL_BY_NONE;
+  }
+  name = lua_tolstring(L, -1, &len);
+  start = strlen(name); /* the kind, and the name up to a zero */
+  lua_pushlstring(L, name + 1, start - 1);
+  lua_replace(L, -3);
+  if (start == len)
+    lua_pushnil(L);
+  else
+    lua_pushlstring(L, name + start + 1, len - start - 1);
+  lua_replace(L, -2);
+  return name[0] == 'M' ? IL_BY_MODULE : IL_BY_REGISTER;
+}
+
+/* package.searchpath(name, package[field]) finds a file. [-0, +0, m] */
+static bool search(lua_State *L, const char *name, const char *field) {
+  int top = lua_gettop(L);
+  bool found = false;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "package") == LUA_TTABLE) {
+    lua_getfield(L, -1, "searchpath");
+    lua_pushstring(L, name);
+    lua_getfield(L, -3, field);
+    found = lua_pcall(L, 2, 1, 0) == LUA_OK && lua_isstring(L, -1);
+  }
+  lua_settop(L, top);
+  return found;
+}
+
+static bool find_module(lua_State *L, const char *name) {
+  const char *dot = strchr(name, '.');
+  bool found;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  found = lua_getfield(L, -1, name) != LUA_TNIL;
+  lua_pop(L, 2);
+  if (found || search(L, name, "path") || search(L, name, "cpath"))
+    return true;
+  if (dot == NULL)
+    return false;
+  lua_pushlstring(L, name, (size_t)(dot - name)); /* in the library of its root, as require does */
+  found = search(L, lua_tostring(L, -1), "cpath");
+  lua_pop(L, 1);
+  return found;
+}
+
+bool il_names_findable(il_vm *vm, lua_State *L, int index, unsigned libs) {
+  size_t len;
+  const char *name = lua_tolstring(L, index, &len);
+  unsigned lib = il_lib_bit(name, len);
+  bool found;
+  (void)vm;
+  if (is_base(name))
+    return true;
+  if (lib != 0)
+    return (libs & lib) != 0;
+  if ((libs & IL_LIB(package)) == 0)
+    return false;
+  index = lua_absindex(L, index);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &findable_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &findable_key);
+  }
+  lua_pushvalue(L, index);
+  if (lua_rawget(L, -2) == LUA_TNIL) {
+    found = find_module(L, name);
+    lua_pushvalue(L, index);
+    lua_pushboolean(L, found);
+    lua_rawset(L, -4);
+  } else {
+    found = lua_toboolean(L, -1);
+  }
+  lua_pop(L, 2);
+  return found;
+}
+
+void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *field) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, module) == LUA_TNIL) {
+    lua_pop(L, 1);
+    if ((vm->libs & IL_LIB(package)) == 0 ||
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &require_key) != LUA_TFUNCTION)
+      luaL_error(L, "cannot receive module '%s': this isolate has no require", module);
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+  }
+  lua_replace(L, -2);
+  if (field == NULL)
+    return;
+  if (!lua_istable(L, -1))
+    luaL_error(L, "cannot receive '%s.%s': module '%s' is no table here", module, field, module);
+  lua_pushstring(L, field);
+  if (lua_rawget(L, -2) == LUA_TNIL)
+    luaL_error(L,
+               "cannot receive '%s.%s': module '%s' has no such field in a fresh isolate; set it in "
+               "the module's own file",
+               module, field, module);
+  lua_replace(L, -2);
+}
+
+/* -- Registered values ------------------------------------------------------------------------- */
+
+void il_names_adopt(il_vm *vm, lua_State *L, const char *name, int index) {
+  index = lua_absindex(L, index);
+  push_name(L, "R", name, NULL, 0);
+  give_name(vm, L, index, true);
+}
+
+void il_names_register(il_vm *vm, lua_State *L, const char *name, int index) {
+  index = lua_absindex(L, index);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &registered_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &registered_key);
+  }
+  lua_pushvalue(L, index);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+  il_names_adopt(vm, L, name, index);
+}
+
+bool il_names_registered(lua_State *L, const char *name) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &registered_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    return false;
+  }
+  if (lua_getfield(L, -1, name) == LUA_TNIL) {
+    lua_pop(L, 2);
+    return false;
+  }
+  lua_replace(L, -2);
+  return true;
+}

@@ -1,0 +1,90 @@
+/* names.h - what goes by name: standard functions, modules and their fields, registered values. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_NAMES_H
+#define IL_NAMES_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct isolua_host;
+struct il_vm;
+
+/* -- The standard libraries, the same in every state ------------------------------------------- */
+
+/* Bits of il_vm.libs. The base library is always there. */
+#define IL_LIBS(X)                                                                                 \
+  X(coroutine) X(debug) X(io) X(math) X(os) X(package) X(string) X(table) X(utf8)
+enum il_lib_number {
+#define X(name) IL_LIB_##name,
+  IL_LIBS(X)
+#undef X
+  IL_LIB_COUNT
+};
+#define IL_LIB(name) (1u << IL_LIB_##name)
+#define IL_LIBS_ALL ((1u << IL_LIB_COUNT) - 1)
+
+const char *il_lib_name(int number);
+/* The bit of a library's name; 0: there is no such library. */
+unsigned il_lib_bit(const char *name, size_t len);
+/* Is it a global of the base library or the name of a standard library? */
+bool il_is_standard_global(const char *name, size_t len);
+
+/* A standard C function without upvalues: which library it needs and what it is called. */
+typedef struct il_std_function {
+  lua_CFunction function; /* as the library has it */
+  lua_CFunction ours;     /* as isolates have it, or NULL: the same */
+  unsigned lib;           /* bit; 0: base */
+  char name[32];          /* "string.rep" */
+} il_std_function;
+
+typedef struct il_std il_std;
+/* Learns them from a state with the libraries open. NULL: no memory. */
+il_std *il_std_new(lua_State *L);
+void il_std_free(void *std);
+/* Isolates have `ours` under this name. Before the host starts anything. */
+void il_std_replace(il_std *std, const char *name, lua_CFunction ours);
+/* By function (ours or theirs); -1: not one of them. */
+int il_std_find(const il_std *std, lua_CFunction function);
+/* The library's own function of a name that it has. */
+lua_CFunction il_std_named(const il_std *std, const char *name);
+const il_std_function *il_std_get(const il_std *std, int index);
+
+/* -- Names in one state ------------------------------------------------------------------------ */
+
+/* A set of addresses that may have a name: a miss says for sure that there is none. */
+typedef struct il_names {
+  const void **filter;
+  size_t mask, count; /* of filter, which is a power of two long; mask 0: none yet */
+  bool pending;       /* a module was put into package.loaded by hand since the last look */
+} il_names;
+
+void il_names_init(il_names *n);
+void il_names_fini(il_names *n);
+/* Begins to keep the names of `L`: looks at what is loaded, and at what will be. [-0, +0, m] */
+void il_names_open(struct il_vm *vm, lua_State *L);
+/* Looks again at modules that were put in by hand. [-0, +0, m] */
+void il_names_refresh(struct il_vm *vm, lua_State *L);
+
+/*
+** The name of the value at `index`, if it has one: pushes the kind's strings and returns the kind.
+**   IL_BY_MODULE: pushes module and field (field nil: the module itself). [-0, +2, m]
+**   IL_BY_REGISTER: pushes the registered name and nil. [-0, +2, m]
+**   IL_BY_NONE: pushes nothing. [-0, +0, m]
+*/
+enum il_by { IL_BY_NONE, IL_BY_MODULE, IL_BY_REGISTER };
+enum il_by il_names_find(struct il_vm *vm, lua_State *L, int index);
+
+/* Can a fresh isolate with `libs` resolve the module at `index` (a string)? [-0, +0, m] */
+bool il_names_findable(struct il_vm *vm, lua_State *L, int index, unsigned libs);
+
+/* Pushes what module (and field, or NULL) stand for here; raises when it cannot. [-0, +1, e] */
+void il_names_resolve(struct il_vm *vm, lua_State *L, const char *module, const char *field);
+
+/* Registered names. il_names_registered pushes the value, or returns false and pushes nothing. A
+** copy that came by a name keeps it (il_names_adopt): sent back it goes by that name. */
+void il_names_register(struct il_vm *vm, lua_State *L, const char *name, int index);
+bool il_names_registered(lua_State *L, const char *name);
+void il_names_adopt(struct il_vm *vm, lua_State *L, const char *name, int index);
+
+#endif

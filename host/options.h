@@ -1,0 +1,16 @@
+/* options.h - isolua_options checked and made into tasks and isolates. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_OPTIONS_H
+#define IL_OPTIONS_H
+
+#include "vm.h"
+
+/* An empty task with what the options say of libs, gc and init. ISOLUA_INVALID, ISOLUA_MEMORY. */
+int il_task_new(const isolua_options *o, il_task **task);
+
+/* Starts an isolate that runs the task, which it takes over, also when it fails. *future is the
+** caller's; what fails after this is the future's. ISOLUA_MEMORY: nothing was made. */
+int il_task_start(isolua_host *host, const isolua_options *o, const char *name, il_task *task,
+                  isolua_future **future);
+
+#endif

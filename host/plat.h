@@ -1,0 +1,88 @@
+/* plat.h - threads, locks, sleeping, time, entropy: all that the operating system gives. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_PLAT_H
+#define IL_PLAT_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Nanoseconds on a clock that only goes forward. */
+int64_t il_now(void);
+
+/* The moment `timeout` ns from now; -1 (never) for -1; saturates. */
+int64_t il_deadline(int64_t timeout);
+
+/* -- Mutexes. Never held while Lua runs; never two at once but as isolate.c lists. ------------- */
+
+typedef struct il_mutex {
+  pthread_mutex_t m;
+  _Atomic(uintptr_t) owner; /* the holding thread, for il_mutex_held */
+} il_mutex;
+
+int il_mutex_init(il_mutex *m); /* 0, or not when the system is out of resources */
+void il_mutex_fini(il_mutex *m);
+void il_mutex_lock(il_mutex *m);
+void il_mutex_unlock(il_mutex *m);
+bool il_mutex_held(il_mutex *m); /* by the calling thread; for assertions */
+
+/* -- Conditions on the same clock. -------------------------------------------------------------- */
+
+typedef struct il_cond {
+  pthread_cond_t c;
+} il_cond;
+
+int il_cond_init(il_cond *c);
+void il_cond_fini(il_cond *c);
+void il_cond_wait(il_cond *c, il_mutex *m, int64_t deadline); /* may return early; -1: no limit */
+void il_cond_wake_all(il_cond *c);
+
+/* -- Sleeping on a word. ------------------------------------------------------------------------ */
+
+/* Sleeps while *word is `seen`, until `deadline` (-1: no limit). May return early. */
+void il_word_sleep(_Atomic(uint32_t) *word, uint32_t seen, int64_t deadline);
+/* Wakes one sleeper. Safe in a signal handler. */
+void il_word_wake(_Atomic(uint32_t) *word);
+/* A hint to the processor inside a spin. */
+void il_spin_pause(void);
+
+/* -- Threads. ----------------------------------------------------------------------------------- */
+
+typedef pthread_t il_thread;
+
+/* Starts `run(arg)` on a thread with a C stack of `stack` bytes and all signals blocked but faults
+** and `sig` (0: none). 0, or an error number of the system. */
+int il_thread_start(il_thread *t, size_t stack, int sig, void (*run)(void *), void *arg);
+void il_thread_join(il_thread t);
+il_thread il_thread_self(void);
+void il_thread_signal(il_thread t, int sig);
+void il_thread_name(const char *name); /* of the calling thread; cut to what the system shows */
+int il_cpu_count(void);                /* processors that this process may run on, at least 1 */
+
+/* -- Signals. ----------------------------------------------------------------------------------- */
+
+/* Installs `handler` for `sig` with SA_RESTART; the one before is called after ours. Counted: one
+** removal an installation. 0, or not when the system refuses. */
+int il_signal_install(int sig, void (*handler)(void));
+void il_signal_remove(int sig);
+
+/* The calling thread takes `mask` (NULL: none blocked); the one before goes to *old. */
+void il_mask_open(sigset_t *old);
+void il_mask_set(const sigset_t *mask);
+
+/* -- Memory and chance. ------------------------------------------------------------------------- */
+
+/* `size` bytes of pages, on huge pages where the system has them; NULL when there are none. */
+void *il_pages_map(size_t size);
+void il_pages_unmap(void *p, size_t size);
+/* Grows in place; NULL, and `p` as it was, when it cannot. */
+void *il_pages_remap(void *p, size_t osize, size_t nsize);
+/* Moves the pages at `p` to `to`, a mapping as large or larger. False: nothing was moved. */
+bool il_pages_move(void *p, size_t size, void *to);
+
+void il_entropy(void *p, size_t n); /* random bytes from the system */
+
+#endif

@@ -1,0 +1,326 @@
+/* run.c - isolua_lua.h: running functions, and futures, for code that has a lua_State. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "options.h"
+#include "vm_host.h"
+
+/* -- Hosts and states -------------------------------------------------------------------------- */
+
+void isolua_host_set_open(isolua_host *host, lua_CFunction open) {
+  memcpy(&host->open, &open, sizeof open);
+}
+
+/* The host of a state that attached itself, and the state's end of it: __gc of a registry value. */
+static char sentinel_key;
+
+static void log_to_stderr(void *ud, const char *text, size_t length) {
+  (void)ud;
+  flockfile(stderr);
+  fwrite(text, 1, length, stderr);
+  fputc('\n', stderr);
+  funlockfile(stderr);
+}
+
+static bool only_main(isolua_host *host) {
+  bool only;
+  il_mutex_lock(&host->lock);
+  only = host->first == NULL || (host->first->is_main && host->first->next == NULL);
+  il_mutex_unlock(&host->lock);
+  return only;
+}
+
+/* The end of a stock interpreter's state: nothing of its Lua runs any more, so what was started by
+** isolate.run is waited for here. */
+static int close_own_host(lua_State *L) {
+  isolua_host **own = lua_touserdata(L, 1);
+  isolua_host *host = *own;
+  il_vm *vm = il_vm_of(L);
+  *own = NULL;
+  if (host == NULL)
+    return 0;
+  if (vm != NULL)
+    il_vm_detach(vm);
+  il_mutex_lock(&host->lock);
+  while (host->first != NULL)
+    il_cond_wait(&host->changed, &host->lock, -1);
+  il_mutex_unlock(&host->lock);
+  isolua_host_close(host, ISOLUA_SECOND);
+  return 0;
+}
+
+static int attach_own(lua_State *L) {
+  isolua_host_options options = {.size = sizeof options, .log = log_to_stderr};
+  isolua_host **own = lua_newuserdatauv(L, sizeof *own, 0);
+  int err;
+  *own = NULL;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, close_own_host);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
+  err = isolua_host_open(&options, own);
+  if (err == ISOLUA_OK)
+    err = il_vm_attach(*own, L);
+  lua_pushinteger(L, err);
+  return 1;
+}
+
+int isolua_attach(isolua_host *host, lua_State *L) {
+  int err = ISOLUA_MEMORY;
+  if (il_vm_of(L) != NULL)
+    return ISOLUA_INVALID;
+  if (host != NULL)
+    return il_vm_attach(host, L);
+  lua_pushcfunction(L, attach_own);
+  if (lua_pcall(L, 0, 1, 0) == LUA_OK)
+    err = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return err;
+}
+
+isolua_host *isolua_host_of(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  return vm != NULL ? vm->host : NULL;
+}
+
+int isolua_is_main(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  return vm != NULL && vm->isolate->is_main;
+}
+
+int isolua_failed(lua_State *L) {
+  return il_vm_check(L)->failed;
+}
+
+double isolua_now(void) {
+  return (double)il_now() / 1e9;
+}
+
+void isolua_log_error(lua_State *L, int index, const char *traceback) {
+  il_vm *vm = il_vm_of(L);
+  if (vm != NULL)
+    il_host_log(vm->host, "uncaught error in isolate '%s': %s", vm->isolate->name,
+                traceback != NULL ? traceback : luaL_tolstring(L, index, NULL));
+  if (vm != NULL && traceback == NULL)
+    lua_pop(L, 1);
+}
+
+/* The main state of isolua_main_open keeps its vm where a signal handler can read it. */
+void isolua_interrupt(lua_State *L) {
+  il_vm *vm = *(il_vm **)lua_getextraspace(L);
+  int sig = vm->host->workers.sig;
+  atomic_store(&vm->isolate->interrupted, true);
+  if (sig > 0)
+    il_thread_signal(vm->isolate->thread, sig);
+  else if (pthread_equal(il_thread_self(), vm->isolate->thread))
+    il_vm_on_signal();
+  il_waiter_wake(&vm->isolate->waiter);
+}
+
+static bool all_ended(il_vm *vm, void *host) {
+  return vm->loop.sources == NULL && only_main(host);
+}
+
+void isolua_drain(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  il_loop_run(vm, L, all_ended, vm->host, -1);
+}
+
+/* -- Sending ----------------------------------------------------------------------------------- */
+
+int isolua_sendable(lua_State *L, int index) {
+  il_vm *vm = il_vm_check(L);
+  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  il_msg *m;
+  lua_pushvalue(L, index);
+  if (il_encode(vm, L, 1, &how, &m) != ISOLUA_OK)
+    return 0;
+  il_msg_free(m);
+  return 1;
+}
+
+void isolua_register(lua_State *L, const char *name, int index) {
+  il_names_register(il_vm_check(L), L, name, index);
+}
+
+/* -- Running ----------------------------------------------------------------------------------- */
+
+/* The name of a function: "script.lua:12". */
+static void function_name(lua_State *L, int index, char *name, size_t size) {
+  lua_Debug ar;
+  lua_pushvalue(L, index);
+  lua_getinfo(L, ">S", &ar);
+  if (ar.what[0] == 'C')
+    snprintf(name, size, "C function");
+  else
+    snprintf(name, size, "%s:%d", ar.short_src, ar.linedefined);
+}
+
+static char *copy_field(lua_State *L, const char *field) {
+  char *copy = NULL;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "package") == LUA_TTABLE) {
+    if (lua_getfield(L, -1, field) == LUA_TSTRING)
+      copy = strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 2);
+  return copy;
+}
+
+/* Does package.preload hold more than `open` put there? */
+static bool has_preload(lua_State *L) {
+  int top = lua_gettop(L);
+  bool more = false;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &il_base_preload);
+  lua_pushnil(L);
+  while (!more && lua_next(L, top + 1) != 0) {
+    lua_pushvalue(L, -2);
+    lua_rawget(L, top + 2);
+    more = !lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+  }
+  lua_settop(L, top);
+  return more;
+}
+
+/* Encodes init and preload, then the call, which ends the stack. Error object pushed on failure. */
+static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task *task) {
+  il_sending how = {IL_ROOT_INIT, task->libs, !o->no_globals, o->strip != 0};
+  int err;
+  if (o->init != 0 || has_preload(L)) {
+    if (o->init != 0)
+      lua_pushvalue(L, o->init);
+    else
+      lua_pushnil(L);
+    err = il_encode(vm, L, 1, &how, &task->setup);
+    if (err != ISOLUA_OK) {
+      lua_insert(L, -(n + 2));
+      lua_pop(L, n + 1);
+      return err;
+    }
+  }
+  how.root = IL_ROOT_CALL;
+  return il_encode(vm, L, n + 1, &how, &task->call);
+}
+
+int isolua_run(lua_State *L, const isolua_run_options *options, int index, int nargs,
+               isolua_future **future) {
+  isolua_run_options o;
+  il_vm *vm = il_vm_check(L);
+  char name[LUA_IDSIZE + 16];
+  il_task *task;
+  int err;
+  memset(&o, 0, sizeof o);
+  if (options != NULL)
+    o = *options;
+  o.init = o.init != 0 ? lua_absindex(L, o.init) : 0;
+  function_name(L, index, name, sizeof name);
+  err = il_task_new(&o.base, &task);
+  if (err != ISOLUA_OK) {
+    lua_pop(L, nargs + 1);
+    isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+    return err;
+  }
+  task->search[0] = copy_field(L, "path");
+  task->search[1] = copy_field(L, "cpath");
+  err = encode_task(vm, L, &o, nargs, task);
+  if (err != ISOLUA_OK) {
+    il_task_free(task);
+    return err;
+  }
+  err = il_task_start(vm->host, &o.base, o.base.name != NULL ? o.base.name : name, task, future);
+  if (err != ISOLUA_OK)
+    isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  return err;
+}
+
+int isolua_exit(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  if (vm->isolate->is_main)
+    return luaL_error(L, "isolate.exit: the main isolate ends with its script");
+  return il_vm_end(vm, L, ISOLUA_EXITED);
+}
+
+/* -- Futures ----------------------------------------------------------------------------------- */
+
+isolua_future *isolua_future_new(lua_State *L) {
+  return il_future_new(il_vm_check(L)->host, NULL);
+}
+
+int isolua_future_settle(isolua_future *f, int ok, const char *traceback) {
+  il_result r = {ok ? ISOLUA_OK : ISOLUA_ERROR, NULL, NULL, NULL};
+  if (traceback != NULL)
+    r.traceback = strdup(traceback);
+  return il_future_settle(f, &r);
+}
+
+int isolua_future_is_local(const isolua_future *f) {
+  return f->isolate == NULL;
+}
+
+int isolua_future_await(lua_State *L, isolua_future *f, int64_t timeout) {
+  bool done = il_loop_await(il_vm_check(L), L, f, il_deadline(timeout));
+  return done ? ISOLUA_OK : ISOLUA_TIMEOUT;
+}
+
+static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
+  const il_result *r = &f->result;
+  if (r->code == ISOLUA_ERROR && r->msg != NULL)
+    il_decode(vm, L, r->msg);
+  else
+    isolua_pusherror(L, r->code, r->message != NULL ? r->message : isolua_code_message(r->code),
+                     f->isolate != NULL ? f->isolate->name : NULL);
+  return r->code;
+}
+
+int isolua_future_push(lua_State *L, isolua_future *f) {
+  il_vm *vm = il_vm_check(L);
+  if (f->result.code != ISOLUA_OK)
+    return push_error_value(vm, L, f);
+  if (f->result.msg != NULL)
+    il_decode(vm, L, f->result.msg);
+  return ISOLUA_OK;
+}
+
+void isolua_future_look(isolua_future *f) {
+  atomic_store(&f->looked, true);
+}
+
+void isolua_future_on_done(lua_State *L, isolua_future *f) {
+  il_loop_on_done(il_vm_check(L), L, f);
+}
+
+void isolua_future_pushisolate(lua_State *L, isolua_future *f) {
+  if (f->isolate != NULL)
+    il_handle_push(L, &f->isolate->h);
+  else
+    lua_pushnil(L);
+}
+
+void isolua_pushself(lua_State *L) {
+  il_handle_push(L, &il_vm_check(L)->isolate->h);
+}
+
+long long isolua_isolate_id(const isolua_isolate *i) {
+  return i->id;
+}
+
+const char *isolua_isolate_name(const isolua_isolate *i) {
+  return i->name;
+}
+
+const char *isolua_isolate_status(isolua_isolate *i) {
+  return il_isolate_status(i);
+}
+
+void isolua_trim(lua_State *L) {
+  il_host_settle(il_vm_check(L)->host, il_deadline(10 * ISOLUA_SECOND));
+}

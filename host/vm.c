@@ -1,0 +1,678 @@
+/* vm.c - making, running and closing the Lua states of isolates. */
+/* SPDX-License-Identifier: MIT */
+#include "vm.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "vm_host.h"
+
+static char vm_key, remote_key;
+char il_base_preload;
+
+il_vm *il_vm_of(lua_State *L) {
+  il_vm *vm;
+  if (!lua_checkstack(L, 1))
+    return NULL;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_key);
+  vm = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return vm;
+}
+
+il_vm *il_vm_check(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  if (vm == NULL)
+    luaL_error(L, "this Lua state is not attached to isolua, or was closed");
+  return vm;
+}
+
+/* -- Making ------------------------------------------------------------------------------------ */
+
+/* Counts the heap, and refuses to grow it past its cap; shrinking is never refused. */
+static void *alloc(void *ud, void *p, size_t osize, size_t nsize) {
+  il_vm *vm = ud;
+  const isolua_host_options *o = &vm->host->options;
+  size_t old = p != NULL ? osize : 0;
+  void *q;
+  if (nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap)
+    return NULL;
+  q = o->alloc(o->alloc_ud, p, old, nsize);
+  if (q != NULL || nsize == 0)
+    vm->used += nsize - old;
+  return q;
+}
+
+/* As lauxlib's: "@on" and "@off", else a message, in pieces. */
+static void warn(void *ud, const char *message, int to_continue) {
+  il_vm *vm = ud;
+  size_t len = strlen(vm->warning);
+  if (len == 0 && !to_continue && message[0] == '@') {
+    if (strcmp(message, "@on") == 0)
+      vm->warn = true;
+    else if (strcmp(message, "@off") == 0)
+      vm->warn = false;
+    return;
+  }
+  strncat(vm->warning, message, sizeof vm->warning - 1 - len);
+  if (to_continue)
+    return;
+  if (vm->warn)
+    il_host_log(vm->host, "Lua warning: %s", vm->warning);
+  vm->warning[0] = '\0';
+}
+
+static int panic(lua_State *L) {
+  (void)L; /* every entry is protected: this cannot be reached; Lua aborts after it */
+  return 0;
+}
+
+/* Lua seeds it from the time and an address: states made in one second would repeat each other. */
+static void seed_random(lua_State *L) {
+  lua_Integer seed[2];
+  if (lua_getglobal(L, "math") == LUA_TTABLE &&
+      lua_getfield(L, -1, "randomseed") == LUA_TFUNCTION) {
+    il_entropy(seed, sizeof seed);
+    lua_pushinteger(L, seed[0]);
+    lua_pushinteger(L, seed[1]);
+    lua_call(L, 2, 0);
+    lua_pop(L, 1);
+  } else {
+    lua_pop(L, 1);
+  }
+}
+
+/* The vm is argument 1. */
+static int open_state(lua_State *L) {
+  il_vm *vm = lua_touserdata(L, 1);
+  lua_CFunction open;
+  luaL_openlibs(L);
+  lua_pushlightuserdata(L, vm);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
+  il_vm_open_control(L);
+  seed_random(L);
+  memcpy(&open, &vm->host->open, sizeof open);
+  if (open != NULL) {
+    lua_pushcfunction(L, open);
+    lua_call(L, 0, 0);
+  }
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_newtable(L);
+  lua_pushnil(L);
+  while (lua_next(L, -3) != 0) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &il_base_preload);
+  il_names_open(vm, L);
+  return 0;
+}
+
+static il_vm *vm_new(isolua_host *host) {
+  il_vm *vm = calloc(1, sizeof *vm);
+  if (vm == NULL)
+    return NULL;
+  vm->host = host;
+  vm->libs = IL_LIBS_ALL;
+  il_names_init(&vm->names);
+  il_loop_init(&vm->loop);
+  return vm;
+}
+
+static void vm_free(il_vm *vm) {
+  il_encoder_free(vm->encoder);
+  il_names_fini(&vm->names);
+  il_result_fini(&vm->failure);
+  free(vm->traceback);
+  free(vm->remote);
+  if (vm->isolate != NULL)
+    il_isolate_release(vm->isolate);
+  free(vm);
+}
+
+static il_vm *make_state(isolua_host *host) {
+  il_vm *vm = vm_new(host);
+  if (vm == NULL)
+    return NULL;
+  vm->owned = true;
+  vm->L = lua_newstate(alloc, vm);
+  if (vm->L == NULL) {
+    vm_free(vm);
+    return NULL;
+  }
+  *(il_vm **)lua_getextraspace(vm->L) = vm;
+  lua_atpanic(vm->L, panic);
+  lua_setwarnf(vm->L, warn, vm);
+  vm->running = vm->L;
+  lua_pushcfunction(vm->L, open_state);
+  lua_pushlightuserdata(vm->L, vm);
+  if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
+    lua_close(vm->L);
+    vm_free(vm);
+    return NULL;
+  }
+  return vm;
+}
+
+static int open_for_isolate(lua_State *L) {
+  il_vm_open_library(L);
+  return 0;
+}
+
+void *il_spare_make(void *host) {
+  il_vm *vm = make_state(host);
+  if (vm == NULL)
+    return NULL;
+  lua_pushcfunction(vm->L, open_for_isolate);
+  if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
+    il_spare_drop(vm);
+    return NULL;
+  }
+  return vm;
+}
+
+void il_spare_drop(void *spare) {
+  il_vm *vm = spare;
+  lua_close(vm->L);
+  vm_free(vm);
+}
+
+static int learn_std(lua_State *L) {
+  luaL_openlibs(L);
+  *(il_std **)lua_touserdata(L, 1) = il_std_new(L);
+  return 0;
+}
+
+int il_vm_host_init(isolua_host *host) {
+  il_std *std = NULL;
+  lua_State *L = luaL_newstate();
+  if (L == NULL)
+    return ISOLUA_MEMORY;
+  il_vm_probe();
+  lua_pushcfunction(L, learn_std);
+  lua_pushlightuserdata(L, &std);
+  lua_pcall(L, 1, 0, 0);
+  lua_close(L);
+  if (std == NULL)
+    return ISOLUA_MEMORY;
+  il_vm_name_control(std);
+  il_vm_name_library(std);
+  host->std = std;
+  host->free_std = il_std_free;
+  return ISOLUA_OK;
+}
+
+/* -- Main isolates ----------------------------------------------------------------------------- */
+
+/* A light userdata with the vm is argument 1. */
+static int attach_names(lua_State *L) {
+  il_vm *vm = lua_touserdata(L, 1);
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &il_base_preload);
+  il_names_open(vm, L);
+  return 0;
+}
+
+/* Makes the isolate of a main state and enters it. */
+static int become_main(il_vm *vm) {
+  isolua_host *host = vm->host;
+  isolua_options none = {.size = sizeof none};
+  bool taken;
+  int err = il_isolate_new(host, &none, "main", &vm->isolate);
+  if (err != ISOLUA_OK)
+    return err;
+  vm->isolate->is_main = true;
+  il_mutex_lock(&host->lock);
+  taken = host->main != NULL;
+  if (!taken)
+    host->main = vm->isolate;
+  il_mutex_unlock(&host->lock);
+  if (taken)
+    return ISOLUA_INVALID;
+  if (!il_isolate_enter(vm->isolate)) {
+    il_mutex_lock(&host->lock);
+    host->main = NULL;
+    il_mutex_unlock(&host->lock);
+    return ISOLUA_CLOSED;
+  }
+  return ISOLUA_OK;
+}
+
+static void leave_main(il_vm *vm) {
+  isolua_host *host = vm->host;
+  il_isolate_finish(vm->isolate, IL_DONE, NULL);
+  il_isolate_leave(vm->isolate);
+  il_mutex_lock(&host->lock);
+  host->main = NULL;
+  il_mutex_unlock(&host->lock);
+}
+
+int il_vm_attach(isolua_host *host, lua_State *L) {
+  int err;
+  il_vm *vm = vm_new(host);
+  if (vm == NULL)
+    return ISOLUA_MEMORY;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  vm->L = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  vm->running = vm->L;
+  err = become_main(vm);
+  if (err != ISOLUA_OK) {
+    vm_free(vm);
+    return err;
+  }
+  lua_pushcfunction(L, attach_names);
+  lua_pushlightuserdata(L, vm);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    lua_pop(L, 1);
+    leave_main(vm);
+    vm_free(vm);
+    return ISOLUA_MEMORY;
+  }
+  return ISOLUA_OK;
+}
+
+void il_vm_detach(il_vm *vm) {
+  lua_State *L = vm->L;
+  il_loop_fini(vm);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
+  leave_main(vm);
+  vm_free(vm);
+}
+
+int isolua_main_open(isolua_host *host, lua_State **L) {
+  int err;
+  il_vm *vm = make_state(host);
+  if (vm == NULL)
+    return ISOLUA_MEMORY;
+  err = become_main(vm);
+  if (err != ISOLUA_OK) {
+    il_spare_drop(vm);
+    return err;
+  }
+  il_vm_current(vm);
+  *L = vm->L;
+  return ISOLUA_OK;
+}
+
+/* Finalizers still find the vm; it goes after the state, which lives in its allocator. */
+void isolua_main_close(lua_State *any) {
+  il_vm *vm = il_vm_of(any);
+  if (vm == NULL)
+    return;
+  il_loop_fini(vm);
+  lua_close(vm->L);
+  il_vm_current(NULL);
+  leave_main(vm);
+  vm_free(vm);
+}
+
+/* -- Errors ------------------------------------------------------------------------------------ */
+
+/* Text of the error value at `index`, as the standalone interpreter shows it. [-0, +1, m] */
+static void push_text(lua_State *L, int index) {
+  if (lua_type(L, index) == LUA_TSTRING || lua_type(L, index) == LUA_TNUMBER) {
+    lua_pushvalue(L, index);
+    lua_tostring(L, -1);
+    return;
+  }
+  if (luaL_callmeta(L, index, "__tostring")) {
+    if (lua_type(L, -1) == LUA_TSTRING)
+      return;
+    lua_pop(L, 1);
+  }
+  lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
+}
+
+void isolua_pushtraceback(lua_State *L, int index, int level) {
+  il_vm *vm = il_vm_of(L);
+  bool remote = false;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (vm != NULL && vm->remote != NULL) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &remote_key);
+    remote = lua_rawequal(L, index, -1);
+    lua_pop(L, 1);
+  }
+  if (remote) {
+    lua_pushfstring(L, "%s\nawaited in '%s':", vm->remote, vm->isolate->name);
+  } else {
+    push_text(L, index);
+  }
+  luaL_traceback(L, L, lua_tostring(L, -1), level);
+  lua_replace(L, -2);
+}
+
+int isolua_future_raise(lua_State *L, const char *traceback) {
+  il_vm *vm = il_vm_check(L);
+  free(vm->remote);
+  vm->remote = traceback != NULL ? strdup(traceback) : NULL;
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &remote_key);
+  return lua_error(L);
+}
+
+int il_vm_traceback(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  lua_settop(L, 1);
+  isolua_pushtraceback(L, 1, 1);
+  free(vm->traceback);
+  vm->traceback = strdup(lua_tostring(L, -1));
+  lua_settop(L, 1);
+  return 1;
+}
+
+static char *take_traceback(il_vm *vm) {
+  char *t = vm->traceback;
+  vm->traceback = NULL;
+  return t;
+}
+
+static int text_of(lua_State *L) {
+  push_text(L, 1);
+  return 1;
+}
+
+/* A result for the error value on the top, which it pops. A value that cannot be sent becomes
+** not_sendable with its text. [-1, +0, m] */
+static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
+  il_sending how = {IL_ROOT_ERROR, IL_LIBS_ALL, false, false};
+  memset(r, 0, sizeof *r);
+  r->code = ISOLUA_ERROR;
+  r->traceback = take_traceback(vm);
+  lua_pushcfunction(L, text_of);
+  lua_pushvalue(L, -2);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    lua_pop(L, 1);
+    lua_pushfstring(L, "(error object is a %s value whose __tostring fails)", luaL_typename(L, -1));
+  }
+  lua_insert(L, -2);
+  if (il_encode(vm, L, 1, &how, &r->msg) == ISOLUA_OK) {
+    r->message = strdup(lua_tostring(L, -1));
+  } else {
+    lua_getfield(L, -1, "message");
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, -3),
+                    lua_isstring(L, -1) ? lua_tostring(L, -1) : "the error value cannot be sent");
+    r->code = ISOLUA_NOT_SENDABLE;
+    r->message = strdup(lua_tostring(L, -1));
+    lua_pop(L, 3);
+  }
+  lua_pop(L, 1);
+}
+
+void il_vm_handler_failed(il_vm *vm, lua_State *L) {
+  il_result r;
+  lua_settop(L, 1);
+  fail_with(vm, L, &r);
+  if (vm->isolate->is_main) {
+    vm->failed = true;
+    il_host_log(vm->host, "uncaught error in an event handler of '%s': %s", vm->isolate->name,
+                r.traceback != NULL ? r.traceback : r.message);
+    il_result_fini(&r);
+  } else {
+    il_result_fini(&vm->failure);
+    vm->failure = r;
+    il_isolate_kill(vm->isolate, ISOLUA_ERROR, IL_GRACE);
+  }
+}
+
+/* -- Running ----------------------------------------------------------------------------------- */
+
+void il_task_free(il_task *task) {
+  il_msg_free(task->call);
+  il_msg_free(task->setup);
+  free(task->source);
+  free(task->path);
+  free(task->init);
+  free(task->search[0]);
+  free(task->search[1]);
+  free(task);
+}
+
+void il_vm_free_task(il_isolate *i) {
+  il_task_free(i->task);
+}
+
+/* Takes away what `libs` leaves out: its global, its module, and methods of strings. */
+static void restrict_libs(il_vm *vm, lua_State *L, unsigned libs) {
+  vm->libs = libs;
+  if (libs == IL_LIBS_ALL)
+    return;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  for (int n = 0; n < IL_LIB_COUNT; n++) {
+    if ((libs & 1u << n) == 0) {
+      lua_pushnil(L);
+      lua_setglobal(L, il_lib_name(n));
+      lua_pushnil(L);
+      lua_setfield(L, -2, il_lib_name(n));
+    }
+  }
+  lua_pop(L, 1);
+  if ((libs & IL_LIB(package)) == 0) {
+    lua_pushnil(L);
+    lua_setglobal(L, "require");
+  }
+  if ((libs & IL_LIB(string)) == 0) {
+    lua_pushliteral(L, "");
+    lua_pushnil(L);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+  }
+}
+
+static void set_search(lua_State *L, const il_task *task) {
+  static const char *const fields[] = {"path", "cpath"};
+  if (lua_getglobal(L, "package") == LUA_TTABLE) {
+    for (int i = 0; i < 2; i++) {
+      if (task->search[i] != NULL) {
+        lua_pushstring(L, task->search[i]);
+        lua_setfield(L, -2, fields[i]);
+      }
+    }
+  }
+  lua_pop(L, 1);
+}
+
+static void set_gc(lua_State *L, int gc) {
+  if (gc == LUA_GCSTOP)
+    lua_gc(L, LUA_GCSTOP);
+  else if (gc == LUA_GCGEN)
+    lua_gc(L, LUA_GCGEN, 0, 0);
+  else if (gc == LUA_GCINC)
+    lua_gc(L, LUA_GCINC, 0, 0, 0);
+}
+
+/* The message goes into a box, so that it is freed whatever the decoder raises. */
+static int decode_owned(il_vm *vm, lua_State *L, il_msg **m) {
+  il_msg **box = il_box_push(L);
+  int n;
+  *box = *m;
+  *m = NULL;
+  n = il_decode(vm, L, *box);
+  il_msg_free(*box);
+  *box = NULL;
+  lua_remove(L, -(n + 1));
+  return n;
+}
+
+static void run_init(il_vm *vm, lua_State *L, il_task *task) {
+  if (task->setup != NULL) {
+    decode_owned(vm, L, &task->setup);
+    if (lua_isnil(L, -1))
+      lua_pop(L, 1);
+    else
+      lua_call(L, 0, 0);
+  }
+  if (task->init != NULL) {
+    if (lua_getglobal(L, "require") != LUA_TFUNCTION)
+      luaL_error(L, "init module '%s' needs the library 'package' in libs", task->init);
+    lua_pushstring(L, task->init);
+    lua_call(L, 1, 0);
+  }
+}
+
+/* Light userdata: the vm. Returns what the task returns. */
+static int run_task(lua_State *L) {
+  il_vm *vm = lua_touserdata(L, 1);
+  il_task *task = vm->isolate->task;
+  int n = 1;
+  lua_settop(L, 0);
+  restrict_libs(vm, L, task->libs);
+  set_search(L, task);
+  set_gc(L, task->gc);
+  vm->cap = vm->isolate->memory;
+  run_init(vm, L, task);
+  if (task->call != NULL) {
+    n = decode_owned(vm, L, &task->call);
+  } else if (task->source != NULL) {
+    if (luaL_loadbufferx(L, task->source, task->length, task->path, "t") != LUA_OK)
+      return lua_error(L);
+  } else if (luaL_loadfilex(L, task->path, "t") != LUA_OK) {
+    return lua_error(L);
+  }
+  lua_call(L, n - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+/* The end of a task: with `status`, and results or an error value on the stack. */
+typedef struct ending {
+  il_vm *vm;
+  il_result *result;
+  int status;
+} ending;
+
+/* The error object of a refused result is on the top. */
+static void not_sendable(lua_State *L, il_result *r) {
+  lua_getfield(L, -1, "message");
+  r->message = strdup(lua_tostring(L, -1));
+}
+
+/* The values, and a light userdata with the ending above them. */
+static int make_result(lua_State *L) {
+  ending *end = lua_touserdata(L, lua_gettop(L));
+  il_vm *vm = end->vm;
+  il_sending how = {IL_ROOT_RESULT, IL_LIBS_ALL, false, false};
+  int code;
+  lua_pop(L, 1);
+  if (end->status != LUA_OK) {
+    fail_with(vm, L, end->result);
+    return 0;
+  }
+  code = il_encode(vm, L, lua_gettop(L), &how, &end->result->msg);
+  end->result->code = code;
+  if (code == ISOLUA_NOT_SENDABLE)
+    not_sendable(L, end->result);
+  else if (code != ISOLUA_OK)
+    fail_with(vm, L, end->result);
+  return 0;
+}
+
+/* Errors of the library itself: what an isolate ends with that has no say any more. */
+static void end_with(il_result *r, int code, char *traceback) {
+  il_result_fini(r);
+  memset(r, 0, sizeof *r);
+  r->code = code;
+  r->traceback = traceback;
+}
+
+static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
+  ending end = {vm, r, LUA_OK};
+  int dying;
+  lua_pushcfunction(L, il_vm_traceback);
+  lua_pushcfunction(L, run_task);
+  lua_pushlightuserdata(L, vm);
+  end.status = lua_pcall(L, 1, LUA_MULTRET, 1);
+  lua_remove(L, 1);
+  lua_sethook(L, NULL, 0, 0);
+  dying = il_vm_dying(vm);
+  if (dying == ISOLUA_ERROR) {
+    *r = vm->failure;
+    memset(&vm->failure, 0, sizeof vm->failure);
+    return IL_FAILED;
+  }
+  if (dying != 0 && end.status == LUA_ERRMEM) {
+    end_with(r, dying, take_traceback(vm));
+    return dying == ISOLUA_EXITED ? IL_DONE : IL_KILLED;
+  }
+  if (end.status == LUA_ERRMEM) {
+    end_with(r, ISOLUA_MEMORY, NULL);
+    return IL_FAILED;
+  }
+  vm->cap = 0; /* the results are there: sending them is not the task's heap */
+  if (!lua_checkstack(L, 3))
+    goto no_memory;
+  lua_pushcfunction(L, make_result);
+  lua_insert(L, 1);
+  lua_pushlightuserdata(L, &end);
+  if (lua_pcall(L, lua_gettop(L) - 1, 0, 0) == LUA_OK)
+    return r->code == ISOLUA_OK ? IL_DONE : IL_FAILED;
+no_memory:
+  dying = il_vm_dying(vm);
+  end_with(r, dying != 0 ? dying : ISOLUA_MEMORY, NULL);
+  return IL_FAILED;
+}
+
+static void message_for(il_isolate *i, il_result *r) {
+  char text[256];
+  const char *format = NULL;
+  if (r->message != NULL)
+    return;
+  switch (r->code) {
+  case ISOLUA_TIMEOUT:
+    format = "isolate '%.150s' ran over its time and was killed";
+    break;
+  case ISOLUA_MEMORY:
+    format = "isolate '%.150s' ran out of memory";
+    break;
+  case ISOLUA_EXITED:
+    format = "isolate '%.150s' ended without a result";
+    break;
+  case ISOLUA_KILLED:
+    format = "isolate '%.150s' was killed";
+    break;
+  default:
+    return;
+  }
+  snprintf(text, sizeof text, format, i->name);
+  r->message = strdup(text);
+}
+
+void il_vm_body(il_isolate *i, void *spare) {
+  il_vm *vm = spare != NULL ? spare : il_spare_make(i->host);
+  il_result r = {ISOLUA_MEMORY, NULL, NULL, NULL};
+  enum il_status status = IL_FAILED;
+  int dying;
+  il_isolate_enter(i);
+  il_thread_name(i->name);
+  dying = atomic_load(&i->dying);
+  if (vm == NULL) {
+    r.code = ISOLUA_SPAWN;
+    r.message = strdup("there is no memory for another Lua state");
+  } else if (dying != 0) {
+    r.code = dying;
+    status = IL_KILLED;
+    vm->isolate = NULL;
+  } else {
+    vm->isolate = i;
+    il_handle_retain(&i->h);
+    il_vm_current(vm);
+    status = run_protected(vm, vm->L, &r);
+  }
+  message_for(i, &r);
+  il_isolate_finish(i, status, &r);
+  if (vm != NULL) {
+    if (vm->isolate != NULL)
+      il_loop_fini(vm);
+    lua_close(vm->L);
+    il_vm_current(NULL);
+    vm_free(vm);
+  }
+  il_isolate_leave(i);
+}

@@ -1,0 +1,355 @@
+/* vm_kill.c - stopping Lua code: the signal, the hook, and the functions that must not swallow it. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <lualib.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "vm.h"
+#include "vm_host.h"
+
+/*
+** DESIGN. Nothing watches running Lua code, so being killable costs nothing. To stop an isolate its
+** thread gets a signal; the handler, on that thread, sets a hook on the coroutine that runs, which
+** raises at the next instruction. lua_sethook is made for that (lua.c uses it so).
+**  - What is raised is the memory error: no message handler runs, nothing is allocated, and `pcall`,
+**    `xpcall`, `load` and `coroutine.*` of isolates are ours and pass it on when they were entered
+**    before the kill. One entered later, in a closer, is ordinary. So one raise unwinds everything:
+**    `acknowledged`. Code of a C library that catches it runs on until the grace is over; then the
+**    hook stays (IL_HARD) and every instruction raises.
+**  - Which coroutine runs is known to our resume only. A hook set on one that has just ended is lost;
+**    the watchdog signals again.
+**  - Lua clears allowhook while a hook or a finalizer (__gc) runs, and then calls no hook. The handler
+**    sets it again (`forced`); what is raised there is swallowed by the collector, so it does not
+**    count as acknowledged.
+**  - A future of main: Ctrl-C comes the same way, as an ordinary error that may be caught.
+*/
+static __attribute__((tls_model("initial-exec"))) _Thread_local il_vm *current;
+
+static size_t allowhook; /* offset of the byte in a lua_State; 0: not found */
+static char memory_error_key;
+
+void il_vm_current(il_vm *vm) {
+  current = vm;
+}
+
+int il_vm_dying(const il_vm *vm) {
+  return atomic_load_explicit(&vm->isolate->dying, memory_order_acquire);
+}
+
+static bool hard(const il_vm *vm) {
+  return atomic_load_explicit(&vm->isolate->phase, memory_order_acquire) == IL_HARD;
+}
+
+bool il_vm_wanted(il_vm *vm) {
+  if (atomic_load_explicit(&vm->isolate->interrupted, memory_order_acquire))
+    return true;
+  return il_vm_dying(vm) != 0 &&
+         (hard(vm) || !atomic_load_explicit(&vm->isolate->acknowledged, memory_order_acquire));
+}
+
+/* The string that lua_error knows for the memory error. */
+static int raise_memory_error(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &memory_error_key);
+  return lua_error(L);
+}
+
+int il_vm_raise(il_vm *vm, lua_State *L) {
+  if (atomic_exchange(&vm->isolate->interrupted, false)) {
+    isolua_pusherror(L, ISOLUA_INTERRUPTED, "interrupted", vm->isolate->name);
+    return lua_error(L);
+  }
+  atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
+  return raise_memory_error(L);
+}
+
+/* Acknowledged first, so that the signal of this kill finds nothing to do. */
+int il_vm_end(il_vm *vm, lua_State *L, int code) {
+  atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
+  il_isolate_kill(vm->isolate, code, IL_GRACE);
+  return raise_memory_error(L);
+}
+
+/* -- The hook ---------------------------------------------------------------------------------- */
+
+static void on_hook(lua_State *L, lua_Debug *ar) {
+  il_vm *vm = current;
+  bool forced;
+  (void)ar;
+  if (vm == NULL || !il_vm_wanted(vm)) {
+    lua_sethook(L, NULL, 0, 0);
+    return;
+  }
+  forced = vm->forced;
+  vm->forced = false;
+  if (forced) /* the hook stays, for what comes after the finalizer */
+    raise_memory_error(L);
+  if (!hard(vm))
+    lua_sethook(L, NULL, 0, 0);
+  il_vm_raise(vm, L);
+}
+
+void il_vm_on_signal(void) {
+  il_vm *vm = current;
+  lua_State *L;
+  if (vm == NULL || vm->isolate == NULL || !il_vm_wanted(vm))
+    return;
+  L = vm->running;
+  lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
+  if (allowhook != 0) {
+    volatile unsigned char *allow = (unsigned char *)L + allowhook;
+    if (*allow == 0) {
+      *allow = 1;
+      vm->forced = true;
+    }
+  }
+}
+
+/* -- Where allowhook is ------------------------------------------------------------------------ */
+
+/* Behind the header of every collectable object (next, tt, marked) and before the stack pointers. */
+enum { PROBE_FROM = 10, PROBE_TO = 24 };
+
+static void probe_hook(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  lua_sethook(L, NULL, 0, 0);
+  memcpy(*(void **)lua_getextraspace(L), L, PROBE_TO);
+}
+
+/* A hook is set, runs at the next instruction and copies the state's first bytes; the same bytes
+** outside any hook tell which one differs. */
+static void probe(void) {
+  unsigned char outside[PROBE_TO], inside[PROBE_TO];
+  lua_State *L = luaL_newstate();
+  size_t found = 0;
+  int candidates = 0;
+  if (L == NULL)
+    return;
+  memset(inside, 1, sizeof inside);
+  *(void **)lua_getextraspace(L) = inside;
+  if (luaL_loadstring(L, "local x = 1 for i = 1, 10 do x = x + i end") == LUA_OK) {
+    memcpy(outside, L, PROBE_TO);
+    lua_sethook(L, probe_hook, LUA_MASKCOUNT, 1);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK) {
+      for (size_t i = PROBE_FROM; i < PROBE_TO; i++) {
+        if (outside[i] == 1 && inside[i] == 0) {
+          candidates++;
+          found = i;
+        }
+      }
+    }
+  }
+  lua_close(L);
+  if (candidates == 1)
+    allowhook = found;
+}
+
+void il_vm_probe(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, probe);
+}
+
+/* -- Protected calls --------------------------------------------------------------------------- */
+
+/* The error that comes out of a call entered when `before` was the state of things: is it a kill? */
+static bool passes(const il_vm *vm, int before) {
+  return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main &&
+         il_vm_dying(vm) != before;
+}
+
+static int dying_now(const il_vm *vm) {
+  return vm != NULL && vm->isolate != NULL ? il_vm_dying(vm) : 0;
+}
+
+/* Stack: (true or handler), …; `skip` values lie below the results. */
+static int finish_pcall(lua_State *L, int status, lua_KContext before) {
+  if (status == LUA_OK || status == LUA_YIELD)
+    return lua_gettop(L);
+  if (passes(current, (int)before))
+    return raise_memory_error(L);
+  lua_pushboolean(L, 0);
+  lua_pushvalue(L, -2);
+  return 2;
+}
+
+static int safe_pcall(lua_State *L) {
+  int before = dying_now(current), status;
+  luaL_checkany(L, 1);
+  lua_pushboolean(L, 1);
+  lua_insert(L, 1);
+  status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, before, finish_pcall);
+  return finish_pcall(L, status, before);
+}
+
+static int finish_xpcall(lua_State *L, int status, lua_KContext before) {
+  if (status == LUA_OK || status == LUA_YIELD)
+    return lua_gettop(L) - 1; /* all but the handler */
+  return finish_pcall(L, status, before);
+}
+
+static int safe_xpcall(lua_State *L) {
+  int before = dying_now(current), status, n = lua_gettop(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_pushboolean(L, 1);
+  lua_pushvalue(L, 1);
+  lua_rotate(L, 3, 2); /* f, handler, true, f, arguments */
+  lua_remove(L, 1);
+  status = lua_pcallk(L, n - 2, LUA_MULTRET, 1, before, finish_xpcall);
+  return finish_xpcall(L, status, before);
+}
+
+/* load with a reader function catches what that raises. */
+static int safe_load(lua_State *L) {
+  int before = dying_now(current);
+  lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, "load"));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  if (passes(current, before))
+    return raise_memory_error(L);
+  return lua_gettop(L);
+}
+
+/* -- Coroutines -------------------------------------------------------------------------------- */
+
+static lua_State *check_coroutine(lua_State *L) {
+  lua_State *co = lua_tothread(L, 1);
+  luaL_argexpected(L, co != NULL, 1, "coroutine");
+  return co;
+}
+
+/* Resumes `co` with the `n` values on the top. The results, at least 0, or -1: an error on the top. */
+static int resume(lua_State *L, lua_State *co, int n) {
+  il_vm *vm = current;
+  lua_State *outer = NULL;
+  int before = dying_now(vm), status, results;
+  if (!lua_checkstack(co, n)) {
+    lua_pushliteral(L, "too many arguments to resume");
+    return -1;
+  }
+  lua_xmove(L, co, n);
+  if (vm != NULL) {
+    outer = vm->running;
+    vm->running = co;
+  }
+  status = lua_resume(co, L, n, &results);
+  if (vm != NULL)
+    vm->running = outer;
+  if (status == LUA_OK || status == LUA_YIELD) {
+    if (!lua_checkstack(L, results + 1)) {
+      lua_pop(co, results);
+      lua_pushliteral(L, "too many results to resume");
+      return -1;
+    }
+    lua_xmove(co, L, results);
+    return results;
+  }
+  if (passes(vm, before)) { /* its closers run now: nobody will close it later */
+    vm->running = co;
+    lua_resetthread(co);
+    vm->running = outer;
+    return raise_memory_error(L);
+  }
+  lua_xmove(co, L, 1);
+  return -1;
+}
+
+static int co_resume(lua_State *L) {
+  lua_State *co = check_coroutine(L);
+  int n = resume(L, co, lua_gettop(L) - 1);
+  lua_pushboolean(L, n >= 0);
+  lua_insert(L, n >= 0 ? -(n + 1) : -2);
+  return n >= 0 ? n + 1 : 2;
+}
+
+static int close_coroutine(lua_State *co) {
+  il_vm *vm = current;
+  lua_State *outer = vm != NULL ? vm->running : NULL;
+  int status;
+  if (vm != NULL)
+    vm->running = co;
+  status = lua_resetthread(co);
+  if (vm != NULL)
+    vm->running = outer;
+  return status;
+}
+
+static int call_wrapped(lua_State *L) {
+  lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+  int before = dying_now(current), n = resume(L, co, lua_gettop(L)), status;
+  if (n >= 0)
+    return n;
+  status = lua_status(co);
+  if (status != LUA_OK && status != LUA_YIELD) { /* it failed, not the resume: close its variables */
+    status = close_coroutine(co);
+    lua_xmove(co, L, 1);
+    if (passes(current, before))
+      return raise_memory_error(L);
+  }
+  if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+  return lua_error(L);
+}
+
+static int co_wrap(lua_State *L) {
+  lua_State *co;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  co = lua_newthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 1);
+  lua_pushcclosure(L, call_wrapped, 1);
+  return 1;
+}
+
+/* What coroutine.status says, for the cases that close needs. */
+static const char *unclosable(lua_State *L, lua_State *co) {
+  lua_Debug ar;
+  if (co == L)
+    return "running";
+  if (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar))
+    return "normal";
+  return NULL;
+}
+
+static int co_close(lua_State *L) {
+  lua_State *co = check_coroutine(L);
+  const char *state = unclosable(L, co);
+  int before = dying_now(current), status;
+  if (state != NULL)
+    return luaL_error(L, "cannot close a %s coroutine", state);
+  status = close_coroutine(co);
+  if (passes(current, before))
+    return raise_memory_error(L);
+  lua_pushboolean(L, status == LUA_OK);
+  if (status == LUA_OK)
+    return 1;
+  lua_xmove(co, L, 1);
+  return 2;
+}
+
+static const luaL_Reg base_functions[] = {
+    {"load", safe_load}, {"pcall", safe_pcall}, {"xpcall", safe_xpcall}, {NULL, NULL}};
+
+static const luaL_Reg coroutine_functions[] = {
+    {"resume", co_resume}, {"wrap", co_wrap}, {"close", co_close}, {NULL, NULL}};
+
+void il_vm_name_control(il_std *std) {
+  il_std_replace(std, "load", safe_load);
+  il_std_replace(std, "pcall", safe_pcall);
+  il_std_replace(std, "xpcall", safe_xpcall);
+  il_std_replace(std, "coroutine.resume", co_resume);
+  il_std_replace(std, "coroutine.wrap", co_wrap);
+  il_std_replace(std, "coroutine.close", co_close);
+}
+
+void il_vm_open_control(lua_State *L) {
+  lua_pushliteral(L, "not enough memory");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &memory_error_key);
+  lua_pushglobaltable(L);
+  luaL_setfuncs(L, base_functions, 0);
+  if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE)
+    luaL_setfuncs(L, coroutine_functions, 0);
+  lua_pop(L, 2);
+}

@@ -1,0 +1,78 @@
+/* vm_lib.c - standard functions that are another thing in an isolate than in a process. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <stdlib.h>
+
+#include "vm.h"
+
+/* One line is one call of the host's print, so that lines of several isolates do not mix. */
+static int print(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  luaL_Buffer b;
+  int n = lua_gettop(L);
+  size_t len;
+  const char *line;
+  luaL_checkstack(L, n + LUA_MINSTACK, NULL);
+  for (int i = 1; i <= n; i++)
+    luaL_tolstring(L, i, NULL);
+  luaL_buffinit(L, &b);
+  for (int i = 1; i <= n; i++) {
+    const char *s = lua_tolstring(L, n + i, &len);
+    if (i > 1)
+      luaL_addchar(&b, '\t');
+    luaL_addlstring(&b, s, len);
+  }
+  luaL_addchar(&b, '\n');
+  luaL_pushresult(&b);
+  line = lua_tolstring(L, -1, &len);
+  vm->host->options.print(vm->host->options.print_ud, line, len);
+  return 0;
+}
+
+/* os.exit ends the isolate, not the process. */
+static int os_exit(lua_State *L) {
+  return isolua_exit(L);
+}
+
+/* A child process takes over the signal mask: isolates block nearly all. */
+static int with_open_mask(lua_State *L, const char *name) {
+  sigset_t old;
+  int status, n = lua_gettop(L);
+  lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, name));
+  lua_insert(L, 1);
+  il_mask_open(&old);
+  status = lua_pcall(L, n, LUA_MULTRET, 0);
+  il_mask_set(&old);
+  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
+}
+
+static int os_execute(lua_State *L) {
+  return with_open_mask(L, "os.execute");
+}
+
+static int io_popen(lua_State *L) {
+  return with_open_mask(L, "io.popen");
+}
+
+static void replace(lua_State *L, const char *lib, const char *name, lua_CFunction function) {
+  if (lua_getglobal(L, lib) == LUA_TTABLE) {
+    lua_pushcfunction(L, function);
+    lua_setfield(L, -2, name);
+  }
+  lua_pop(L, 1);
+}
+
+void il_vm_name_library(il_std *std) {
+  il_std_replace(std, "print", print);
+  il_std_replace(std, "os.exit", os_exit);
+  il_std_replace(std, "os.execute", os_execute);
+  il_std_replace(std, "io.popen", io_popen);
+}
+
+void il_vm_open_library(lua_State *L) {
+  lua_pushcfunction(L, print);
+  lua_setglobal(L, "print");
+  replace(L, "os", "exit", os_exit);
+  replace(L, "os", "execute", os_execute);
+  replace(L, "io", "popen", io_popen);
+}

@@ -1,0 +1,54 @@
+/* wait.h - the one waiter of an isolate: whatever can wake it fires a watch that points to it. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_WAIT_H
+#define IL_WAIT_H
+
+#include "plat.h"
+
+/*
+** DESIGN. A waiter belongs to one thread, its owner. A watch ties it to one source (a future, a
+** port): it stands in the source's list, under the source's lock, and when the source has something
+** the watch is pushed on the waiter's stack of fired ones and the owner is woken. The owner takes the
+** whole stack at once, so handling costs what has fired, not what is watched.
+**  - A watch is on the stack at most once: `fired` says so; the owner clears it when it takes it.
+**  - Firing happens under the source's lock. Taking a watch off the source under that same lock
+**    therefore waits for a firing under way, after which no other thread touches watch or waiter.
+**  - A wake-up is a system call only when the owner sleeps.
+*/
+typedef struct il_watch il_watch;
+
+typedef struct il_waiter {
+  _Atomic(uint32_t) word;     /* IDLE, SIGNALLED or SLEEPING; acq_rel with the fired stack */
+  _Atomic(il_watch *) fired;  /* stack, pushed by any thread */
+  int spin;                   /* owner only: rounds that a wait spins before it sleeps */
+} il_waiter;
+
+struct il_watch {
+  il_waiter *waiter;             /* fixed */
+  il_watch *prev, *next;         /* source's lock: its list */
+  bool listed;                   /* source's lock */
+  _Atomic(bool) fired;           /* on the waiter's stack, or taken from it and not cleared */
+  il_watch *next_fired;          /* written before the push, read after the take */
+};
+
+/* The list of watches in a source. */
+typedef struct il_watches {
+  il_watch *first;
+} il_watches;
+
+void il_waiter_init(il_waiter *w);
+/* Wakes the owner, now or at its next sleep. Thread: any; safe in a signal handler. */
+void il_waiter_wake(il_waiter *w);
+/* Sleeps until a wake-up since the last return, or `deadline`. False: the deadline came. Owner. */
+bool il_waiter_sleep(il_waiter *w, int64_t deadline);
+/* Takes all that has fired, oldest first, linked by next_fired; NULL: nothing. Owner. */
+il_watch *il_waiter_take(il_waiter *w);
+
+void il_watch_init(il_watch *watch, il_waiter *w);
+/* Under the source's lock. */
+void il_watches_add(il_watches *list, il_watch *watch);
+void il_watches_remove(il_watches *list, il_watch *watch); /* one that is not listed: nothing */
+void il_watches_fire(il_watches *list);                    /* all of them; they stay listed */
+void il_watch_fire(il_watch *watch);
+
+#endif

@@ -1,0 +1,223 @@
+/* worker.c - parked threads, so that starting an isolate needs no thread and no fresh state. */
+/* SPDX-License-Identifier: MIT */
+#include "worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "isolua.h"
+#include "wait.h"
+
+/*
+** DESIGN. A thread that has run its job makes a spare (npreparing), then takes a queued job, or parks
+** on the idle list, or ends when enough are parked. A new job goes to a parked thread; or is queued,
+** but only for a thread that is getting ready and has no queued job yet; or gets a new thread. So a
+** queued job never waits for a job that runs. A thread that ends joins the one that ended before it
+** and leaves itself to be joined: at most one is unjoined, and none after il_workers_wait(w, 0, …).
+*/
+struct il_worker {
+  il_workers *pool;
+  il_waiter waiter;
+  il_job *job;      /* pool lock; what it is woken for; NULL: to end */
+  void *spare;      /* its own */
+  il_worker *next;  /* pool lock: idle list */
+  bool kept;        /* fixed: it has the usual stack and may be parked */
+};
+
+atomic_size_t il_live_threads;
+
+int il_workers_init(il_workers *w) {
+  w->idle = NULL;
+  w->queue = NULL;
+  w->tail = &w->queue;
+  w->nidle = w->npreparing = w->nqueued = 0;
+  w->nthreads = 0;
+  w->draining = 0;
+  w->closing = w->zombie = false;
+  if (il_mutex_init(&w->lock) != 0)
+    return ISOLUA_MEMORY;
+  if (il_cond_init(&w->ended) != 0) {
+    il_mutex_fini(&w->lock);
+    return ISOLUA_MEMORY;
+  }
+  return ISOLUA_OK;
+}
+
+void il_workers_fini(il_workers *w) {
+  assert(w->nthreads == 0 && w->queue == NULL);
+  il_cond_fini(&w->ended);
+  il_mutex_fini(&w->lock);
+}
+
+static il_job *dequeue_locked(il_workers *w) {
+  il_job *job = w->queue;
+  assert(il_mutex_held(&w->lock));
+  if (job != NULL) {
+    w->queue = job->next;
+    w->nqueued--;
+    if (w->queue == NULL)
+      w->tail = &w->queue;
+  }
+  return job;
+}
+
+/* Gets ready for the next job: true when one is there, false when the thread is to end. */
+static bool next_job(il_worker *self) {
+  il_workers *w = self->pool;
+  bool park;
+  il_mutex_lock(&w->lock);
+  if (!self->kept || w->closing || w->draining > 0 ||
+      (w->nidle + w->npreparing >= w->keep && w->nqueued == 0)) {
+    il_mutex_unlock(&w->lock);
+    return false;
+  }
+  w->npreparing++;
+  il_mutex_unlock(&w->lock);
+  self->spare = w->make(w->ud);
+  il_mutex_lock(&w->lock);
+  w->npreparing--;
+  self->job = dequeue_locked(w);
+  park = self->job == NULL && !w->closing && w->draining == 0;
+  if (park) {
+    self->next = w->idle;
+    w->idle = self;
+    w->nidle++;
+  }
+  il_mutex_unlock(&w->lock);
+  if (park) {
+    il_waiter_sleep(&self->waiter, -1); /* woken once, by whoever took it off the idle list */
+    il_mutex_lock(&w->lock);            /* self->job was written under it */
+    il_mutex_unlock(&w->lock);
+  }
+  return self->job != NULL;
+}
+
+static void leave(il_worker *self) {
+  il_workers *w = self->pool;
+  il_thread before;
+  bool join;
+  if (self->spare != NULL)
+    w->drop(self->spare);
+  free(self);
+  il_mutex_lock(&w->lock);
+  join = w->zombie;
+  before = w->last;
+  w->zombie = true;
+  w->last = il_thread_self();
+  il_mutex_unlock(&w->lock);
+  if (join)
+    il_thread_join(before);
+  atomic_fetch_sub(&il_live_threads, 1);
+  il_mutex_lock(&w->lock);
+  w->nthreads--;
+  il_cond_wake_all(&w->ended);
+  il_mutex_unlock(&w->lock); /* the pool may be gone once this has returned and we are joined */
+}
+
+static void work(void *arg) {
+  il_worker *self = arg;
+  do {
+    il_job *job = self->job;
+    void *spare = self->spare;
+    self->job = NULL;
+    self->spare = NULL;
+    job->run(job, spare);
+  } while (next_job(self));
+  leave(self);
+}
+
+static int start_thread(il_workers *w, il_job *job, size_t stack) {
+  il_thread thread;
+  il_worker *self = malloc(sizeof *self);
+  if (self == NULL)
+    return ISOLUA_SPAWN;
+  self->pool = w;
+  self->job = job;
+  self->spare = NULL;
+  self->next = NULL;
+  self->kept = stack == w->stack;
+  il_waiter_init(&self->waiter);
+  il_mutex_lock(&w->lock);
+  w->nthreads++;
+  il_mutex_unlock(&w->lock);
+  atomic_fetch_add(&il_live_threads, 1);
+  if (il_thread_start(&thread, stack, w->sig, work, self) == 0)
+    return ISOLUA_OK;
+  free(self);
+  atomic_fetch_sub(&il_live_threads, 1);
+  il_mutex_lock(&w->lock);
+  w->nthreads--;
+  il_cond_wake_all(&w->ended);
+  il_mutex_unlock(&w->lock);
+  return ISOLUA_SPAWN;
+}
+
+int il_workers_start(il_workers *w, il_job *job, size_t stack) {
+  il_worker *idle = NULL;
+  bool queued = false;
+  if (stack == w->stack) {
+    il_mutex_lock(&w->lock);
+    idle = w->idle;
+    if (idle != NULL) {
+      w->idle = idle->next;
+      w->nidle--;
+      idle->job = job;
+    } else if (w->nqueued < w->npreparing) {
+      job->next = NULL;
+      *w->tail = job;
+      w->tail = &job->next;
+      w->nqueued++;
+      queued = true;
+    }
+    il_mutex_unlock(&w->lock);
+  }
+  if (queued)
+    return ISOLUA_OK;
+  if (idle == NULL)
+    return start_thread(w, job, stack);
+  il_waiter_wake(&idle->waiter);
+  return ISOLUA_OK;
+}
+
+void il_workers_trim(il_workers *w, bool for_good) {
+  il_worker *idle;
+  il_mutex_lock(&w->lock);
+  w->closing = w->closing || for_good;
+  idle = w->idle;
+  w->idle = NULL;
+  w->nidle = 0;
+  for (il_worker *it = idle; it != NULL; it = it->next)
+    it->job = NULL;
+  il_mutex_unlock(&w->lock);
+  while (idle != NULL) {
+    il_worker *next = idle->next;
+    il_waiter_wake(&idle->waiter);
+    idle = next;
+  }
+}
+
+void il_workers_drain(il_workers *w, bool begin) {
+  il_mutex_lock(&w->lock);
+  w->draining += begin ? 1 : -1;
+  il_mutex_unlock(&w->lock);
+  if (begin)
+    il_workers_trim(w, false);
+}
+
+size_t il_workers_wait(il_workers *w, size_t stay, int64_t deadline) {
+  size_t left;
+  bool join;
+  il_thread last;
+  il_mutex_lock(&w->lock);
+  while (w->nthreads > stay && (deadline < 0 || il_now() < deadline))
+    il_cond_wait(&w->ended, &w->lock, deadline);
+  left = w->nthreads;
+  join = left == 0 && w->zombie;
+  last = w->last;
+  if (join)
+    w->zombie = false;
+  il_mutex_unlock(&w->lock);
+  if (join)
+    il_thread_join(last);
+  return left;
+}

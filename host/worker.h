@@ -1,0 +1,58 @@
+/* worker.h - threads that run jobs; idle ones are parked with something made ready for the next. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_WORKER_H
+#define IL_WORKER_H
+
+#include "plat.h"
+
+typedef struct il_worker il_worker;
+
+/* A job, embedded in what it runs. */
+typedef struct il_job il_job;
+struct il_job {
+  void (*run)(il_job *, void *spare); /* takes over `spare`, which may be NULL */
+  il_job *next;
+};
+
+typedef struct il_workers {
+  /* fixed at init */
+  void *(*make)(void *ud); /* a spare for the next job, on the thread that will run it; or NULL */
+  void (*drop)(void *spare);
+  void *ud;
+  size_t stack; /* of threads that may be kept; jobs that want another get one of their own */
+  int sig;      /* the one signal that is not blocked */
+  int keep;     /* how many idle threads at most */
+
+  il_mutex lock; /* guards all below */
+  il_cond ended;
+  il_worker *idle;          /* parked, the last one first: its caches are the warmest */
+  il_job *queue, **tail;    /* jobs for threads that are about to be idle */
+  int nidle, npreparing, nqueued;
+  size_t nthreads;
+  bool closing;
+  int draining; /* callers of il_workers_drain: nothing is parked meanwhile */
+  bool zombie; /* `last` has left its loop and is to be joined */
+  il_thread last;
+} il_workers;
+
+int il_workers_init(il_workers *w);
+
+/* Runs `job` on a thread with a C stack of `stack` bytes: at once on an idle one, soon on one that is
+** getting ready, else on a new one. 0, or ISOLUA_SPAWN: no thread, and the job does not run.
+** Thread: any. */
+int il_workers_start(il_workers *w, il_job *job, size_t stack);
+
+/* Ends idle threads, and those that become idle from now on if `for_good`. */
+void il_workers_trim(il_workers *w, bool for_good);
+
+/* Between these, threads that have run their job end. */
+void il_workers_drain(il_workers *w, bool begin);
+
+/* Waits until at most `stay` threads are left, or `deadline`; how many there are then. */
+size_t il_workers_wait(il_workers *w, size_t stay, int64_t deadline);
+
+void il_workers_fini(il_workers *w); /* after il_workers_wait has said that no thread is left */
+
+extern atomic_size_t il_live_threads;
+
+#endif

@@ -1,0 +1,47 @@
+-- live.lua - counts what the library keeps alive in this process, to find what a test left behind.
+-- SPDX-License-Identifier: MIT
+
+local core = require "isolate.core"
+local lfs = require "lfs"
+local settle = require "spec.support.settle"
+
+local M = {}
+
+local function entries(directory)
+  local n = 0
+  for _ in lfs.dir(directory) do n = n + 1 end
+  return n
+end
+
+--- Counts of isolates, futures, messages, threads, bytes; kernel tasks and file descriptors.
+function M.count()
+  collectgarbage()
+  collectgarbage()
+  core.trim()
+  local count = core.live()
+  count.tasks = entries "/proc/self/task"
+  count.descriptors = entries "/proc/self/fd"
+  return count
+end
+
+local function difference(before, after)
+  local list = {}
+  for name, n in pairs(before) do
+    if after[name] ~= n then list[#list + 1] = ("%s %d -> %d"):format(name, n, after[name]) end
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+--- What has changed since `before`: "" when all counts are back, within a deadline (the kernel
+-- takes a moment to forget a thread).
+function M.left_since(before)
+  local left
+  settle.eventually(function()
+    left = difference(before, M.count())
+    return left == ""
+  end, settle.sanitized and 60 or 10)
+  return left
+end
+
+return M
