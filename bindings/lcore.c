@@ -27,8 +27,7 @@ static int sendable(lua_State *L) {
   luaL_checkany(L, 1);
   ok = isolua_sendable(L, 1);
   lua_pushboolean(L, ok);
-  if (ok)
-    return 1;
+  if (ok) return 1;
   lua_insert(L, -2);
   return 2;
 }
@@ -81,9 +80,13 @@ static int trim(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-    {"now", now},   {"sendable", sendable}, {"register", register_value}, {"error", error_object},
-    {"live", live}, {"trim", trim},         {NULL, NULL}};
+static const luaL_Reg functions[] = {{"now", now},
+                                     {"sendable", sendable},
+                                     {"register", register_value},
+                                     {"error", error_object},
+                                     {"live", live},
+                                     {"trim", trim},
+                                     {NULL, NULL}};
 
 static void check_version(lua_State *L) {
   if (isolua_version() != ISOLUA_VERSION_NUMBER)

@@ -20,12 +20,10 @@ typedef struct handle {
 
 int64_t check_timeout(lua_State *L, int arg) {
   lua_Number s;
-  if (lua_isnoneornil(L, arg))
-    return ISOLUA_FOREVER;
+  if (lua_isnoneornil(L, arg)) return ISOLUA_FOREVER;
   s = luaL_checknumber(L, arg);
   luaL_argcheck(L, s >= 0, arg, "a timeout is a number of seconds, 0 or more");
-  if (!(s < 9e9))
-    return ISOLUA_FOREVER;
+  if (!(s < 9e9)) return ISOLUA_FOREVER;
   return (int64_t)ceil(s * (lua_Number)ISOLUA_SECOND);
 }
 
@@ -44,8 +42,7 @@ void push_future(lua_State *L, isolua_future *future) {
 /* Pushes the result table of a settled future at index 1. */
 static void push_result(lua_State *L, isolua_future *f) {
   int first, code;
-  if (lua_getiuservalue(L, 1, RESULT) == LUA_TTABLE)
-    return;
+  if (lua_getiuservalue(L, 1, RESULT) == LUA_TTABLE) return;
   lua_pop(L, 1);
   first = lua_gettop(L) + 1;
   code = isolua_future_push(L, f);
@@ -55,8 +52,7 @@ static void push_result(lua_State *L, isolua_future *f) {
   lua_insert(L, first);
   lua_pushinteger(L, lua_gettop(L) - first);
   lua_setfield(L, first, "n");
-  for (int i = lua_gettop(L) - first; i >= 1; i--)
-    lua_rawseti(L, first, i);
+  for (int i = lua_gettop(L) - first; i >= 1; i--) lua_rawseti(L, first, i);
   lua_pushvalue(L, first);
   lua_setiuservalue(L, 1, RESULT);
 }
@@ -68,8 +64,7 @@ static int unpack(lua_State *L) {
   n = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
   luaL_checkstack(L, n, "too many results");
-  for (int i = 1; i <= n; i++)
-    lua_rawgeti(L, table, i);
+  for (int i = 1; i <= n; i++) lua_rawgeti(L, table, i);
   return n;
 }
 
@@ -88,8 +83,7 @@ static int future_await(lua_State *L) {
   isolua_future_await(L, f, ISOLUA_FOREVER);
   push_result(L, f);
   n = unpack(L);
-  if (lua_toboolean(L, -n))
-    return n - 1;
+  if (lua_toboolean(L, -n)) return n - 1;
   return isolua_future_raise(L, isolua_future_traceback(f));
 }
 
@@ -258,8 +252,7 @@ static int settle(lua_State *L) {
   lua_insert(L, 3);
   lua_pushinteger(L, n);
   lua_setfield(L, 3, "n");
-  for (int i = n; i >= 1; i--)
-    lua_rawseti(L, 3, i);
+  for (int i = n; i >= 1; i--) lua_rawseti(L, 3, i);
   lua_rawgeti(L, 3, 1);
   n = lua_toboolean(L, -1);
   lua_pop(L, 1);
@@ -275,8 +268,7 @@ static int promise(lua_State *L) {
   lua_settop(L, 1);
   push_future(L, NULL);
   f = isolua_future_new(L);
-  if (f == NULL)
-    return luaL_error(L, "not enough memory");
+  if (f == NULL) return luaL_error(L, "not enough memory");
   ((handle *)lua_touserdata(L, 2))->future = f;
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, 2, CANCEL);
@@ -290,18 +282,19 @@ static int is_future(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-    {"await", future_await},         {"try", future_try},         {"done", future_done},
-    {"cancel", future_cancel},       {"traceback", future_traceback},
-    {"on_done", future_on_done},     {NULL, NULL}};
+static const luaL_Reg methods[] = {{"await", future_await},
+                                   {"try", future_try},
+                                   {"done", future_done},
+                                   {"cancel", future_cancel},
+                                   {"traceback", future_traceback},
+                                   {"on_done", future_on_done},
+                                   {NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {{"__tostring", future_tostring},
-                                       {"__gc", future_gc},
-                                       {"__close", future_close},
-                                       {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+  {"__tostring", future_tostring}, {"__gc", future_gc}, {"__close", future_close}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {
-    {"promise", promise}, {"is_future", is_future}, {"look", future_look}, {NULL, NULL}};
+  {"promise", promise}, {"is_future", is_future}, {"look", future_look}, {NULL, NULL}};
 
 void open_future(lua_State *L) {
   if (luaL_newmetatable(L, TYPE)) {

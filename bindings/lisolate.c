@@ -8,8 +8,7 @@
 /* -- Options ----------------------------------------------------------------------------------- */
 
 static int bad_option(lua_State *L, const char *name, const char *expected, int index) {
-  return luaL_error(L, "option '%s': %s expected, got %s", name, expected,
-                    luaL_typename(L, index));
+  return luaL_error(L, "option '%s': %s expected, got %s", name, expected, luaL_typename(L, index));
 }
 
 /* A size in bytes: an integer, or a string such as "64MB" that Lua's parse_size, upvalue 1, reads. */
@@ -30,37 +29,31 @@ static size_t option_size(lua_State *L, const char *name, int index) {
   n = lua_tointegerx(L, index, &is_integer);
   if (!is_integer || lua_type(L, index) != LUA_TNUMBER)
     bad_option(L, name, "a size (bytes, or a string like \"64MB\")", index);
-  if (n <= 0)
-    luaL_error(L, "option '%s': a size is more than 0", name);
+  if (n <= 0) luaL_error(L, "option '%s': a size is more than 0", name);
   return (size_t)n;
 }
 
 static int64_t option_seconds(lua_State *L, const char *name, int index) {
   lua_Number s = lua_tonumber(L, index);
-  if (lua_type(L, index) != LUA_TNUMBER)
-    bad_option(L, name, "a number of seconds", index);
-  if (!(s > 0))
-    luaL_error(L, "option '%s': more than 0 seconds expected", name);
+  if (lua_type(L, index) != LUA_TNUMBER) bad_option(L, name, "a number of seconds", index);
+  if (!(s > 0)) luaL_error(L, "option '%s': more than 0 seconds expected", name);
   return s < 9e9 ? (int64_t)(s * (lua_Number)ISOLUA_SECOND) + 1 : 0;
 }
 
 static const char *option_string(lua_State *L, const char *name, int index) {
-  if (lua_type(L, index) != LUA_TSTRING)
-    bad_option(L, name, "a string", index);
+  if (lua_type(L, index) != LUA_TSTRING) bad_option(L, name, "a string", index);
   return lua_tostring(L, index);
 }
 
 static int option_boolean(lua_State *L, const char *name, int index) {
-  if (lua_type(L, index) != LUA_TBOOLEAN)
-    bad_option(L, name, "true or false", index);
+  if (lua_type(L, index) != LUA_TBOOLEAN) bad_option(L, name, "true or false", index);
   return lua_toboolean(L, index);
 }
 
 static const char *one_of(lua_State *L, const char *name, int index, const char *const list[]) {
   const char *s = option_string(L, name, index);
   for (int i = 0; list[i] != NULL; i++)
-    if (strcmp(s, list[i]) == 0)
-      return s;
+    if (strcmp(s, list[i]) == 0) return s;
   luaL_error(L, "option '%s': unknown value '%s'", name, s);
   return NULL;
 }
@@ -69,12 +62,11 @@ static const char *one_of(lua_State *L, const char *name, int index, const char 
 static const char *option_libs(lua_State *L, int index) {
   luaL_Buffer b;
   lua_Integer n;
-  if (!lua_istable(L, index))
-    bad_option(L, "libs", "a list of library names", index);
+  if (!lua_istable(L, index)) bad_option(L, "libs", "a list of library names", index);
   n = luaL_len(L, index);
   for (lua_Integer i = 1; i <= n; i++) {
-    static const char *const known[] = {"coroutine", "debug",  "io",    "math", "os", "package",
-                                        "string",    "table", "utf8", NULL};
+    static const char *const known[] = {"coroutine", "debug",  "io",    "math", "os",
+                                        "package",   "string", "table", "utf8", NULL};
     lua_geti(L, index, i);
     one_of(L, "libs", lua_gettop(L), known);
     lua_pop(L, 1);
@@ -163,14 +155,12 @@ static int run(lua_State *L) {
   if (fn == 2) {
     check_options(L, 1, &o);
     lua_rotate(L, 2, 2); /* the two kept values go below the function */
-    if (o.init != 0)
-      o.init = 3;
+    if (o.init != 0) o.init = 3;
     fn = 4;
   }
   push_future(L, NULL);
   lua_insert(L, fn);
-  if (isolua_run(L, &o, fn + 1, nargs, &f) != ISOLUA_OK)
-    return lua_error(L);
+  if (isolua_run(L, &o, fn + 1, nargs, &f) != ISOLUA_OK) return lua_error(L);
   *(isolua_future **)lua_touserdata(L, fn) = f;
   lua_settop(L, fn);
   return 1;
@@ -241,10 +231,9 @@ static int isolate_close(lua_State *L) {
 static const luaL_Reg methods[] = {{"status", isolate_status}, {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {
-    {"__tostring", isolate_tostring}, {"__close", isolate_close}, {NULL, NULL}};
+  {"__tostring", isolate_tostring}, {"__close", isolate_close}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"exit", exit_isolate}, {"self", self}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"exit", exit_isolate}, {"self", self}, {NULL, NULL}};
 
 /* runner(parse): isolate.run, with sizes in strings read by parse(text) -> bytes or nil. */
 static int with_sizes(lua_State *L) {

@@ -18,13 +18,10 @@ extern const struct isolua_script isolua_scripts[];
 static int load_script(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const struct isolua_script *s = isolua_scripts;
-  while (s->name != NULL && strcmp(s->name, name) != 0)
-    s++;
-  if (s->name == NULL)
-    return luaL_error(L, "module '%s' is not in this program", name);
+  while (s->name != NULL && strcmp(s->name, name) != 0) s++;
+  if (s->name == NULL) return luaL_error(L, "module '%s' is not in this program", name);
   lua_settop(L, 1);
-  if (luaL_loadbufferx(L, s->text, s->size, s->chunkname, "t") != LUA_OK)
-    return lua_error(L);
+  if (luaL_loadbufferx(L, s->text, s->size, s->chunkname, "t") != LUA_OK) return lua_error(L);
   lua_insert(L, 1);
   lua_call(L, 1, 1);
   return 1;

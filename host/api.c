@@ -14,8 +14,7 @@ static bool parse_libs(const char *text, unsigned *libs) {
   while (*text != '\0') {
     size_t n = strcspn(text, " ,");
     unsigned bit = il_lib_bit(text, n);
-    if (n > 0 && bit == 0)
-      return false;
+    if (n > 0 && bit == 0) return false;
     *libs |= bit;
     text += n;
     text += strspn(text, " ,");
@@ -25,8 +24,7 @@ static bool parse_libs(const char *text, unsigned *libs) {
 
 static bool parse_gc(const char *text, int *gc) {
   *gc = -1;
-  if (text == NULL)
-    return true;
+  if (text == NULL) return true;
   if (strcmp(text, "generational") == 0)
     *gc = LUA_GCGEN;
   else if (strcmp(text, "incremental") == 0)
@@ -39,8 +37,7 @@ static bool parse_gc(const char *text, int *gc) {
 static int copy_options(isolua_options *to, const isolua_options *from) {
   memset(to, 0, sizeof *to);
   if (from != NULL) {
-    if (from->size < sizeof(size_t) || from->size > sizeof *to)
-      return ISOLUA_INVALID;
+    if (from->size < sizeof(size_t) || from->size > sizeof *to) return ISOLUA_INVALID;
     memcpy(to, from, from->size);
   }
   to->size = sizeof *to;
@@ -49,8 +46,7 @@ static int copy_options(isolua_options *to, const isolua_options *from) {
 
 int il_task_new(const isolua_options *o, il_task **out) {
   il_task *task = calloc(1, sizeof *task);
-  if (task == NULL)
-    return ISOLUA_MEMORY;
+  if (task == NULL) return ISOLUA_MEMORY;
   task->libs = IL_LIBS_ALL;
   if ((o->libs != NULL && !parse_libs(o->libs, &task->libs)) || !parse_gc(o->gc, &task->gc) ||
       o->timeout < 0) {
@@ -93,12 +89,9 @@ int isolua_run_buffer(isolua_host *host, const isolua_options *options, const ch
   isolua_options o;
   il_task *task;
   int err = copy_options(&o, options);
-  if (err == ISOLUA_OK && (host == NULL || source == NULL || future == NULL))
-    err = ISOLUA_INVALID;
-  if (err == ISOLUA_OK)
-    err = il_task_new(&o, &task);
-  if (err != ISOLUA_OK)
-    return err;
+  if (err == ISOLUA_OK && (host == NULL || source == NULL || future == NULL)) err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK) err = il_task_new(&o, &task);
+  if (err != ISOLUA_OK) return err;
   task->source = malloc(length + 1);
   task->path = strdup(chunkname != NULL ? chunkname : "=(isolua)");
   if (task->source == NULL || task->path == NULL) {
@@ -121,12 +114,9 @@ int isolua_run_file(isolua_host *host, const isolua_options *options, const char
   isolua_options o;
   il_task *task;
   int err = copy_options(&o, options);
-  if (err == ISOLUA_OK && (host == NULL || path == NULL || future == NULL))
-    err = ISOLUA_INVALID;
-  if (err == ISOLUA_OK)
-    err = il_task_new(&o, &task);
-  if (err != ISOLUA_OK)
-    return err;
+  if (err == ISOLUA_OK && (host == NULL || path == NULL || future == NULL)) err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK) err = il_task_new(&o, &task);
+  if (err != ISOLUA_OK) return err;
   task->path = strdup(path);
   if (task->path == NULL) {
     il_task_free(task);
@@ -154,23 +144,19 @@ int isolua_future_wait(isolua_future *f, int64_t timeout) {
 int isolua_future_cancel(isolua_future *f, const char *reason) {
   il_result r = {ISOLUA_CANCELLED, NULL, NULL, NULL};
   r.message = strdup(reason != NULL ? reason : isolua_code_message(ISOLUA_CANCELLED));
-  if (!il_future_settle(f, &r))
-    return 0;
-  if (f->isolate != NULL)
-    il_isolate_kill(f->isolate, ISOLUA_CANCELLED, IL_GRACE);
+  if (!il_future_settle(f, &r)) return 0;
+  if (f->isolate != NULL) il_isolate_kill(f->isolate, ISOLUA_CANCELLED, IL_GRACE);
   return 1;
 }
 
 void isolua_future_release(isolua_future *f) {
-  if (f == NULL)
-    return;
+  if (f == NULL) return;
   il_future_drop(f);
   il_future_release(f);
 }
 
 int isolua_future_count(isolua_future *f) {
-  if (!il_future_is_done(f) || f->result.code != ISOLUA_OK || f->result.msg == NULL)
-    return 0;
+  if (!il_future_is_done(f) || f->result.code != ISOLUA_OK || f->result.msg == NULL) return 0;
   return (int)il_msg_count(f->result.msg);
 }
 
@@ -208,14 +194,12 @@ double isolua_future_number(isolua_future *f, int index) {
 const char *isolua_future_string(isolua_future *f, int index, size_t *length) {
   il_scalar v;
   read_result(f, index, &v);
-  if (length != NULL)
-    *length = v.length;
+  if (length != NULL) *length = v.length;
   return v.string;
 }
 
 const char *isolua_future_message(isolua_future *f) {
-  if (!il_future_is_done(f) || f->result.code == ISOLUA_OK)
-    return NULL;
+  if (!il_future_is_done(f) || f->result.code == ISOLUA_OK) return NULL;
   return f->result.message != NULL ? f->result.message : isolua_code_message(f->result.code);
 }
 

@@ -39,14 +39,14 @@ il_msg **il_box_push(lua_State *L);
 /* -- Reading without Lua ------------------------------------------------------------------------ */
 
 typedef struct il_scalar {
-  int type; /* ISOLUA_T… */
+  int type;          /* ISOLUA_T… */
   long long integer; /* also a boolean */
   double number;
   const char *string;
   size_t length;
 } il_scalar;
 
-size_t il_msg_count(const il_msg *m);                  /* values in it */
+size_t il_msg_count(const il_msg *m);                          /* values in it */
 void il_msg_scalar(const il_msg *m, size_t i, il_scalar *out); /* 0-based */
 
 /* -- Handles ------------------------------------------------------------------------------------ */

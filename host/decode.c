@@ -34,6 +34,7 @@ typedef struct decoder {
   int box;  /* stack index of the userdata with the frames */
   frame *frames;
   size_t nframes, room;
+  uint32_t adopt; /* slot of a registered value whose copy comes next; 0: none */
 } decoder;
 
 #define FRAMES_FIRST 16
@@ -69,6 +70,13 @@ static void keep(decoder *d, uint32_t slot) {
     lua_pushvalue(d->L, -1);
     lua_rawseti(d->L, d->refs, slot);
   }
+}
+
+/* The head of a table or function: a registered copy also stands for its name's slot. */
+static void keep_head(decoder *d, uint32_t slot) {
+  keep(d, slot);
+  keep(d, d->adopt);
+  d->adopt = 0;
 }
 
 static void push_slot(decoder *d, uint32_t slot) {
@@ -119,19 +127,16 @@ static void get_function(decoder *d, uint32_t *slot, int *nup) {
   place = get64(d);
   c.len = (size_t)il_get64(d->m->data + place);
   c.p = (const char *)d->m->data + place + 8;
-  if (d->at == d->m->data + place)
-    d->at += 8 + c.len;
-  if (lua_load(d->L, read_chunk, &c, "=?", "b") != LUA_OK)
-    lua_error(d->L);
-  keep(d, *slot);
+  if (d->at == d->m->data + place) d->at += 8 + c.len;
+  if (lua_load(d->L, read_chunk, &c, "=?", "b") != LUA_OK) lua_error(d->L);
+  keep_head(d, *slot);
 }
 
 static void get_named(decoder *d) {
   uint32_t slot = get32(d);
   size_t len;
   const char *module = get_str(d, &len), *field = NULL;
-  if (get8(d))
-    field = get_str(d, &len);
+  if (get8(d)) field = get_str(d, &len);
   il_names_resolve(d->vm, d->L, module, field);
   keep(d, slot);
 }
@@ -173,7 +178,7 @@ static bool get_registered(decoder *d) {
     lua_pushnil(d->L);
   f = push_frame(d, PACK);
   f->replaced = have;
-  f->slot = slot;
+  d->adopt = have ? 0 : slot;
   f->nup = -1; /* no unpacker: a copy that takes the name */
   lua_pushstring(d->L, name);
   return false;
@@ -182,7 +187,7 @@ static bool get_registered(decoder *d) {
 static bool get_table(decoder *d) {
   uint32_t slot = get32(d), list = get32(d), hash = get32(d);
   lua_createtable(d->L, (int)list, (int)hash);
-  keep(d, slot);
+  keep_head(d, slot);
   push_frame(d, LIST);
   return false;
 }
@@ -207,16 +212,10 @@ static bool get_value(decoder *d) {
   int nup, tag = get8(d);
   uint64_t bits;
   switch (tag) {
-  case W_NIL:
-    lua_pushnil(L);
-    return true;
+  case W_NIL: lua_pushnil(L); return true;
   case W_FALSE:
-  case W_TRUE:
-    lua_pushboolean(L, tag == W_TRUE);
-    return true;
-  case W_INT:
-    lua_pushinteger(L, (lua_Integer)get64(d));
-    return true;
+  case W_TRUE: lua_pushboolean(L, tag == W_TRUE); return true;
+  case W_INT: lua_pushinteger(L, (lua_Integer)get64(d)); return true;
   case W_FLOAT: {
     lua_Number v;
     memcpy(&v, d->at, 8);
@@ -231,11 +230,8 @@ static bool get_value(decoder *d) {
     d->at += bits + 1;
     keep(d, slot);
     return true;
-  case W_REF:
-    push_slot(d, get32(d));
-    return true;
-  case W_TABLE:
-    return get_table(d);
+  case W_REF: push_slot(d, get32(d)); return true;
+  case W_TABLE: return get_table(d);
   case W_TABLE_LATER:
     slot = get32(d);
     lua_newtable(L);
@@ -245,20 +241,11 @@ static bool get_value(decoder *d) {
     get_function(d, &slot, &nup);
     push_frame(d, UPVALUES)->nup = nup;
     return false;
-  case W_FUNC_LATER:
-    get_function(d, &slot, &nup);
-    return true;
-  case W_GLOBALS:
-    lua_pushglobaltable(L);
-    return true;
-  case W_STD:
-    get_std(d);
-    return true;
-  case W_NAMED:
-    get_named(d);
-    return true;
-  case W_REGISTERED:
-    return get_registered(d);
+  case W_FUNC_LATER: get_function(d, &slot, &nup); return true;
+  case W_GLOBALS: lua_pushglobaltable(L); return true;
+  case W_STD: get_std(d); return true;
+  case W_NAMED: get_named(d); return true;
+  case W_REGISTERED: return get_registered(d);
   case W_PACKED:
     slot = get32(d);
     push_unpacker(d);
@@ -270,12 +257,8 @@ static bool get_value(decoder *d) {
     keep(d, slot);
     return true;
   case W_LIGHT:
-  case W_CFUNC:
-    push_raw(d, tag);
-    return true;
-  default:
-    luaL_error(L, "cannot receive: damaged message");
-    return true;
+  case W_CFUNC: push_raw(d, tag); return true;
+  default: luaL_error(L, "cannot receive: damaged message"); return true;
   }
 }
 
@@ -339,8 +322,7 @@ static bool step_table(decoder *d, bool have) {
         return true;
       }
     }
-    if (!get_value(d))
-      return false;
+    if (!get_value(d)) return false;
     have = true;
   }
 }
@@ -348,8 +330,7 @@ static bool step_table(decoder *d, bool have) {
 static bool joined(decoder *d, frame *f) {
   uint32_t slot;
   int up;
-  if (*d->at != W_JOIN)
-    return false;
+  if (*d->at != W_JOIN) return false;
   d->at++;
   slot = get32(d);
   up = get8(d);
@@ -369,12 +350,9 @@ static bool step_upvalues(decoder *d, bool have) {
       lua_setupvalue(d->L, f->object, (int)f->n + 1);
       f->n++;
     }
-    while (f->n < f->nup && joined(d, f))
-      f->n++;
-    if (f->n == f->nup)
-      return true;
-    if (!get_value(d))
-      return false;
+    while (f->n < f->nup && joined(d, f)) f->n++;
+    if (f->n == f->nup) return true;
+    if (!get_value(d)) return false;
     have = true;
   }
 }
@@ -390,14 +368,12 @@ static bool step_pack(decoder *d, bool have) {
   if (f->nup < 0) {
     if (!f->replaced) {
       il_names_adopt(d->vm, L, lua_tostring(L, f->object + 1), -1);
-      keep(d, f->slot);
       lua_replace(L, f->object);
     }
     lua_settop(L, f->object);
     return true;
   }
-  if (*d->at == W_BODY)
-    return get_body(d);
+  if (*d->at == W_BODY) return get_body(d);
   d->at++; /* W_ENDROOT */
   lua_call(L, 1, 1);
   keep(d, f->slot);
@@ -424,12 +400,9 @@ static bool get_body(decoder *d) {
 
 static bool step(decoder *d, bool have) {
   switch (d->frames[d->nframes - 1].kind) {
-  case UPVALUES:
-    return step_upvalues(d, have);
-  case PACK:
-    return step_pack(d, have);
-  default:
-    return step_table(d, have);
+  case UPVALUES: return step_upvalues(d, have);
+  case PACK: return step_pack(d, have);
+  default: return step_table(d, have);
   }
 }
 
@@ -443,8 +416,7 @@ static void run_frames(decoder *d, bool have) {
       have = !f->body;
       if (f->body) {
         lua_pop(d->L, 1);
-        if (d->nframes == 0)
-          return;
+        if (d->nframes == 0) return;
         have = d->frames[d->nframes - 1].kind == PACK; /* its state is on the top */
       }
     } else {
@@ -456,8 +428,7 @@ static void run_frames(decoder *d, bool have) {
 }
 
 static void get_root(decoder *d) {
-  if (!get_value(d))
-    run_frames(d, false);
+  if (!get_value(d)) run_frames(d, false);
   while (*d->at == W_BODY) {
     get_body(d);
     run_frames(d, false);
@@ -522,7 +493,7 @@ static void get_extra(decoder *d) {
 }
 
 int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
-  decoder d = {vm, L, m, m->data, 0, 0, NULL, 0, FRAMES_FIRST};
+  decoder d = {vm, L, m, m->data, 0, 0, NULL, 0, FRAMES_FIRST, 0};
   uint32_t slots, count;
   int first;
   luaL_checkstack(L, 20, NULL);
@@ -542,10 +513,8 @@ int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
     lua_pushnil(L);
   d.refs = lua_gettop(L);
   first = d.refs + 1;
-  for (uint32_t i = 0; i < count; i++)
-    get_root(&d);
-  for (uint32_t extras = get32(&d); extras > 0; extras--)
-    get_extra(&d);
+  for (uint32_t i = 0; i < count; i++) get_root(&d);
+  for (uint32_t extras = get32(&d); extras > 0; extras--) get_extra(&d);
   assert(lua_gettop(L) == first + (int)count - 1);
   lua_remove(L, d.refs);
   lua_remove(L, d.box);

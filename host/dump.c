@@ -17,8 +17,8 @@ enum { K_SHORT = 0x04, K_LONG = 0x14 };
 enum { KIND_TO_CLOSE = 2 }; /* RDKTOCLOSE in lparser.h */
 
 static const unsigned char header[] = {
-    0x1b, 'L', 'u', 'a', 0x54, 0, /* version, official format */
-    0x19, 0x93, '\r', '\n', 0x1a, '\n', 4, 8, 8, /* sizes of instruction, integer, float */
+  0x1b, 'L',  'u',  'a',  0x54, 0,             /* version, official format */
+  0x19, 0x93, '\r', '\n', 0x1a, '\n', 4, 8, 8, /* sizes of instruction, integer, float */
 };
 #define HEADER_SIZE (sizeof header + 16) /* and a test integer and a test float */
 
@@ -51,8 +51,7 @@ void il_upvalue_add(il_upvalue_set *set, int index) {
 bool il_dump_known(const unsigned char *dump, size_t len) {
   int64_t integer;
   double number;
-  if (len < HEADER_SIZE + 1 || memcmp(dump, header, sizeof header) != 0)
-    return false;
+  if (len < HEADER_SIZE + 1 || memcmp(dump, header, sizeof header) != 0) return false;
   memcpy(&integer, dump + sizeof header, sizeof integer);
   memcpy(&number, dump + sizeof header + 8, sizeof number);
   return integer == 0x5678 && number == 370.5;
@@ -95,19 +94,13 @@ static const char *string(reader *r, size_t *len) {
 static const char *constant(reader *r, size_t *len) {
   switch (byte(r)) {
   case K_INT:
-  case K_FLOAT:
-    skip(r, 8);
-    return NULL;
+  case K_FLOAT: skip(r, 8); return NULL;
   case K_SHORT:
-  case K_LONG:
-    return string(r, len);
+  case K_LONG: return string(r, len);
   case K_NIL:
   case K_FALSE:
-  case K_TRUE:
-    return NULL;
-  default:
-    r->bad = true;
-    return NULL;
+  case K_TRUE: return NULL;
+  default: r->bad = true; return NULL;
   }
 }
 
@@ -122,8 +115,7 @@ static void read_code(reader *r, function *f) {
   f->code = skip(r, f->ncode > SIZE_MAX / 4 ? SIZE_MAX : f->ncode * 4);
   f->nconstants = size(r);
   f->constants = r->at;
-  for (size_t i = 0; i < f->nconstants && !r->bad; i++)
-    constant(r, &len);
+  for (size_t i = 0; i < f->nconstants && !r->bad; i++) constant(r, &len);
 }
 
 static void skip_debug(reader *r) {
@@ -138,8 +130,7 @@ static void skip_debug(reader *r) {
     size(r);
     size(r);
   }
-  for (n = size(r); n > 0 && !r->bad; n--)
-    string(r, &len);
+  for (n = size(r); n > 0 && !r->bad; n--) string(r, &len);
 }
 
 void il_dump_closing(const unsigned char *dump, size_t len, il_upvalue_set *closing) {
@@ -151,8 +142,7 @@ void il_dump_closing(const unsigned char *dump, size_t len, il_upvalue_set *clos
   n = size(&r);
   for (size_t i = 0; i < n && i < IL_MAX_UPVALUES && !r.bad; i++) {
     skip(&r, 2);
-    if (byte(&r) == KIND_TO_CLOSE)
-      il_upvalue_add(closing, (int)i);
+    if (byte(&r) == KIND_TO_CLOSE) il_upvalue_add(closing, (int)i);
   }
 }
 
@@ -191,8 +181,7 @@ static void search_function(search *s, const function *outer, const il_upvalue_s
   size_t n;
   memset(&f, 0, sizeof f);
   read_code(&s->r, &f);
-  if (env != NULL)
-    f.env = *env;
+  if (env != NULL) f.env = *env;
   n = size(&s->r);
   for (size_t i = 0; i < n && !s->r.bad; i++) {
     int in_stack = byte(&s->r), index = byte(&s->r);
@@ -200,11 +189,9 @@ static void search_function(search *s, const function *outer, const il_upvalue_s
     if (outer != NULL && !in_stack && i < IL_MAX_UPVALUES && il_upvalue_has(&outer->env, index))
       il_upvalue_add(&f.env, (int)i);
   }
-  if (s->r.bad)
-    return;
+  if (s->r.bad) return;
   search_code(s, &f);
-  for (n = size(&s->r); n > 0 && !s->r.bad; n--)
-    search_function(s, &f, NULL);
+  for (n = size(&s->r); n > 0 && !s->r.bad; n--) search_function(s, &f, NULL);
   skip_debug(&s->r);
 }
 

@@ -27,7 +27,7 @@
 #ifndef IL_DEPTH_MAX
 #define IL_DEPTH_MAX 100
 #endif
-#define PACK_DEPTH_MAX 50000 /* frames, when packed objects nest: bounded by Lua's stack */
+#define PACK_DEPTH_MAX 50000       /* frames, when packed objects nest: bounded by Lua's stack */
 #define KEEP_MAX ((size_t)1 << 16) /* bytes of buffer kept between sends */
 #define CACHE 256                  /* short strings, a power of two */
 #define PATH_MAX_BYTES 400
@@ -44,18 +44,18 @@ typedef struct frame {
   size_t head;   /* place of the slot in the message */
   size_t counts; /* place of list:u32 hash:u32; 0: none */
   lua_Integer list, hash;
-  size_t run;    /* place of the count of the run of numbers under way; 0: none */
+  size_t run; /* place of the count of the run of numbers under way; 0: none */
   int run_type;
-  int up, nup;   /* next upvalue, how many */
-  size_t entry;  /* of the object in the map */
-  size_t later_base, next_later; /* FRAME_PACK: announced objects before it; next to begin */
+  int up, nup;                    /* next upvalue, how many */
+  size_t entry;                   /* of the object in the map */
+  size_t later_base, next_later;  /* FRAME_PACK: announced objects before it; next to begin */
   size_t outer_later, outer_base; /* `later`: in_later and local_base to go back to */
   il_upvalue_set closing;         /* FRAME_FUNC */
 } frame;
 
 typedef struct entry {
   const void *p;
-  size_t place;  /* of its slot in the message; upvalues: entry of the function that has it */
+  size_t place; /* of its slot in the message; upvalues: entry of the function that has it */
   uint32_t slot;
   unsigned char up; /* upvalues: which */
 } entry;
@@ -107,16 +107,26 @@ typedef struct il_encoder {
   size_t nhandles, roomhandles;
 
   bool anchored, tracing, again; /* see DESIGN; again: start over */
-  bool c_functions; /* in package.preload */
-  int root;         /* number of the value in hand, from 0; -1: an extra */
-  const char *root_name; /* of an extra */
+  bool c_functions;              /* in package.preload */
+  int root;                      /* number of the value in hand, from 0; -1: an extra */
+  const char *root_name;         /* of an extra */
   bool refused;
   char what[WHAT_MAX];
   char path[PATH_MAX_BYTES + 32];
 } il_encoder;
 
 /* Fixed places on the stack of encode_all; the values follow. */
-enum { AT_ENCODER = 1, AT_GLOBALS, AT_GC, AT_PACK, AT_ANCHORS, AT_LATERS, AT_WANTED, AT_NAME, AT_LAST };
+enum {
+  AT_ENCODER = 1,
+  AT_GLOBALS,
+  AT_GC,
+  AT_PACK,
+  AT_ANCHORS,
+  AT_LATERS,
+  AT_WANTED,
+  AT_NAME,
+  AT_LAST
+};
 
 #define PACKING UINT32_MAX /* slot of an object whose state is under way */
 
@@ -130,11 +140,9 @@ static void no_memory(il_encoder *e) {
 static void *grow(il_encoder *e, void *array, size_t count, size_t *room, size_t size) {
   size_t more = *room * 2 + 16;
   void *bigger;
-  if (count < *room)
-    return array;
+  if (count < *room) return array;
   bigger = realloc(array, more * size);
-  if (bigger == NULL)
-    no_memory(e);
+  if (bigger == NULL) no_memory(e);
   *room = more;
   return bigger;
 }
@@ -142,18 +150,15 @@ static void *grow(il_encoder *e, void *array, size_t count, size_t *room, size_t
 static void reserve_slow(il_encoder *e, size_t n) {
   size_t cap = e->cap * 2 > e->len + n ? e->cap * 2 : e->len + n + 256;
   unsigned char *data;
-  if (n > SIZE_MAX / 4)
-    no_memory(e);
+  if (n > SIZE_MAX / 4) no_memory(e);
   data = il_heap_resize(e->data, e->cap, cap);
-  if (data == NULL)
-    no_memory(e);
+  if (data == NULL) no_memory(e);
   e->data = data;
   e->cap = cap;
 }
 
 static inline unsigned char *reserve(il_encoder *e, size_t n) {
-  if (e->cap - e->len < n)
-    reserve_slow(e, n);
+  if (e->cap - e->len < n) reserve_slow(e, n);
   return e->data + e->len;
 }
 
@@ -199,16 +204,14 @@ static void patch32(il_encoder *e, size_t place, uint32_t v) {
 static size_t place_in_map(const il_encoder *e, const void *p) {
   uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
   size_t i = (size_t)(h >> 32) & e->mask;
-  while (e->map[i] != 0 && e->entries[e->map[i] - 1].p != p)
-    i = (i + 1) & e->mask;
+  while (e->map[i] != 0 && e->entries[e->map[i] - 1].p != p) i = (i + 1) & e->mask;
   return i;
 }
 
 static void grow_map(il_encoder *e) {
   size_t mask = e->mask == 0 ? 63 : e->mask * 2 + 1;
   uint32_t *map = calloc(mask + 1, sizeof *map);
-  if (map == NULL)
-    no_memory(e);
+  if (map == NULL) no_memory(e);
   free(e->map);
   e->map = map;
   e->mask = mask;
@@ -219,12 +222,10 @@ static void grow_map(il_encoder *e) {
 /* The entry of `p`; a new one has no slot and says so in *fresh. */
 static size_t enter(il_encoder *e, const void *p, bool *fresh) {
   size_t i;
-  if (e->nentries * 2 >= e->mask)
-    grow_map(e);
+  if (e->nentries * 2 >= e->mask) grow_map(e);
   i = place_in_map(e, p);
   *fresh = e->map[i] == 0;
-  if (!*fresh)
-    return e->map[i] - 1;
+  if (!*fresh) return e->map[i] - 1;
   e->entries = grow(e, e->entries, e->nentries, &e->roomentries, sizeof *e->entries);
   e->entries[e->nentries] = (entry){p, 0, 0, 0};
   e->map[i] = (uint32_t)++e->nentries;
@@ -276,8 +277,7 @@ static void path_add(path *p, const char *format, ...) {
 }
 
 static bool is_name(const char *s, size_t len) {
-  if (len == 0 || len > 60 || (s[0] >= '0' && s[0] <= '9'))
-    return false;
+  if (len == 0 || len > 60 || (s[0] >= '0' && s[0] <= '9')) return false;
   for (size_t i = 0; i < len; i++)
     if (!(s[i] == '_' || (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'z') ||
           (s[i] >= 'A' && s[i] <= 'Z')))
@@ -317,11 +317,8 @@ static void path_key(path *p, lua_State *L, int index) {
     else
       path_add(p, "[%.14g]", (double)lua_tonumber(L, index));
     break;
-  case LUA_TBOOLEAN:
-    path_add(p, "[%s]", lua_toboolean(L, index) ? "true" : "false");
-    break;
-  default:
-    path_add(p, "[%s]", luaL_typename(L, index));
+  case LUA_TBOOLEAN: path_add(p, "[%s]", lua_toboolean(L, index) ? "true" : "false"); break;
+  default: path_add(p, "[%s]", luaL_typename(L, index));
   }
 }
 
@@ -338,16 +335,13 @@ static void path_frame(path *p, il_encoder *e, const frame *f) {
     break;
   case FRAME_FUNC:
     name = lua_getupvalue(e->L, f->object, f->up);
-    if (name != NULL)
-      lua_pop(e->L, 1);
+    if (name != NULL) lua_pop(e->L, 1);
     if (name != NULL && is_name(name, strlen(name)))
       path_add(p, "%supvalue '%s'", p->len > 0 ? " " : "", name);
     else
       path_add(p, "%supvalue #%d", p->len > 0 ? " " : "", f->up);
     break;
-  case FRAME_PACK:
-    path_add(p, " __isolate_pack state");
-    break;
+  case FRAME_PACK: path_add(p, " __isolate_pack state"); break;
   }
 }
 
@@ -357,38 +351,25 @@ static void path_root(path *p, const il_encoder *e) {
     return;
   }
   switch (e->how->root) {
-  case IL_ROOT_MESSAGE:
-    path_add(p, "message");
-    break;
-  case IL_ROOT_ERROR:
-    path_add(p, "error");
-    break;
-  case IL_ROOT_RESULT:
-    path_add(p, "result #%d", e->root + 1);
-    break;
-  case IL_ROOT_INIT:
-    path_add(p, "init");
-    break;
+  case IL_ROOT_MESSAGE: path_add(p, "message"); break;
+  case IL_ROOT_ERROR: path_add(p, "error"); break;
+  case IL_ROOT_RESULT: path_add(p, "result #%d", e->root + 1); break;
+  case IL_ROOT_INIT: path_add(p, "init"); break;
   case IL_ROOT_CALL: /* of the function itself: just the upvalue */
-    if (e->root > 0)
-      path_add(p, "argument #%d", e->root);
+    if (e->root > 0) path_add(p, "argument #%d", e->root);
     break;
   }
 }
 
 static void path_later(path *p, const il_encoder *e, size_t index) {
-  /* At most the last few, and the first: the middle is cut anyhow. */
-  enum { SHOWN = 8 };
-  size_t chain[SHOWN], n = 0;
-  while (index != 0) {
-    chain[n % SHOWN] = index;
-    n++;
-    index = e->laters[index - 1].parent;
-  }
-  if (n > SHOWN)
-    path_add(p, "...");
-  for (size_t i = n < SHOWN ? n : SHOWN; i > 0; i--) {
-    const char *s = e->laters[chain[(n < SHOWN ? i - 1 : (n - SHOWN + i - 1) % SHOWN)] - 1].path;
+  /* The first few and the last few: the middle is cut anyhow. */
+  enum { ENDS = 4 };
+  size_t chain[2 * ENDS], n = 0, shown = 0;
+  for (size_t i = index; i != 0; i = e->laters[i - 1].parent) n++;
+  for (size_t i = index, at = 0; i != 0; i = e->laters[i - 1].parent, at++)
+    if (at < ENDS || at + ENDS >= n) chain[shown++] = i;
+  while (shown > 0) {
+    const char *s = e->laters[chain[--shown] - 1].path;
     size_t len = s != NULL ? strlen(s) : 0;
     while (len > 0) { /* in pieces that path_add takes */
       int piece = len > 100 ? 100 : (int)len;
@@ -401,8 +382,7 @@ static void path_later(path *p, const il_encoder *e, size_t index) {
 
 /* The path from the announced object (or root) in hand to the value in hand. */
 static void path_local(path *p, il_encoder *e) {
-  for (size_t i = e->local_base; i < e->nframes; i++)
-    path_frame(p, e, &e->frames[i]);
+  for (size_t i = e->local_base; i < e->nframes; i++) path_frame(p, e, &e->frames[i]);
 }
 
 /* Always false, so that callers can return it. */
@@ -420,8 +400,7 @@ static bool refuse(il_encoder *e, const char *format, ...) {
   path_root(&p, e);
   path_later(&p, e, e->in_later);
   path_local(&p, e);
-  if (p.len == 0)
-    path_add(&p, "function");
+  if (p.len == 0) path_add(&p, "function");
   snprintf(e->path, sizeof e->path, "%.*s", (int)sizeof e->path - 1, p.text);
   return false;
 }
@@ -494,12 +473,8 @@ static void put_string(il_encoder *e, int index) {
 /* A value that has no parts: written and true. */
 static inline bool put_plain(il_encoder *e, int index, int type) {
   switch (type) {
-  case LUA_TNIL:
-    put8(e, W_NIL);
-    return true;
-  case LUA_TBOOLEAN:
-    put8(e, lua_toboolean(e->L, index) ? W_TRUE : W_FALSE);
-    return true;
+  case LUA_TNIL: put8(e, W_NIL); return true;
+  case LUA_TBOOLEAN: put8(e, lua_toboolean(e->L, index) ? W_TRUE : W_FALSE); return true;
   case LUA_TNUMBER:
     if (lua_isinteger(e->L, index)) {
       lua_Integer v = lua_tointeger(e->L, index);
@@ -514,11 +489,8 @@ static inline bool put_plain(il_encoder *e, int index, int type) {
     put_tag64(e, W_LIGHT, &v);
     return true;
   }
-  case LUA_TSTRING:
-    put_string(e, index);
-    return true;
-  default:
-    return false;
+  case LUA_TSTRING: put_string(e, index); return true;
+  default: return false;
   }
 }
 
@@ -644,23 +616,16 @@ static void describe(il_encoder *e, int index, char *text, size_t size) {
   lua_State *L = e->L;
   const char *name = NULL;
   index = lua_absindex(L, index);
-  if (luaL_getmetafield(L, index, "__name") == LUA_TSTRING)
-    name = lua_tostring(L, -1);
+  if (luaL_getmetafield(L, index, "__name") == LUA_TSTRING) name = lua_tostring(L, -1);
   switch (lua_type(L, index)) {
   case LUA_TUSERDATA:
     snprintf(text, size, name != NULL ? "userdata (%s)" : "userdata", name);
     break;
-  case LUA_TTHREAD:
-    snprintf(text, size, "coroutine");
-    break;
-  case LUA_TFUNCTION:
-    snprintf(text, size, "C function");
-    break;
-  default:
-    snprintf(text, size, name != NULL ? "%s (%s)" : "%s", luaL_typename(L, index), name);
+  case LUA_TTHREAD: snprintf(text, size, "coroutine"); break;
+  case LUA_TFUNCTION: snprintf(text, size, "C function"); break;
+  default: snprintf(text, size, name != NULL ? "%s (%s)" : "%s", luaL_typename(L, index), name);
   }
-  if (name != NULL)
-    lua_pop(L, 1);
+  if (name != NULL) lua_pop(L, 1);
 }
 
 static bool refuse_value(il_encoder *e, const char *why) {
@@ -685,8 +650,7 @@ static bool put_by_name(il_encoder *e, size_t entry_index, bool *done) {
     put_slot(e, W_REGISTERED, entry_index);
     put_str(e, s, len);
   }
-  if (by != IL_BY_NONE)
-    lua_pop(L, 2);
+  if (by != IL_BY_NONE) lua_pop(L, 2);
   return true;
 }
 
@@ -703,8 +667,7 @@ static bool put_table(il_encoder *e) {
   if (known(e, &entry_index))
     return e->entries[entry_index].slot != PACKING ||
            refuse_value(e, " inside the state of its own __isolate_pack");
-  if (!put_by_name(e, entry_index, &done) || done)
-    return done;
+  if (!put_by_name(e, entry_index, &done) || done) return done;
   registered = e->entries[entry_index].place != 0;
   if (lua_getmetatable(L, -1)) {
     if (meta_field(e, AT_GC) != LUA_TNIL) {
@@ -742,8 +705,7 @@ static int write_code(lua_State *L, const void *p, size_t n, void *ud) {
 
 static uint64_t hash_of(const unsigned char *p, size_t n) {
   uint64_t h = 0xcbf29ce484222325u;
-  for (size_t i = 0; i < n; i++)
-    h = (h ^ p[i]) * 0x100000001b3u; /* FNV-1a */
+  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u; /* FNV-1a */
   return h;
 }
 
@@ -777,8 +739,7 @@ static void put_code(il_encoder *e, code *out) {
 static void want(void *ud, const char *name, size_t len) {
   il_encoder *e = ud;
   lua_State *L = e->L;
-  if (il_is_standard_global(name, len))
-    return;
+  if (il_is_standard_global(name, len)) return;
   if (!lua_istable(L, AT_WANTED)) {
     lua_newtable(L);
     lua_replace(L, AT_WANTED);
@@ -807,8 +768,7 @@ static void want_globals(il_encoder *e, const code *c) {
     }
     lua_pop(e->L, 1);
   }
-  if (any)
-    il_dump_globals(e->data + c->place + 8, c->len, &env, want, e);
+  if (any) il_dump_globals(e->data + c->place + 8, c->len, &env, want, e);
 }
 
 static bool put_c_function(il_encoder *e) {
@@ -816,8 +776,7 @@ static bool put_c_function(il_encoder *e) {
   lua_CFunction fn = lua_tocfunction(L, -1);
   bool plain = lua_getupvalue(L, -1, 1) == NULL;
   int std = plain ? il_std_find(e->vm->host->std, fn) : -1;
-  if (!plain)
-    lua_pop(L, 1);
+  if (!plain) lua_pop(L, 1);
   if (std >= 0) {
     const il_std_function *f = il_std_get(e->vm->host->std, std);
     uint16_t index = (uint16_t)std;
@@ -849,8 +808,7 @@ static frame *push_function(il_encoder *e, size_t entry_index, size_t place) {
   lua_getinfo(e->L, ">u", &ar);
   f->nup = ar.nups;
   memset(&f->closing, 0, sizeof f->closing);
-  if (f->nup > 0 && il_dump_known(dump, len))
-    il_dump_closing(dump, len, &f->closing);
+  if (f->nup > 0 && il_dump_known(dump, len)) il_dump_closing(dump, len, &f->closing);
   return f;
 }
 
@@ -862,23 +820,18 @@ static bool put_function(il_encoder *e) {
   lua_Debug ar;
   if (lua_iscfunction(L, -1) && il_std_find(e->vm->host->std, lua_tocfunction(L, -1)) >= 0)
     return put_c_function(e);
-  if (known(e, &entry_index))
-    return true;
-  if (!put_by_name(e, entry_index, &done) || done)
-    return done;
-  if (lua_iscfunction(L, -1))
-    return put_c_function(e);
+  if (known(e, &entry_index)) return true;
+  if (!put_by_name(e, entry_index, &done) || done) return done;
+  if (lua_iscfunction(L, -1)) return put_c_function(e);
   lua_pushvalue(L, -1);
   lua_getinfo(L, ">u", &ar);
   registered = e->entries[entry_index].place != 0;
   deep = e->nframes >= IL_DEPTH_MAX && !registered;
   put_head(e, deep ? W_FUNC_LATER : W_FUNC, entry_index, registered);
-  if (deep)
-    slot_of(e, entry_index);
+  if (deep) slot_of(e, entry_index);
   put8(e, ar.nups);
   put_code(e, &c);
-  if (e->how->capture && il_dump_known(e->data + c.place + 8, c.len))
-    want_globals(e, &c);
+  if (e->how->capture && il_dump_known(e->data + c.place + 8, c.len)) want_globals(e, &c);
   if (deep)
     announce(e, entry_index, c.place);
   else
@@ -919,14 +872,10 @@ static bool put_value(il_encoder *e) {
     return true;
   }
   switch (type) {
-  case LUA_TTABLE:
-    return put_table(e);
-  case LUA_TFUNCTION:
-    return put_function(e);
-  case LUA_TUSERDATA:
-    return put_userdata(e);
-  default:
-    return refuse_value(e, "");
+  case LUA_TTABLE: return put_table(e);
+  case LUA_TFUNCTION: return put_function(e);
+  case LUA_TUSERDATA: return put_userdata(e);
+  default: return refuse_value(e, "");
   }
 }
 
@@ -995,10 +944,8 @@ static bool pop_table(il_encoder *e, frame *f) {
 /* The entries are through: the metatable, if there is one. */
 static bool put_metatable(il_encoder *e, frame *f) {
   end_run(e, f);
-  if (f->phase == IN_LIST)
-    put8(e, W_HASH);
-  if (!lua_getmetatable(e->L, f->object))
-    return pop_table(e, f);
+  if (f->phase == IN_LIST) put8(e, W_HASH);
+  if (!lua_getmetatable(e->L, f->object)) return pop_table(e, f);
   f->phase = IN_META;
   put8(e, W_META);
   return put_value(e);
@@ -1008,8 +955,7 @@ static bool put_metatable(il_encoder *e, frame *f) {
 static bool step_table(il_encoder *e, frame *f) {
   lua_State *L = e->L;
   size_t depth = e->nframes;
-  if (f->phase == IN_META)
-    return pop_table(e, f);
+  if (f->phase == IN_META) return pop_table(e, f);
   if (f->phase == AFTER_KEY) { /* the key is written, the value on the top */
     f->phase = IN_HASH;
     return put_value(e);
@@ -1017,10 +963,8 @@ static bool step_table(il_encoder *e, frame *f) {
   while (lua_next(L, f->object) != 0) {
     if (f->phase == IN_LIST) {
       if (lua_isinteger(L, -2) && lua_tointeger(L, -2) == f->list + 1) {
-        if (!put_item(e, f))
-          return false;
-        if (e->nframes != depth)
-          return true;
+        if (!put_item(e, f)) return false;
+        if (e->nframes != depth) return true;
         continue;
       }
       end_run(e, f);
@@ -1033,10 +977,8 @@ static bool step_table(il_encoder *e, frame *f) {
       lua_pushvalue(L, -2);
       return put_value(e);
     }
-    if (!put_value(e))
-      return false;
-    if (e->nframes != depth)
-      return true;
+    if (!put_value(e)) return false;
+    if (e->nframes != depth) return true;
   }
   return put_metatable(e, f);
 }
@@ -1065,8 +1007,7 @@ static bool put_upvalue(il_encoder *e, frame *f) {
 }
 
 static bool step_function(il_encoder *e, frame *f) {
-  if (f->up == f->nup)
-    return pop_frame(e);
+  if (f->up == f->nup) return pop_frame(e);
   f->up++;
   return put_upvalue(e, f);
 }
@@ -1086,13 +1027,11 @@ static void begin_later(il_encoder *e, size_t index) {
   f->later = true;
   f->outer_later = outer_later;
   f->outer_base = outer_base;
-  if (!l.is_function)
-    lua_pushnil(L);
+  if (!l.is_function) lua_pushnil(L);
 }
 
 static void forget_laters(il_encoder *e, size_t down_to) {
-  while (e->nlaters > down_to)
-    free(e->laters[--e->nlaters].path);
+  while (e->nlaters > down_to) free(e->laters[--e->nlaters].path);
 }
 
 /* The state, and all that is announced in it, makes a root of its own. */
@@ -1114,12 +1053,9 @@ static bool step_pack(il_encoder *e, frame *f) {
 static bool step(il_encoder *e) {
   frame *f = &e->frames[e->nframes - 1];
   switch (f->kind) {
-  case FRAME_TABLE:
-    return step_table(e, f);
-  case FRAME_FUNC:
-    return step_function(e, f);
-  default:
-    return step_pack(e, f);
+  case FRAME_TABLE: return step_table(e, f);
+  case FRAME_FUNC: return step_function(e, f);
+  default: return step_pack(e, f);
   }
 }
 
@@ -1135,16 +1071,14 @@ static bool put_root(il_encoder *e) {
     else
       begin_later(e, next++);
   }
-  if (ok)
-    put8(e, W_ENDROOT);
+  if (ok) put8(e, W_ENDROOT);
   return ok;
 }
 
 /* -- Extras: globals and preload entries ------------------------------------------------------- */
 
 static void forget_handles(il_encoder *e, size_t down_to) {
-  while (e->nhandles > down_to)
-    il_handle_release(e->handles[--e->nhandles]);
+  while (e->nhandles > down_to) il_handle_release(e->handles[--e->nhandles]);
 }
 
 static void begin_extra(il_encoder *e, int what, int ok) {
@@ -1169,8 +1103,7 @@ static bool put_extra(il_encoder *e, int what, uint32_t *count) {
     ++*count;
     return true;
   }
-  if (e->again)
-    return false;
+  if (e->again) return false;
   e->refused = false;
   e->round++;
   forget_entries(e, entries);
@@ -1203,8 +1136,7 @@ static bool put_preload(il_encoder *e, uint32_t *count) {
     if (lua_type(L, -2) == LUA_TSTRING) {
       lua_pushvalue(L, -2);
       lua_copy(L, -1, AT_NAME);
-      if (lua_istable(L, base))
-        lua_rawget(L, base);
+      if (lua_istable(L, base)) lua_rawget(L, base);
       if (!lua_rawequal(L, -1, -2)) {
         lua_pop(L, 1);
         ok = put_extra(e, W_PRELOAD, count);
@@ -1215,8 +1147,7 @@ static bool put_preload(il_encoder *e, uint32_t *count) {
     lua_pop(L, 1);
   }
   e->c_functions = false;
-  if (ok)
-    lua_settop(L, top);
+  if (ok) lua_settop(L, top);
   return ok;
 }
 
@@ -1253,17 +1184,14 @@ static bool walk(il_encoder *e) {
     uint64_t at = e->len;
     memcpy(e->data + offsets + (size_t)e->root * 8, &at, 8);
     lua_pushvalue(e->L, AT_LAST + e->root);
-    if (!put_root(e))
-      return false;
+    if (!put_root(e)) return false;
     forget_laters(e, 0);
   }
   e->root = -1;
   count_at = e->len;
   put32(e, 0);
-  if (e->how->root == IL_ROOT_INIT && !put_preload(e, &extras))
-    return false;
-  if (e->how->capture && !put_globals(e, &extras))
-    return false;
+  if (e->how->root == IL_ROOT_INIT && !put_preload(e, &extras)) return false;
+  if (e->how->capture && !put_globals(e, &extras)) return false;
   patch32(e, count_at, extras);
   patch32(e, 1, e->slots);
   return true;
@@ -1297,8 +1225,7 @@ static int encode_all(lua_State *L) {
   lua_pushglobaltable(L);
   lua_pushliteral(L, "__gc");
   lua_pushliteral(L, "__isolate_pack");
-  for (int i = AT_ANCHORS; i < AT_LAST; i++)
-    lua_pushnil(L);
+  for (int i = AT_ANCHORS; i < AT_LAST; i++) lua_pushnil(L);
   lua_rotate(L, AT_GLOBALS, AT_LAST - AT_GLOBALS);
   il_names_refresh(e->vm, L);
   do {
@@ -1320,16 +1247,13 @@ static int encode_all(lua_State *L) {
 static il_encoder *take_encoder(il_vm *vm) {
   il_encoder *e = vm->encoder;
   vm->encoder = NULL;
-  if (e == NULL)
-    e = calloc(1, sizeof *e);
-  if (e != NULL)
-    e->vm = vm;
+  if (e == NULL) e = calloc(1, sizeof *e);
+  if (e != NULL) e->vm = vm;
   return e;
 }
 
 void il_encoder_free(il_encoder *e) {
-  if (e == NULL)
-    return;
+  if (e == NULL) return;
   reset(e);
   il_heap_resize(e->data, e->cap, 0);
   free(e->entries);
@@ -1364,8 +1288,7 @@ static int refusal(il_vm *vm, lua_State *L, const il_encoder *e) {
 static il_msg *finish(il_encoder *e) {
   int taken;
   il_msg *m = il_msg_new(e->data, e->len, e->cap, e->handles, e->nhandles, &taken);
-  if (m == NULL)
-    return NULL;
+  if (m == NULL) return NULL;
   e->nhandles = 0;
   if (taken) {
     e->data = NULL;
@@ -1380,12 +1303,8 @@ static il_msg *encode_scalar(lua_State *L, int type) {
   size_t len = 2;
   int taken;
   switch (type) {
-  case LUA_TNIL:
-    data[1] = W_NIL;
-    break;
-  case LUA_TBOOLEAN:
-    data[1] = lua_toboolean(L, -1) ? W_TRUE : W_FALSE;
-    break;
+  case LUA_TNIL: data[1] = W_NIL; break;
+  case LUA_TBOOLEAN: data[1] = lua_toboolean(L, -1) ? W_TRUE : W_FALSE; break;
   default:
     if (lua_isinteger(L, -1)) {
       lua_Integer v = lua_tointeger(L, -1);
@@ -1409,8 +1328,7 @@ int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **ou
       (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER)) {
     *out = encode_scalar(L, type);
     lua_pop(L, 1);
-    if (*out != NULL)
-      return ISOLUA_OK;
+    if (*out != NULL) return ISOLUA_OK;
     isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
     return ISOLUA_MEMORY;
   }

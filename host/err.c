@@ -11,23 +11,19 @@ int isolua_version(void) {
 const char *isolua_code_name(int code) {
   switch (code) {
 #define X(number, name, message)                                                                   \
-  case number:                                                                                     \
-    return name;
+  case number: return name;
     IL_ERRORS(X)
 #undef X
-  default:
-    return "unknown";
+  default: return "unknown";
   }
 }
 
 const char *isolua_code_message(int code) {
   switch (code) {
 #define X(number, name, message)                                                                   \
-  case number:                                                                                     \
-    return message;
+  case number: return message;
     IL_ERRORS(X)
 #undef X
-  default:
-    return "unknown error";
+  default: return "unknown error";
   }
 }

@@ -44,16 +44,14 @@ static int handle_gc(lua_State *L) {
 
 il_handle *il_handle_test(lua_State *L, int index) {
   bool is;
-  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-    return NULL;
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
   is = lua_rawgetp(L, -1, &handle_key) != LUA_TNIL;
   lua_pop(L, 2);
   return is ? ((userdata *)lua_touserdata(L, index))->h : NULL;
 }
 
 int isolua_newhandletype(lua_State *L, const char *name) {
-  if (!luaL_newmetatable(L, name))
-    return 0;
+  if (!luaL_newmetatable(L, name)) return 0;
   lua_pushboolean(L, 1);
   lua_rawsetp(L, -2, &handle_key);
   lua_pushcfunction(L, handle_gc);
@@ -71,8 +69,7 @@ void *isolua_checkhandle(lua_State *L, int index, const char *name) {
 
 /* A table of userdata by address; weak, so that it keeps none. */
 static void push_interned(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &interned_key) == LUA_TTABLE)
-    return;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &interned_key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
@@ -85,8 +82,7 @@ static void push_interned(lua_State *L) {
 
 /* The metatable is the binding's: it makes it when the module is loaded. */
 static void push_metatable(lua_State *L, const char *name) {
-  if (luaL_getmetatable(L, name) != LUA_TNIL)
-    return;
+  if (luaL_getmetatable(L, name) != LUA_TNIL) return;
   lua_pop(L, 1);
   il_names_resolve(il_vm_check(L), L, "isolate.core", NULL);
   lua_pop(L, 1);
@@ -115,31 +111,28 @@ void il_handle_push(lua_State *L, il_handle *h) {
 
 /* -- Error objects ----------------------------------------------------------------------------- */
 
-static int error_tostring(lua_State *L) {
+int il_error_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  if (lua_getfield(L, 1, "message") != LUA_TSTRING)
-    lua_pushliteral(L, "isolate error");
+  if (lua_getfield(L, 1, "message") != LUA_TSTRING) lua_pushliteral(L, "isolate error");
   return 1;
 }
 
 /* Registered under a name, so that an error object that crosses isolates stays one. */
-static void push_error_metatable(lua_State *L) {
+void il_error_metatable_push(lua_State *L) {
   il_vm *vm;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &error_key) == LUA_TTABLE)
-    return;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &error_key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_createtable(L, 0, 3);
-  lua_pushcfunction(L, error_tostring);
+  lua_pushcfunction(L, il_error_tostring);
   lua_setfield(L, -2, "__tostring");
-  lua_pushliteral(L, "isolate.error");
+  lua_pushstring(L, IL_ERROR_NAME);
   lua_setfield(L, -2, "__name");
-  lua_pushliteral(L, "isolate.error");
+  lua_pushstring(L, IL_ERROR_NAME);
   lua_setfield(L, -2, "__metatable");
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
   vm = il_vm_of(L);
-  if (vm != NULL)
-    il_names_register(vm, L, "isolate.error", -1);
+  if (vm != NULL) il_names_register(vm, L, IL_ERROR_NAME, -1);
 }
 
 void isolua_pusherror(lua_State *L, int code, const char *message, const char *isolate) {
@@ -153,6 +146,6 @@ void isolua_pusherror(lua_State *L, int code, const char *message, const char *i
     lua_pushstring(L, isolate);
     lua_setfield(L, -2, "isolate");
   }
-  push_error_metatable(L);
+  il_error_metatable_push(L);
   lua_setmetatable(L, -2);
 }

@@ -47,8 +47,7 @@ static char *reuse(size_t size) {
   char *p = NULL;
   pthread_mutex_lock(&kept.lock);
   for (int i = 0; i < kept.count; i++) {
-    if (kept.blocks[i].size >= size &&
-        (best < 0 || kept.blocks[i].size < kept.blocks[best].size))
+    if (kept.blocks[i].size >= size && (best < 0 || kept.blocks[i].size < kept.blocks[best].size))
       best = i;
   }
   if (best >= 0) {
@@ -56,22 +55,19 @@ static char *reuse(size_t size) {
     kept.bytes -= size;
     kept.blocks[best].p += size;
     kept.blocks[best].size -= size;
-    if (kept.blocks[best].size == 0)
-      kept.blocks[best] = kept.blocks[--kept.count];
+    if (kept.blocks[best].size == 0) kept.blocks[best] = kept.blocks[--kept.count];
   }
   pthread_mutex_unlock(&kept.lock);
   return p;
 }
 
 static void big_free(char *p, size_t size) {
-  if (!keep(p, extent(size)))
-    il_pages_unmap(p, extent(size));
+  if (!keep(p, extent(size))) il_pages_unmap(p, extent(size));
 }
 
 static void *big_new(size_t size) {
   char *p;
-  if (size > SIZE_MAX - 2 * IL_HEAP_BIG)
-    return NULL;
+  if (size > SIZE_MAX - 2 * IL_HEAP_BIG) return NULL;
   p = reuse(extent(size));
   return p != NULL ? p : il_pages_map(extent(size));
 }
@@ -80,21 +76,16 @@ static void *big_new(size_t size) {
 static void *big_resize(char *p, size_t osize, size_t nsize) {
   size_t from = extent(osize), to;
   char *q;
-  if (nsize > SIZE_MAX - 2 * IL_HEAP_BIG)
-    return NULL;
+  if (nsize > SIZE_MAX - 2 * IL_HEAP_BIG) return NULL;
   to = extent(nsize);
-  if (to == from)
-    return p;
+  if (to == from) return p;
   if (to < from) {
-    if (!keep(p + to, from - to))
-      il_pages_unmap(p + to, from - to);
+    if (!keep(p + to, from - to)) il_pages_unmap(p + to, from - to);
     return p;
   }
-  if (il_pages_remap(p, from, to) != NULL)
-    return p;
+  if (il_pages_remap(p, from, to) != NULL) return p;
   q = big_new(nsize);
-  if (q == NULL)
-    return NULL;
+  if (q == NULL) return NULL;
   if (!il_pages_move(p, from, q)) {
     memcpy(q, p, osize);
     big_free(p, osize);
@@ -107,8 +98,7 @@ void *il_heap_resize(void *p, size_t osize, size_t nsize) {
   bool to_big = nsize >= IL_HEAP_BIG;
   void *q;
   if (!from_big && !to_big) {
-    if (nsize != 0)
-      return realloc(p, nsize);
+    if (nsize != 0) return realloc(p, nsize);
     free(p);
     return NULL;
   }
@@ -116,11 +106,9 @@ void *il_heap_resize(void *p, size_t osize, size_t nsize) {
     big_free(p, osize);
     return NULL;
   }
-  if (from_big && to_big)
-    return big_resize(p, osize, nsize);
+  if (from_big && to_big) return big_resize(p, osize, nsize);
   q = to_big ? big_new(nsize) : malloc(nsize);
-  if (q == NULL || p == NULL)
-    return q;
+  if (q == NULL || p == NULL) return q;
   memcpy(q, p, osize < nsize ? osize : nsize);
   if (from_big)
     big_free(p, osize);
@@ -131,8 +119,7 @@ void *il_heap_resize(void *p, size_t osize, size_t nsize) {
 
 void il_heap_trim(void) {
   pthread_mutex_lock(&kept.lock);
-  for (int i = 0; i < kept.count; i++)
-    il_pages_unmap(kept.blocks[i].p, kept.blocks[i].size);
+  for (int i = 0; i < kept.count; i++) il_pages_unmap(kept.blocks[i].p, kept.blocks[i].size);
   kept.count = 0;
   kept.bytes = 0;
   pthread_mutex_unlock(&kept.lock);

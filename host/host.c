@@ -28,32 +28,24 @@ static void default_print(void *ud, const char *text, size_t length) {
 static int fill_options(isolua_host_options *to, const isolua_host_options *from) {
   memset(to, 0, sizeof *to);
   if (from != NULL) {
-    if (from->size < sizeof(size_t) || from->size > sizeof *to)
-      return ISOLUA_INVALID;
+    if (from->size < sizeof(size_t) || from->size > sizeof *to) return ISOLUA_INVALID;
     memcpy(to, from, from->size);
   }
   to->size = sizeof *to;
-  if (to->alloc == NULL)
-    to->alloc = default_alloc;
-  if (to->log == NULL)
-    to->log = default_log;
-  if (to->print == NULL)
-    to->print = default_print;
-  if (to->kill_signal == 0)
-    to->kill_signal = SIGURG;
-  if (to->spares == 0)
-    to->spares = il_cpu_count() + 1;
+  if (to->alloc == NULL) to->alloc = default_alloc;
+  if (to->log == NULL) to->log = default_log;
+  if (to->print == NULL) to->print = default_print;
+  if (to->kill_signal == 0) to->kill_signal = SIGURG;
+  if (to->spares == 0) to->spares = il_cpu_count() + 1;
   return ISOLUA_OK;
 }
 
 static void host_free(il_handle *h) {
   isolua_host *host = (isolua_host *)h;
-  if (host->free_std != NULL)
-    host->free_std(host->std);
+  if (host->free_std != NULL) host->free_std(host->std);
   il_workers_fini(&host->workers);
   il_watchdog_fini(&host->watchdog);
-  if (host->options.kill_signal > 0)
-    il_signal_remove(host->options.kill_signal);
+  if (host->options.kill_signal > 0) il_signal_remove(host->options.kill_signal);
   il_cond_fini(&host->changed);
   il_mutex_fini(&host->lock);
   free(host);
@@ -64,30 +56,23 @@ static const il_handle_type host_type = {"isolate.host", host_free};
 int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
   int err;
   isolua_host *host = calloc(1, sizeof *host);
-  if (host == NULL)
-    return ISOLUA_MEMORY;
+  if (host == NULL) return ISOLUA_MEMORY;
   err = fill_options(&host->options, options);
-  if (err != ISOLUA_OK)
-    goto fail_options;
+  if (err != ISOLUA_OK) goto fail_options;
   err = ISOLUA_MEMORY;
-  if (il_mutex_init(&host->lock) != 0)
-    goto fail_options;
-  if (il_cond_init(&host->changed) != 0)
-    goto fail_cond;
-  if (il_watchdog_init(&host->watchdog) != ISOLUA_OK)
-    goto fail_watchdog;
+  if (il_mutex_init(&host->lock) != 0) goto fail_options;
+  if (il_cond_init(&host->changed) != 0) goto fail_cond;
+  if (il_watchdog_init(&host->watchdog) != ISOLUA_OK) goto fail_watchdog;
   host->workers.make = il_spare_make;
   host->workers.drop = il_spare_drop;
   host->workers.ud = host;
   host->workers.stack = IL_STACK;
   host->workers.sig = host->options.kill_signal;
   host->workers.keep = host->options.spares;
-  if (il_workers_init(&host->workers) != ISOLUA_OK)
-    goto fail_workers;
+  if (il_workers_init(&host->workers) != ISOLUA_OK) goto fail_workers;
   il_handle_init(&host->h, &host_type);
   err = il_vm_host_init(host);
-  if (err != ISOLUA_OK)
-    goto fail_vm;
+  if (err != ISOLUA_OK) goto fail_vm;
   if (host->options.kill_signal > 0 &&
       il_signal_install(host->options.kill_signal, il_vm_on_signal) != 0) {
     err = ISOLUA_INVALID;
@@ -121,10 +106,8 @@ void il_host_log(isolua_host *host, const char *format, ...) {
   va_start(args, format);
   n = vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  if (n < 0)
-    return;
-  if (n >= LOG_MAX)
-    n = LOG_MAX - 1;
+  if (n < 0) return;
+  if (n >= LOG_MAX) n = LOG_MAX - 1;
   host->options.log(host->options.log_ud, text, (size_t)n);
 }
 
@@ -136,10 +119,8 @@ static il_isolate *next_to_kill(isolua_host *host) {
   il_mutex_lock(&host->lock);
   host->closing = true;
   for (i = host->first; i != NULL; i = i->next)
-    if (!i->is_main && atomic_load_explicit(&i->dying, memory_order_acquire) == 0)
-      break;
-  if (i != NULL)
-    il_handle_retain(&i->h);
+    if (!i->is_main && atomic_load_explicit(&i->dying, memory_order_acquire) == 0) break;
+  if (i != NULL) il_handle_retain(&i->h);
   il_mutex_unlock(&host->lock);
   return i;
 }
@@ -160,8 +141,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   int64_t deadline = il_deadline(timeout);
   il_isolate *i;
   size_t left;
-  if (host == NULL)
-    return ISOLUA_OK;
+  if (host == NULL) return ISOLUA_OK;
   while ((i = next_to_kill(host)) != NULL) {
     il_isolate_kill(i, ISOLUA_KILLED, IL_GRACE);
     il_isolate_release(i);
@@ -171,16 +151,16 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   left = il_workers_wait(&host->workers, 0, il_deadline(IL_GRACE));
   il_watchdog_stop(&host->watchdog);
   il_heap_trim();
-  if (left == 0)
-    il_host_release(host);
+  if (left == 0) il_host_release(host);
   return left == 0 ? ISOLUA_OK : ISOLUA_STUCK;
 }
 
+/* Isolates that are not about to end. */
 static size_t running(isolua_host *host) {
   size_t n = 0;
   il_mutex_lock(&host->lock);
   for (il_isolate *i = host->first; i != NULL; i = i->next)
-    n += !i->is_main;
+    n += !i->is_main && atomic_load_explicit(&i->dying, memory_order_acquire) == 0;
   il_mutex_unlock(&host->lock);
   return n;
 }
@@ -190,8 +170,7 @@ void il_host_settle(isolua_host *host, int64_t deadline) {
   il_workers_drain(&host->workers, true);
   for (;;) {
     size_t n = running(host), left = il_workers_wait(&host->workers, n, deadline);
-    if (left <= running(host) || (deadline >= 0 && il_now() >= deadline))
-      break;
+    if (left <= running(host) || (deadline >= 0 && il_now() >= deadline)) break;
   }
   il_workers_drain(&host->workers, false);
 }

@@ -27,8 +27,7 @@ atomic_size_t il_live_isolates;
 static void isolate_close(il_handle *h) {
   il_isolate *i = (il_isolate *)h;
   isolua_host *host = i->host;
-  if (i->task != NULL)
-    i->free_body(i);
+  if (i->task != NULL) i->free_body(i);
   il_watchdog_unreserve(&host->watchdog);
   il_mutex_fini(&i->lock);
   free(i->name);
@@ -40,18 +39,13 @@ static const il_handle_type isolate_type = {"isolate.isolate", isolate_close};
 
 static int64_t ring(il_alarm *a);
 
-int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
-                   il_isolate **out) {
+int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name, il_isolate **out) {
   il_isolate *i = calloc(1, sizeof *i);
-  if (i == NULL)
-    return ISOLUA_MEMORY;
+  if (i == NULL) return ISOLUA_MEMORY;
   i->name = strdup(name);
-  if (i->name == NULL)
-    goto fail_name;
-  if (il_mutex_init(&i->lock) != 0)
-    goto fail_lock;
-  if (il_watchdog_reserve(&host->watchdog) != ISOLUA_OK)
-    goto fail_reserve;
+  if (i->name == NULL) goto fail_name;
+  if (il_mutex_init(&i->lock) != 0) goto fail_lock;
+  if (il_watchdog_reserve(&host->watchdog) != ISOLUA_OK) goto fail_reserve;
   il_handle_init(&i->h, &isolate_type);
   i->host = host;
   il_handle_retain(&host->h);
@@ -93,8 +87,7 @@ static bool list(il_isolate *i) {
   if (open) {
     i->prev = NULL;
     i->next = host->first;
-    if (host->first != NULL)
-      host->first->prev = i;
+    if (host->first != NULL) host->first->prev = i;
     host->first = i;
     i->listed = true;
   }
@@ -113,10 +106,11 @@ static bool unlist(il_isolate *i) {
       i->prev->next = i->next;
     else
       host->first = i->next;
-    if (i->next != NULL)
-      i->next->prev = i->prev;
+    if (i->next != NULL) i->next->prev = i->prev;
     i->listed = false;
     il_cond_wake_all(&host->changed);
+    if (host->main != NULL) /* it may wait for the last one */
+      il_waiter_wake(&host->main->waiter);
   }
   il_mutex_unlock(&host->lock);
   return listed;
@@ -163,16 +157,13 @@ int il_isolate_start(il_isolate *i) {
   il_handle_retain(&i->h);
   i->job.run = run;
   atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
-  if (!list(i))
-    goto fail;
+  if (!list(i)) goto fail;
   if (i->timeout > 0) {
     err = il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(i->timeout));
-    if (err != ISOLUA_OK)
-      goto fail;
+    if (err != ISOLUA_OK) goto fail;
   }
   err = il_workers_start(&i->host->workers, &i->job, i->stack);
-  if (err == ISOLUA_OK)
-    return ISOLUA_OK;
+  if (err == ISOLUA_OK) return ISOLUA_OK;
 fail:
   atomic_store_explicit(&i->status, IL_FAILED, memory_order_relaxed);
   unlist(i);
@@ -185,10 +176,8 @@ fail:
 }
 
 bool il_isolate_enter(il_isolate *i) {
-  if (i->is_main && !list(i))
-    return false;
-  if (i->is_main)
-    atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
+  if (i->is_main && !list(i)) return false;
+  if (i->is_main) atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
   il_mutex_lock(&i->lock);
   i->thread = il_thread_self();
   i->attached = true;
@@ -199,10 +188,8 @@ bool il_isolate_enter(il_isolate *i) {
 
 void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
   isolua_future *f = take_future(i, false);
-  if (unlist(i))
-    atomic_store_explicit(&i->status, status, memory_order_relaxed);
-  if (f != NULL)
-    il_future_settle(f, r);
+  if (unlist(i)) atomic_store_explicit(&i->status, status, memory_order_relaxed);
+  if (f != NULL) il_future_settle(f, r);
   il_future_release(f);
 }
 
@@ -213,8 +200,7 @@ void il_isolate_leave(il_isolate *i) {
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
   il_future_release(take_future(i, true)); /* it holds the isolate in turn */
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
-  if (!i->is_main)
-    il_isolate_release(i);
+  if (!i->is_main) il_isolate_release(i);
 }
 
 /* -- Killing ----------------------------------------------------------------------------------- */
@@ -222,8 +208,7 @@ void il_isolate_leave(il_isolate *i) {
 static void signal_thread(il_isolate *i) {
   int sig = i->host->workers.sig;
   il_mutex_lock(&i->lock);
-  if (i->attached && sig > 0)
-    il_thread_signal(i->thread, sig);
+  if (i->attached && sig > 0) il_thread_signal(i->thread, sig);
   il_mutex_unlock(&i->lock);
   il_waiter_wake(&i->waiter);
 }
@@ -236,11 +221,9 @@ void il_isolate_kill(il_isolate *i, int code, int64_t grace) {
   il_mutex_lock(&i->lock);
   first = atomic_compare_exchange_strong_explicit(&i->dying, &none, code, memory_order_acq_rel,
                                                   memory_order_acquire);
-  if (first)
-    i->grace_end = end;
+  if (first) i->grace_end = end;
   il_mutex_unlock(&i->lock);
-  if (!first)
-    return;
+  if (!first) return;
   signal_thread(i);
   /* Without a watchdog (no thread to be had) this one signal has to do. */
   il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(RETRY_FIRST));
@@ -248,8 +231,7 @@ void il_isolate_kill(il_isolate *i, int code, int64_t grace) {
 
 static void give_up(il_isolate *i) {
   int code = atomic_load_explicit(&i->dying, memory_order_acquire);
-  if (!unlist(i))
-    return;
+  if (!unlist(i)) return;
   atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);
   il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
   settle_with(i, code, "the isolate was told to end but is stuck in a C function");

@@ -23,7 +23,15 @@
 
 typedef struct isolua_isolate il_isolate;
 
-enum il_status { IL_STARTING, IL_RUNNING, IL_WAITING, IL_DONE, IL_FAILED, IL_KILLED, IL_GONE_STUCK };
+enum il_status {
+  IL_STARTING,
+  IL_RUNNING,
+  IL_WAITING,
+  IL_DONE,
+  IL_FAILED,
+  IL_KILLED,
+  IL_GONE_STUCK
+};
 
 /* What becomes of an isolate that is told to end. */
 enum il_phase {
@@ -49,9 +57,9 @@ struct isolua_isolate {
 
   il_waiter waiter;
 
-  il_mutex lock; /* guards the four below */
+  il_mutex lock;         /* guards the four below */
   isolua_future *future; /* one hold, until it leaves; NULL: a main isolate */
-  bool attached; /* `thread` runs it: signals may be sent there */
+  bool attached;         /* `thread` runs it: signals may be sent there */
   il_thread thread;
   int64_t grace_end;
 
@@ -59,9 +67,9 @@ struct isolua_isolate {
   bool listed;             /* host's lock */
 
   /* atomics */
-  atomic_int status;         /* relaxed: for show */
-  atomic_int dying;          /* error number it ends with, 0: none; acq_rel */
-  atomic_int phase;          /* il_phase; acq_rel */
+  atomic_int status;          /* relaxed: for show */
+  atomic_int dying;           /* error number it ends with, 0: none; acq_rel */
+  atomic_int phase;           /* il_phase; acq_rel */
   _Atomic(bool) acknowledged; /* the unwinding is under way, no more signals needed */
   _Atomic(bool) interrupted;  /* main: Ctrl-C */
   il_alarm alarm;

@@ -108,16 +108,16 @@ typedef void (*isolua_print)(void *ud, const char *text, size_t length);
 
 /* Options of a host. Set `size` to sizeof(isolua_host_options); zero means the default. */
 typedef struct isolua_host_options {
-  size_t size;         /* of this struct, in bytes; required */
-  isolua_alloc alloc;  /* allocator of all Lua heaps */
-  void *alloc_ud;      /* its first argument */
-  isolua_log log;      /* messages; NULL drops them */
-  void *log_ud;        /* its first argument */
-  isolua_print print;  /* output of `print` */
-  void *print_ud;      /* its first argument */
-  int kill_signal;     /* signal that interrupts busy Lua code; 0: SIGURG; -1: none, and then only
+  size_t size;        /* of this struct, in bytes; required */
+  isolua_alloc alloc; /* allocator of all Lua heaps */
+  void *alloc_ud;     /* its first argument */
+  isolua_log log;     /* messages; NULL drops them */
+  void *log_ud;       /* its first argument */
+  isolua_print print; /* output of `print` */
+  void *print_ud;     /* its first argument */
+  int kill_signal;    /* signal that interrupts busy Lua code; 0: SIGURG; -1: none, and then only
                           isolates that wait can be killed */
-  int spares;          /* parked threads kept ready, 0: one more than the processors; -1: none */
+  int spares;         /* parked threads kept ready, 0: one more than the processors; -1: none */
 } isolua_host_options;
 
 /*

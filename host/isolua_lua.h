@@ -71,9 +71,9 @@ ISOLUA_API void isolua_register(lua_State *L, const char *name, int index);
 /* Options of isolua_run beside those of isolua.h. Zero means the default. */
 typedef struct isolua_run_options {
   isolua_options base; /* its `size` is sizeof(isolua_options) */
-  int init;            /* stack index of a function that runs first (instead of base.init); 0 none */
-  int no_globals;      /* 1: capture no globals */
-  int strip;           /* 1: send code without its debug information */
+  int init;       /* stack index of a function that runs first (instead of base.init); 0 none */
+  int no_globals; /* 1: capture no globals */
+  int strip;      /* 1: send code without its debug information */
 } isolua_run_options;
 
 /*

@@ -23,8 +23,7 @@ void il_loop_init(il_loop *loop) {
 
 static void take(il_vm *vm) {
   il_watch **end = &vm->loop.taken;
-  while (*end != NULL)
-    end = &(*end)->next_fired;
+  while (*end != NULL) end = &(*end)->next_fired;
   *end = il_waiter_take(&vm->isolate->waiter);
 }
 
@@ -45,8 +44,7 @@ static void unlist(il_loop *loop, il_source *s) {
     s->prev->next = s->next;
   else
     loop->sources = s->next;
-  if (s->next != NULL)
-    s->next->prev = s->prev;
+  if (s->next != NULL) s->next->prev = s->prev;
 }
 
 static void drop(il_vm *vm, lua_State *L, il_source *s) {
@@ -58,8 +56,7 @@ static void drop(il_vm *vm, lua_State *L, il_source *s) {
 }
 
 void il_loop_fini(il_vm *vm) {
-  while (vm->loop.sources != NULL)
-    drop(vm, vm->L, vm->loop.sources);
+  while (vm->loop.sources != NULL) drop(vm, vm->L, vm->loop.sources);
 }
 
 /* [-1, +0]: the error value that a handler raised. */
@@ -90,8 +87,7 @@ static bool dispatch(il_vm *vm, lua_State *L) {
     il_source *s = (il_source *)vm->loop.taken;
     vm->loop.taken = s->watch.next_fired;
     atomic_store_explicit(&s->watch.fired, false, memory_order_release);
-    if (s->handler != LUA_NOREF && !call_handler(vm, L, s))
-      return false;
+    if (s->handler != LUA_NOREF && !call_handler(vm, L, s)) return false;
   }
   return true;
 }
@@ -101,13 +97,12 @@ static enum outcome run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, void *),
   il_isolate *i = vm->isolate;
   enum outcome out = READY;
   vm->loop.running++;
-  while (!until(vm, arg)) {
+  for (;;) {
     if (il_vm_wanted(vm) || !dispatch(vm, L)) {
       out = ENDED;
       break;
     }
-    if (until(vm, arg))
-      break;
+    if (until(vm, arg)) break;
     if (deadline >= 0 && il_now() >= deadline) {
       out = TIMED_OUT;
       break;
@@ -127,8 +122,7 @@ bool il_loop_run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, void *), void *
   enum outcome out;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   out = run(vm, L, until, arg, deadline);
-  if (out == ENDED)
-    il_vm_raise(vm, L);
+  if (out == ENDED) il_vm_raise(vm, L);
   return out == READY;
 }
 
@@ -140,17 +134,15 @@ static bool future_done(il_vm *vm, void *f) {
 bool il_loop_await(il_vm *vm, lua_State *L, isolua_future *f, int64_t deadline) {
   il_source s;
   enum outcome out;
-  if (il_future_is_done(f))
-    return true;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (il_future_is_done(f) && vm->loop.sources == NULL && !il_vm_wanted(vm)) return true;
   s.future = f;
   s.handler = LUA_NOREF;
   il_watch_init(&s.watch, &vm->isolate->waiter);
   il_future_watch(f, &s.watch);
   out = run(vm, L, future_done, f, deadline);
   forget(vm, &s);
-  if (out == ENDED)
-    il_vm_raise(vm, L);
+  if (out == ENDED) il_vm_raise(vm, L);
   return out == READY;
 }
 
@@ -167,8 +159,7 @@ void il_loop_on_done(il_vm *vm, lua_State *L, isolua_future *f) {
   s->handler = handler;
   s->prev = NULL;
   s->next = vm->loop.sources;
-  if (s->next != NULL)
-    s->next->prev = s;
+  if (s->next != NULL) s->next->prev = s;
   vm->loop.sources = s;
   il_watch_init(&s->watch, &vm->isolate->waiter);
   il_future_watch(f, &s->watch);

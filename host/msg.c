@@ -33,18 +33,15 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
   size_t behind = nhandles * sizeof(il_handle *);
   int take = len > IL_MSG_COPY;
   il_msg *m = malloc(sizeof *m + behind + (take ? 0 : len));
-  if (m == NULL)
-    return NULL;
+  if (m == NULL) return NULL;
   m->next = NULL;
   m->len = len;
   m->nhandles = nhandles;
   m->handles = (il_handle **)(m + 1);
-  if (nhandles > 0)
-    memcpy(m->handles, handles, behind);
+  if (nhandles > 0) memcpy(m->handles, handles, behind);
   m->cap = take ? cap : 0;
   m->data = take ? data : (unsigned char *)(m + 1) + behind;
-  if (!take && len > 0)
-    memcpy(m->data, data, len);
+  if (!take && len > 0) memcpy(m->data, data, len);
   *taken = take;
   atomic_fetch_add_explicit(&il_live_messages, 1, memory_order_relaxed);
   atomic_fetch_add_explicit(&il_live_bytes, len, memory_order_relaxed);
@@ -52,12 +49,9 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
 }
 
 void il_msg_free(il_msg *m) {
-  if (m == NULL)
-    return;
-  for (size_t i = 0; i < m->nhandles; i++)
-    il_handle_release(m->handles[i]);
-  if (m->cap > 0)
-    il_heap_resize(m->data, m->cap, 0);
+  if (m == NULL) return;
+  for (size_t i = 0; i < m->nhandles; i++) il_handle_release(m->handles[i]);
+  if (m->cap > 0) il_heap_resize(m->data, m->cap, 0);
   atomic_fetch_sub_explicit(&il_live_messages, 1, memory_order_relaxed);
   atomic_fetch_sub_explicit(&il_live_bytes, m->len, memory_order_relaxed);
   free(m);

@@ -30,12 +30,12 @@ void il_handle_release(il_handle *h); /* NULL does nothing */
 
 /* Owned by one place at a time: the encoder's caller, a future, a queue, a box in Lua. */
 typedef struct il_msg {
-  struct il_msg *next;   /* of the queue it is in */
-  unsigned char *data;   /* `len` bytes: behind this struct, or a block of `cap` bytes */
+  struct il_msg *next; /* of the queue it is in */
+  unsigned char *data; /* `len` bytes: behind this struct, or a block of `cap` bytes */
   size_t len;
-  size_t cap;            /* 0: the data lie behind this struct */
+  size_t cap; /* 0: the data lie behind this struct */
   size_t nhandles;
-  il_handle **handles;   /* one hold on each; behind this struct */
+  il_handle **handles; /* one hold on each; behind this struct */
 } il_msg;
 
 /* A message with a copy of `data`, or, when it is large, with the block itself: then *taken is 1

@@ -22,16 +22,15 @@ static char names_key, registered_key, findable_key, require_key;
 
 static const char *const lib_names[] = {
 #define X(name) #name,
-    IL_LIBS(X)
+  IL_LIBS(X)
 #undef X
 };
 
 static const char *const base_globals[] = {
-    "_G",       "_VERSION",       "assert",   "collectgarbage", "dofile",  "error",
-    "getmetatable", "ipairs",     "load",     "loadfile",       "next",    "pairs",
-    "pcall",    "print",          "rawequal", "rawget",         "rawlen",  "rawset",
-    "require",  "select",         "setmetatable", "tonumber",   "tostring", "type",
-    "warn",     "xpcall"};
+  "_G",       "_VERSION", "assert",   "collectgarbage", "dofile",  "error",  "getmetatable",
+  "ipairs",   "load",     "loadfile", "next",           "pairs",   "pcall",  "print",
+  "rawequal", "rawget",   "rawlen",   "rawset",         "require", "select", "setmetatable",
+  "tonumber", "tostring", "type",     "warn",           "xpcall"};
 
 const char *il_lib_name(int number) {
   return lib_names[number];
@@ -43,15 +42,13 @@ static bool is(const char *text, const char *name, size_t len) {
 
 unsigned il_lib_bit(const char *name, size_t len) {
   for (int i = 0; i < IL_LIB_COUNT; i++)
-    if (is(lib_names[i], name, len))
-      return 1u << i;
+    if (is(lib_names[i], name, len)) return 1u << i;
   return 0;
 }
 
 bool il_is_standard_global(const char *name, size_t len) {
   for (size_t i = 0; i < sizeof base_globals / sizeof base_globals[0]; i++)
-    if (is(base_globals[i], name, len))
-      return true;
+    if (is(base_globals[i], name, len)) return true;
   return il_lib_bit(name, len) != 0;
 }
 
@@ -67,7 +64,7 @@ static void learn(lua_State *L, il_std *std, const char *lib) {
   int table = lua_gettop(L);
   lua_pushnil(L);
   while (lua_next(L, table) != 0) {
-    if (std->count < STD_MAX && lua_type(L, -2) == LUA_TSTRING && lua_iscfunction(L, -1) &&
+    if (std->count < STD_MAX - 1 && lua_type(L, -2) == LUA_TSTRING && lua_iscfunction(L, -1) &&
         lua_getupvalue(L, -1, 1) == NULL) {
       il_std_function *f = &std->functions[std->count++];
       const char *key = lua_tostring(L, -2);
@@ -83,16 +80,15 @@ static void learn(lua_State *L, il_std *std, const char *lib) {
 
 il_std *il_std_new(lua_State *L) {
   il_std *std = calloc(1, sizeof *std);
-  if (std == NULL)
-    return NULL;
+  if (std == NULL) return NULL;
   lua_pushglobaltable(L);
   learn(L, std, NULL);
   for (int i = 0; i < IL_LIB_COUNT; i++) {
-    if (lua_getfield(L, -1, lib_names[i]) == LUA_TTABLE)
-      learn(L, std, lib_names[i]);
+    if (lua_getfield(L, -1, lib_names[i]) == LUA_TTABLE) learn(L, std, lib_names[i]);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
+  std->functions[std->count++] = (il_std_function){il_error_tostring, NULL, 0, IL_ERROR_NAME};
   return std;
 }
 
@@ -102,21 +98,18 @@ void il_std_free(void *std) {
 
 void il_std_replace(il_std *std, const char *name, lua_CFunction ours) {
   for (int i = 0; i < std->count; i++)
-    if (strcmp(std->functions[i].name, name) == 0)
-      std->functions[i].ours = ours;
+    if (strcmp(std->functions[i].name, name) == 0) std->functions[i].ours = ours;
 }
 
 int il_std_find(const il_std *std, lua_CFunction function) {
   for (int i = 0; i < std->count; i++)
-    if (std->functions[i].function == function || std->functions[i].ours == function)
-      return i;
+    if (std->functions[i].function == function || std->functions[i].ours == function) return i;
   return -1;
 }
 
 lua_CFunction il_std_named(const il_std *std, const char *name) {
   for (int i = 0; i < std->count; i++)
-    if (strcmp(std->functions[i].name, name) == 0)
-      return std->functions[i].function;
+    if (strcmp(std->functions[i].name, name) == 0) return std->functions[i].function;
   return NULL;
 }
 
@@ -140,8 +133,7 @@ void il_names_fini(il_names *n) {
 static size_t place_of(const il_names *n, const void *p) {
   uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
   size_t i = (size_t)(h >> 32) & n->mask;
-  while (n->filter[i] != NULL && n->filter[i] != p)
-    i = (i + 1) & n->mask;
+  while (n->filter[i] != NULL && n->filter[i] != p) i = (i + 1) & n->mask;
   return i;
 }
 
@@ -153,11 +145,9 @@ static bool in_filter(const il_names *n, const void *p) {
 static bool grow_filter(il_names *n) {
   il_names bigger = {NULL, n->mask == 0 ? 63 : n->mask * 2 + 1, n->count, n->pending};
   bigger.filter = calloc(bigger.mask + 1, sizeof *bigger.filter);
-  if (bigger.filter == NULL)
-    return false;
+  if (bigger.filter == NULL) return false;
   for (size_t i = 0; n->mask != 0 && i <= n->mask; i++)
-    if (n->filter[i] != NULL)
-      bigger.filter[place_of(&bigger, n->filter[i])] = n->filter[i];
+    if (n->filter[i] != NULL) bigger.filter[place_of(&bigger, n->filter[i])] = n->filter[i];
   free(n->filter);
   *n = bigger;
   return true;
@@ -215,13 +205,11 @@ static void push_name(lua_State *L, const char *kind, const char *name, const ch
 /* Takes down the module at `index` and its direct fields. [-0, +0, m] */
 static void take_module(il_vm *vm, lua_State *L, const char *name, int index) {
   index = lua_absindex(L, index);
-  if (!nameable(L, index))
-    return;
+  if (!nameable(L, index)) return;
   luaL_checkstack(L, 10, "too many nested calls");
   push_name(L, "M", name, NULL, 0);
   give_name(vm, L, index, false);
-  if (!lua_istable(L, index))
-    return;
+  if (!lua_istable(L, index)) return;
   lua_pushnil(L);
   while (lua_next(L, index) != 0) {
     if (lua_type(L, -2) == LUA_TSTRING && nameable(L, -1)) {
@@ -266,8 +254,7 @@ static int on_loaded(lua_State *L) {
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 3);
   lua_rawset(L, 1);
-  if (vm == NULL || lua_type(L, 2) != LUA_TSTRING)
-    return 0;
+  if (vm == NULL || lua_type(L, 2) != LUA_TSTRING) return 0;
   if (lua_getstack(L, 1, &caller) && lua_getinfo(L, "S", &caller) && caller.what[0] == 'C')
     take_module(vm, L, lua_tostring(L, 2), 3);
   else
@@ -307,8 +294,7 @@ void il_names_open(il_vm *vm, lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
   take_loaded(vm, L, false);
   take_special(vm, L);
-  if (!vm->owned)
-    take_loaded(vm, L, true);
+  if (!vm->owned) take_loaded(vm, L, true);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (!lua_getmetatable(L, -1)) {
     lua_createtable(L, 0, 1);
@@ -334,8 +320,7 @@ void il_names_refresh(il_vm *vm, lua_State *L) {
 enum il_by il_names_find(il_vm *vm, lua_State *L, int index) {
   size_t len, start;
   const char *name;
-  if (!in_filter(&vm->names, lua_topointer(L, index)))
-    return IL_BY_NONE;
+  if (!in_filter(&vm->names, lua_topointer(L, index))) return IL_BY_NONE;
   index = lua_absindex(L, index);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
   lua_pushvalue(L, index);
@@ -376,10 +361,8 @@ static bool find_module(lua_State *L, const char *name) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   found = lua_getfield(L, -1, name) != LUA_TNIL;
   lua_pop(L, 2);
-  if (found || search(L, name, "path") || search(L, name, "cpath"))
-    return true;
-  if (dot == NULL)
-    return false;
+  if (found || search(L, name, "path") || search(L, name, "cpath")) return true;
+  if (dot == NULL) return false;
   lua_pushlstring(L, name, (size_t)(dot - name)); /* in the library of its root, as require does */
   found = search(L, lua_tostring(L, -1), "cpath");
   lua_pop(L, 1);
@@ -392,12 +375,9 @@ bool il_names_findable(il_vm *vm, lua_State *L, int index, unsigned libs) {
   unsigned lib = il_lib_bit(name, len);
   bool found;
   (void)vm;
-  if (is_base(name))
-    return true;
-  if (lib != 0)
-    return (libs & lib) != 0;
-  if ((libs & IL_LIB(package)) == 0)
-    return false;
+  if (is_base(name)) return true;
+  if (lib != 0) return (libs & lib) != 0;
+  if ((libs & IL_LIB(package)) == 0) return false;
   index = lua_absindex(L, index);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &findable_key) != LUA_TTABLE) {
     lua_pop(L, 1);
@@ -429,16 +409,16 @@ void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *f
     lua_call(L, 1, 1);
   }
   lua_replace(L, -2);
-  if (field == NULL)
-    return;
+  if (field == NULL) return;
   if (!lua_istable(L, -1))
     luaL_error(L, "cannot receive '%s.%s': module '%s' is no table here", module, field, module);
   lua_pushstring(L, field);
   if (lua_rawget(L, -2) == LUA_TNIL)
-    luaL_error(L,
-               "cannot receive '%s.%s': module '%s' has no such field in a fresh isolate; set it in "
-               "the module's own file",
-               module, field, module);
+    luaL_error(
+      L,
+      "cannot receive '%s.%s': module '%s' has no such field in a fresh isolate; set it in "
+      "the module's own file",
+      module, field, module);
   lua_replace(L, -2);
 }
 
@@ -465,6 +445,10 @@ void il_names_register(il_vm *vm, lua_State *L, const char *name, int index) {
 }
 
 bool il_names_registered(lua_State *L, const char *name) {
+  if (strcmp(name, IL_ERROR_NAME) == 0) {
+    il_error_metatable_push(L);
+    return true;
+  }
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &registered_key) != LUA_TTABLE) {
     lua_pop(L, 1);
     return false;

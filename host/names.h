@@ -13,13 +13,12 @@ struct il_vm;
 /* -- The standard libraries, the same in every state ------------------------------------------- */
 
 /* Bits of il_vm.libs. The base library is always there. */
-#define IL_LIBS(X)                                                                                 \
-  X(coroutine) X(debug) X(io) X(math) X(os) X(package) X(string) X(table) X(utf8)
+#define IL_LIBS(X) X(coroutine) X(debug) X(io) X(math) X(os) X(package) X(string) X(table) X(utf8)
 enum il_lib_number {
 #define X(name) IL_LIB_##name,
   IL_LIBS(X)
 #undef X
-  IL_LIB_COUNT
+    IL_LIB_COUNT
 };
 #define IL_LIB(name) (1u << IL_LIB_##name)
 #define IL_LIBS_ALL ((1u << IL_LIB_COUNT) - 1)
@@ -80,6 +79,11 @@ bool il_names_findable(struct il_vm *vm, lua_State *L, int index, unsigned libs)
 
 /* Pushes what module (and field, or NULL) stand for here; raises when it cannot. [-0, +1, e] */
 void il_names_resolve(struct il_vm *vm, lua_State *L, const char *module, const char *field);
+
+/* The metatable of error objects, registered in every state (handle.c). [-0, +1, m] */
+#define IL_ERROR_NAME "isolate.error"
+void il_error_metatable_push(lua_State *L);
+int il_error_tostring(lua_State *L); /* its __tostring, which goes by name like a standard one */
 
 /* Registered names. il_names_registered pushes the value, or returns false and pushes nothing. A
 ** copy that came by a name keeps it (il_names_adopt): sent back it goes by that name. */

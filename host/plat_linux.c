@@ -25,8 +25,7 @@ int64_t il_now(void) {
 
 int64_t il_deadline(int64_t timeout) {
   int64_t now;
-  if (timeout < 0)
-    return -1;
+  if (timeout < 0) return -1;
   now = il_now();
   return timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
 }
@@ -66,8 +65,7 @@ bool il_mutex_held(il_mutex *m) {
 int il_cond_init(il_cond *c) {
   pthread_condattr_t attr;
   int err = pthread_condattr_init(&attr);
-  if (err != 0)
-    return err;
+  if (err != 0) return err;
   pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
   err = pthread_cond_init(&c->c, &attr);
   pthread_condattr_destroy(&attr);
@@ -98,8 +96,7 @@ void il_cond_wake_all(il_cond *c) {
 /* FUTEX_WAIT_BITSET takes an absolute time on the monotonic clock: futex(2). */
 void il_word_sleep(_Atomic(uint32_t) *word, uint32_t seen, int64_t deadline) {
   struct timespec t;
-  if (deadline >= 0)
-    t = to_timespec(deadline);
+  if (deadline >= 0) t = to_timespec(deadline);
   syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen, deadline >= 0 ? &t : NULL, NULL,
           FUTEX_BITSET_MATCH_ANY);
 }
@@ -139,28 +136,23 @@ int il_thread_start(il_thread *t, size_t stack, int sig, void (*run)(void *), vo
   int err;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   struct start *s = malloc(sizeof *s);
-  if (s == NULL)
-    return ENOMEM;
+  if (s == NULL) return ENOMEM;
   s->run = run;
   s->arg = arg;
   err = pthread_attr_init(&attr);
-  if (err != 0)
-    goto fail_attr;
+  if (err != 0) goto fail_attr;
   err = pthread_attr_setstacksize(&attr, (stack + page - 1) / page * page);
-  if (err != 0)
-    goto fail_start;
+  if (err != 0) goto fail_start;
   sigfillset(&mask);
   sigdelset(&mask, SIGSEGV);
   sigdelset(&mask, SIGBUS);
   sigdelset(&mask, SIGFPE);
   sigdelset(&mask, SIGILL);
-  if (sig > 0)
-    sigdelset(&mask, sig);
+  if (sig > 0) sigdelset(&mask, sig);
   pthread_sigmask(SIG_SETMASK, &mask, &old);
   err = pthread_create(t, &attr, thread_main, s);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
-  if (err != 0)
-    goto fail_start;
+  if (err != 0) goto fail_start;
   pthread_attr_destroy(&attr);
   return 0;
 fail_start:
@@ -211,11 +203,9 @@ static void dispatch(int sig, siginfo_t *info, void *context) {
   int saved = errno;
   void (*handler)(void) = atomic_load(&signals[sig].handler);
   const struct sigaction *before = &signals[sig].before;
-  if (handler != NULL)
-    handler();
+  if (handler != NULL) handler();
   if (before->sa_flags & SA_SIGINFO) {
-    if (before->sa_sigaction != NULL)
-      before->sa_sigaction(sig, info, context);
+    if (before->sa_sigaction != NULL) before->sa_sigaction(sig, info, context);
   } else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
     before->sa_handler(sig);
   }
@@ -249,8 +239,7 @@ void il_restore(void);
 
 static int install(int sig, struct sigaction *before) {
   struct kernel_action act = {dispatch, SA_SIGINFO | SA_RESTART | SA_RESTORER, il_restore, 0};
-  if (sigaction(sig, NULL, before) != 0)
-    return -1;
+  if (sigaction(sig, NULL, before) != 0) return -1;
   return (int)syscall(SYS_rt_sigaction, sig, &act, NULL, sizeof(unsigned long));
 }
 #else
@@ -266,15 +255,13 @@ static int install(int sig, struct sigaction *before) {
 
 int il_signal_install(int sig, void (*handler)(void)) {
   int err = 0;
-  if (sig <= 0 || sig >= MAX_SIGNAL)
-    return -1;
+  if (sig <= 0 || sig >= MAX_SIGNAL) return -1;
   pthread_mutex_lock(&signal_lock);
   if (signals[sig].uses == 0) {
     atomic_store(&signals[sig].handler, handler);
     err = install(sig, &signals[sig].before);
   }
-  if (err == 0)
-    signals[sig].uses++;
+  if (err == 0) signals[sig].uses++;
   pthread_mutex_unlock(&signal_lock);
   return err;
 }
@@ -282,8 +269,7 @@ int il_signal_install(int sig, void (*handler)(void)) {
 /* A signal that is still under way finds no handler, or one that finds nothing to do. */
 void il_signal_remove(int sig) {
   pthread_mutex_lock(&signal_lock);
-  if (--signals[sig].uses == 0)
-    sigaction(sig, &signals[sig].before, NULL);
+  if (--signals[sig].uses == 0) sigaction(sig, &signals[sig].before, NULL);
   pthread_mutex_unlock(&signal_lock);
 }
 
@@ -306,15 +292,12 @@ void *il_pages_map(size_t size) {
   uintptr_t start, aligned;
   size_t whole = size + HUGE_PAGE;
   char *p;
-  if (whole < size)
-    return NULL;
+  if (whole < size) return NULL;
   p = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED)
-    return NULL;
+  if (p == MAP_FAILED) return NULL;
   start = (uintptr_t)p;
   aligned = (start + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-  if (aligned > start)
-    munmap(p, aligned - start);
+  if (aligned > start) munmap(p, aligned - start);
   if (start + whole > aligned + size)
     munmap(p + (aligned - start) + size, start + whole - (aligned + size));
   p += aligned - start;

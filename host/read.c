@@ -23,14 +23,11 @@ void il_msg_scalar(const il_msg *m, size_t i, il_scalar *out) {
   double v;
   memset(out, 0, sizeof *out);
   out->type = ISOLUA_TNONE;
-  if (i >= il_msg_count(m))
-    return;
+  if (i >= il_msg_count(m)) return;
   p = value_at(m, i);
   out->type = ISOLUA_TOTHER;
   switch (*p) {
-  case W_NIL:
-    out->type = ISOLUA_TNIL;
-    break;
+  case W_NIL: out->type = ISOLUA_TNIL; break;
   case W_FALSE:
   case W_TRUE:
     out->type = ISOLUA_TBOOLEAN;
@@ -50,7 +47,6 @@ void il_msg_scalar(const il_msg *m, size_t i, il_scalar *out) {
     out->length = (size_t)il_get64(p + 5);
     out->string = (const char *)p + 13;
     break;
-  default:
-    break;
+  default: break;
   }
 }

@@ -41,13 +41,10 @@ static int close_own_host(lua_State *L) {
   isolua_host *host = *own;
   il_vm *vm = il_vm_of(L);
   *own = NULL;
-  if (host == NULL)
-    return 0;
-  if (vm != NULL)
-    il_vm_detach(vm);
+  if (host == NULL) return 0;
+  if (vm != NULL) il_vm_detach(vm);
   il_mutex_lock(&host->lock);
-  while (host->first != NULL)
-    il_cond_wait(&host->changed, &host->lock, -1);
+  while (host->first != NULL) il_cond_wait(&host->changed, &host->lock, -1);
   il_mutex_unlock(&host->lock);
   isolua_host_close(host, ISOLUA_SECOND);
   return 0;
@@ -65,21 +62,17 @@ static int attach_own(lua_State *L) {
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
   err = isolua_host_open(&options, own);
-  if (err == ISOLUA_OK)
-    err = il_vm_attach(*own, L);
+  if (err == ISOLUA_OK) err = il_vm_attach(*own, L);
   lua_pushinteger(L, err);
   return 1;
 }
 
 int isolua_attach(isolua_host *host, lua_State *L) {
   int err = ISOLUA_MEMORY;
-  if (il_vm_of(L) != NULL)
-    return ISOLUA_INVALID;
-  if (host != NULL)
-    return il_vm_attach(host, L);
+  if (il_vm_of(L) != NULL) return ISOLUA_INVALID;
+  if (host != NULL) return il_vm_attach(host, L);
   lua_pushcfunction(L, attach_own);
-  if (lua_pcall(L, 0, 1, 0) == LUA_OK)
-    err = (int)lua_tointeger(L, -1);
+  if (lua_pcall(L, 0, 1, 0) == LUA_OK) err = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
   return err;
 }
@@ -107,8 +100,7 @@ void isolua_log_error(lua_State *L, int index, const char *traceback) {
   if (vm != NULL)
     il_host_log(vm->host, "uncaught error in isolate '%s': %s", vm->isolate->name,
                 traceback != NULL ? traceback : luaL_tolstring(L, index, NULL));
-  if (vm != NULL && traceback == NULL)
-    lua_pop(L, 1);
+  if (vm != NULL && traceback == NULL) lua_pop(L, 1);
 }
 
 /* The main state of isolua_main_open keeps its vm where a signal handler can read it. */
@@ -139,8 +131,7 @@ int isolua_sendable(lua_State *L, int index) {
   il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
   il_msg *m;
   lua_pushvalue(L, index);
-  if (il_encode(vm, L, 1, &how, &m) != ISOLUA_OK)
-    return 0;
+  if (il_encode(vm, L, 1, &how, &m) != ISOLUA_OK) return 0;
   il_msg_free(m);
   return 1;
 }
@@ -166,8 +157,7 @@ static char *copy_field(lua_State *L, const char *field) {
   char *copy = NULL;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (lua_getfield(L, -1, "package") == LUA_TTABLE) {
-    if (lua_getfield(L, -1, field) == LUA_TSTRING)
-      copy = strdup(lua_tostring(L, -1));
+    if (lua_getfield(L, -1, field) == LUA_TSTRING) copy = strdup(lua_tostring(L, -1));
     lua_pop(L, 1);
   }
   lua_pop(L, 2);
@@ -219,8 +209,7 @@ int isolua_run(lua_State *L, const isolua_run_options *options, int index, int n
   il_task *task;
   int err;
   memset(&o, 0, sizeof o);
-  if (options != NULL)
-    o = *options;
+  if (options != NULL) o = *options;
   o.init = o.init != 0 ? lua_absindex(L, o.init) : 0;
   function_name(L, index, name, sizeof name);
   err = il_task_new(&o.base, &task);
@@ -237,8 +226,7 @@ int isolua_run(lua_State *L, const isolua_run_options *options, int index, int n
     return err;
   }
   err = il_task_start(vm->host, &o.base, o.base.name != NULL ? o.base.name : name, task, future);
-  if (err != ISOLUA_OK)
-    isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  if (err != ISOLUA_OK) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
   return err;
 }
 
@@ -257,8 +245,7 @@ isolua_future *isolua_future_new(lua_State *L) {
 
 int isolua_future_settle(isolua_future *f, int ok, const char *traceback) {
   il_result r = {ok ? ISOLUA_OK : ISOLUA_ERROR, NULL, NULL, NULL};
-  if (traceback != NULL)
-    r.traceback = strdup(traceback);
+  if (traceback != NULL) r.traceback = strdup(traceback);
   return il_future_settle(f, &r);
 }
 
@@ -273,7 +260,7 @@ int isolua_future_await(lua_State *L, isolua_future *f, int64_t timeout) {
 
 static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
   const il_result *r = &f->result;
-  if (r->code == ISOLUA_ERROR && r->msg != NULL)
+  if (r->msg != NULL)
     il_decode(vm, L, r->msg);
   else
     isolua_pusherror(L, r->code, r->message != NULL ? r->message : isolua_code_message(r->code),
@@ -283,10 +270,8 @@ static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
 
 int isolua_future_push(lua_State *L, isolua_future *f) {
   il_vm *vm = il_vm_check(L);
-  if (f->result.code != ISOLUA_OK)
-    return push_error_value(vm, L, f);
-  if (f->result.msg != NULL)
-    il_decode(vm, L, f->result.msg);
+  if (f->result.code != ISOLUA_OK) return push_error_value(vm, L, f);
+  if (f->result.msg != NULL) il_decode(vm, L, f->result.msg);
   return ISOLUA_OK;
 }
 

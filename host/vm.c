@@ -15,8 +15,7 @@ char il_base_preload;
 
 il_vm *il_vm_of(lua_State *L) {
   il_vm *vm;
-  if (!lua_checkstack(L, 1))
-    return NULL;
+  if (!lua_checkstack(L, 1)) return NULL;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_key);
   vm = lua_touserdata(L, -1);
   lua_pop(L, 1);
@@ -25,8 +24,7 @@ il_vm *il_vm_of(lua_State *L) {
 
 il_vm *il_vm_check(lua_State *L) {
   il_vm *vm = il_vm_of(L);
-  if (vm == NULL)
-    luaL_error(L, "this Lua state is not attached to isolua, or was closed");
+  if (vm == NULL) luaL_error(L, "this Lua state is not attached to isolua, or was closed");
   return vm;
 }
 
@@ -38,11 +36,9 @@ static void *alloc(void *ud, void *p, size_t osize, size_t nsize) {
   const isolua_host_options *o = &vm->host->options;
   size_t old = p != NULL ? osize : 0;
   void *q;
-  if (nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap)
-    return NULL;
+  if (nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap) return NULL;
   q = o->alloc(o->alloc_ud, p, old, nsize);
-  if (q != NULL || nsize == 0)
-    vm->used += nsize - old;
+  if (q != NULL || nsize == 0) vm->used += nsize - old;
   return q;
 }
 
@@ -58,10 +54,8 @@ static void warn(void *ud, const char *message, int to_continue) {
     return;
   }
   strncat(vm->warning, message, sizeof vm->warning - 1 - len);
-  if (to_continue)
-    return;
-  if (vm->warn)
-    il_host_log(vm->host, "Lua warning: %s", vm->warning);
+  if (to_continue) return;
+  if (vm->warn) il_host_log(vm->host, "Lua warning: %s", vm->warning);
   vm->warning[0] = '\0';
 }
 
@@ -114,8 +108,7 @@ static int open_state(lua_State *L) {
 
 static il_vm *vm_new(isolua_host *host) {
   il_vm *vm = calloc(1, sizeof *vm);
-  if (vm == NULL)
-    return NULL;
+  if (vm == NULL) return NULL;
   vm->host = host;
   vm->libs = IL_LIBS_ALL;
   il_names_init(&vm->names);
@@ -129,15 +122,13 @@ static void vm_free(il_vm *vm) {
   il_result_fini(&vm->failure);
   free(vm->traceback);
   free(vm->remote);
-  if (vm->isolate != NULL)
-    il_isolate_release(vm->isolate);
+  if (vm->isolate != NULL) il_isolate_release(vm->isolate);
   free(vm);
 }
 
 static il_vm *make_state(isolua_host *host) {
   il_vm *vm = vm_new(host);
-  if (vm == NULL)
-    return NULL;
+  if (vm == NULL) return NULL;
   vm->owned = true;
   vm->L = lua_newstate(alloc, vm);
   if (vm->L == NULL) {
@@ -165,8 +156,7 @@ static int open_for_isolate(lua_State *L) {
 
 void *il_spare_make(void *host) {
   il_vm *vm = make_state(host);
-  if (vm == NULL)
-    return NULL;
+  if (vm == NULL) return NULL;
   lua_pushcfunction(vm->L, open_for_isolate);
   if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
     il_spare_drop(vm);
@@ -190,15 +180,13 @@ static int learn_std(lua_State *L) {
 int il_vm_host_init(isolua_host *host) {
   il_std *std = NULL;
   lua_State *L = luaL_newstate();
-  if (L == NULL)
-    return ISOLUA_MEMORY;
+  if (L == NULL) return ISOLUA_MEMORY;
   il_vm_probe();
   lua_pushcfunction(L, learn_std);
   lua_pushlightuserdata(L, &std);
   lua_pcall(L, 1, 0, 0);
   lua_close(L);
-  if (std == NULL)
-    return ISOLUA_MEMORY;
+  if (std == NULL) return ISOLUA_MEMORY;
   il_vm_name_control(std);
   il_vm_name_library(std);
   host->std = std;
@@ -225,16 +213,13 @@ static int become_main(il_vm *vm) {
   isolua_options none = {.size = sizeof none};
   bool taken;
   int err = il_isolate_new(host, &none, "main", &vm->isolate);
-  if (err != ISOLUA_OK)
-    return err;
+  if (err != ISOLUA_OK) return err;
   vm->isolate->is_main = true;
   il_mutex_lock(&host->lock);
   taken = host->main != NULL;
-  if (!taken)
-    host->main = vm->isolate;
+  if (!taken) host->main = vm->isolate;
   il_mutex_unlock(&host->lock);
-  if (taken)
-    return ISOLUA_INVALID;
+  if (taken) return ISOLUA_INVALID;
   if (!il_isolate_enter(vm->isolate)) {
     il_mutex_lock(&host->lock);
     host->main = NULL;
@@ -256,8 +241,7 @@ static void leave_main(il_vm *vm) {
 int il_vm_attach(isolua_host *host, lua_State *L) {
   int err;
   il_vm *vm = vm_new(host);
-  if (vm == NULL)
-    return ISOLUA_MEMORY;
+  if (vm == NULL) return ISOLUA_MEMORY;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   vm->L = lua_tothread(L, -1);
   lua_pop(L, 1);
@@ -290,8 +274,7 @@ void il_vm_detach(il_vm *vm) {
 int isolua_main_open(isolua_host *host, lua_State **L) {
   int err;
   il_vm *vm = make_state(host);
-  if (vm == NULL)
-    return ISOLUA_MEMORY;
+  if (vm == NULL) return ISOLUA_MEMORY;
   err = become_main(vm);
   if (err != ISOLUA_OK) {
     il_spare_drop(vm);
@@ -305,8 +288,7 @@ int isolua_main_open(isolua_host *host, lua_State **L) {
 /* Finalizers still find the vm; it goes after the state, which lives in its allocator. */
 void isolua_main_close(lua_State *any) {
   il_vm *vm = il_vm_of(any);
-  if (vm == NULL)
-    return;
+  if (vm == NULL) return;
   il_loop_fini(vm);
   lua_close(vm->L);
   il_vm_current(NULL);
@@ -324,11 +306,27 @@ static void push_text(lua_State *L, int index) {
     return;
   }
   if (luaL_callmeta(L, index, "__tostring")) {
-    if (lua_type(L, -1) == LUA_TSTRING)
-      return;
+    if (lua_type(L, -1) == LUA_TSTRING) return;
     lua_pop(L, 1);
   }
   lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
+}
+
+static int text_of(lua_State *L) {
+  push_text(L, 1);
+  return 1;
+}
+
+/* The same, when its __tostring raises too. */
+static void push_safe_text(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  lua_pushcfunction(L, text_of);
+  lua_pushvalue(L, index);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    lua_pop(L, 1);
+    lua_pushfstring(L, "(error object is a %s value, and its __tostring fails)",
+                    luaL_typename(L, index));
+  }
 }
 
 void isolua_pushtraceback(lua_State *L, int index, int level) {
@@ -344,7 +342,7 @@ void isolua_pushtraceback(lua_State *L, int index, int level) {
   if (remote) {
     lua_pushfstring(L, "%s\nawaited in '%s':", vm->remote, vm->isolate->name);
   } else {
-    push_text(L, index);
+    push_safe_text(L, index);
   }
   luaL_traceback(L, L, lua_tostring(L, -1), level);
   lua_replace(L, -2);
@@ -375,9 +373,18 @@ static char *take_traceback(il_vm *vm) {
   return t;
 }
 
-static int text_of(lua_State *L) {
-  push_text(L, 1);
-  return 1;
+/* The error object for an error value with `text`, whose refusal is on the top and stays. */
+static void push_unsendable(il_vm *vm, lua_State *L, const char *text) {
+  int refusal = lua_gettop(L);
+  luaL_tolstring(L, refusal, NULL);
+  lua_pushfstring(L, "%s (%s)", text, lua_tostring(L, -1));
+  isolua_pusherror(L, ISOLUA_NOT_SENDABLE, lua_tostring(L, -1), vm->isolate->name);
+  if (lua_istable(L, refusal)) {
+    lua_getfield(L, refusal, "path");
+    lua_setfield(L, -2, "path");
+  }
+  lua_replace(L, refusal + 1);
+  lua_settop(L, refusal + 1);
 }
 
 /* A result for the error value on the top, which it pops. A value that cannot be sent becomes
@@ -387,23 +394,17 @@ static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
   memset(r, 0, sizeof *r);
   r->code = ISOLUA_ERROR;
   r->traceback = take_traceback(vm);
-  lua_pushcfunction(L, text_of);
-  lua_pushvalue(L, -2);
-  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-    lua_pop(L, 1);
-    lua_pushfstring(L, "(error object is a %s value whose __tostring fails)", luaL_typename(L, -1));
-  }
+  push_safe_text(L, -1);
   lua_insert(L, -2);
-  if (il_encode(vm, L, 1, &how, &r->msg) == ISOLUA_OK) {
-    r->message = strdup(lua_tostring(L, -1));
-  } else {
-    lua_getfield(L, -1, "message");
-    lua_pushfstring(L, "%s: %s", lua_tostring(L, -3),
-                    lua_isstring(L, -1) ? lua_tostring(L, -1) : "the error value cannot be sent");
+  if (il_encode(vm, L, 1, &how, &r->msg) != ISOLUA_OK) {
+    push_unsendable(vm, L, lua_tostring(L, -2));
     r->code = ISOLUA_NOT_SENDABLE;
-    r->message = strdup(lua_tostring(L, -1));
-    lua_pop(L, 3);
+    lua_getfield(L, -1, "message");
+    lua_replace(L, -4); /* the text */
+    lua_remove(L, -2);
+    il_encode(vm, L, 1, &how, &r->msg);
   }
+  r->message = strdup(lua_tostring(L, -1));
   lua_pop(L, 1);
 }
 
@@ -443,8 +444,7 @@ void il_vm_free_task(il_isolate *i) {
 /* Takes away what `libs` leaves out: its global, its module, and methods of strings. */
 static void restrict_libs(il_vm *vm, lua_State *L, unsigned libs) {
   vm->libs = libs;
-  if (libs == IL_LIBS_ALL)
-    return;
+  if (libs == IL_LIBS_ALL) return;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   for (int n = 0; n < IL_LIB_COUNT; n++) {
     if ((libs & 1u << n) == 0) {
@@ -548,12 +548,6 @@ typedef struct ending {
   int status;
 } ending;
 
-/* The error object of a refused result is on the top. */
-static void not_sendable(lua_State *L, il_result *r) {
-  lua_getfield(L, -1, "message");
-  r->message = strdup(lua_tostring(L, -1));
-}
-
 /* The values, and a light userdata with the ending above them. */
 static int make_result(lua_State *L) {
   ending *end = lua_touserdata(L, lua_gettop(L));
@@ -566,11 +560,9 @@ static int make_result(lua_State *L) {
     return 0;
   }
   code = il_encode(vm, L, lua_gettop(L), &how, &end->result->msg);
-  end->result->code = code;
-  if (code == ISOLUA_NOT_SENDABLE)
-    not_sendable(L, end->result);
-  else if (code != ISOLUA_OK)
+  if (code != ISOLUA_OK) /* the refusal is the error */
     fail_with(vm, L, end->result);
+  end->result->code = code;
   return 0;
 }
 
@@ -606,8 +598,7 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
     return IL_FAILED;
   }
   vm->cap = 0; /* the results are there: sending them is not the task's heap */
-  if (!lua_checkstack(L, 3))
-    goto no_memory;
+  if (!lua_checkstack(L, 3)) goto no_memory;
   lua_pushcfunction(L, make_result);
   lua_insert(L, 1);
   lua_pushlightuserdata(L, &end);
@@ -622,23 +613,13 @@ no_memory:
 static void message_for(il_isolate *i, il_result *r) {
   char text[256];
   const char *format = NULL;
-  if (r->message != NULL)
-    return;
+  if (r->message != NULL) return;
   switch (r->code) {
-  case ISOLUA_TIMEOUT:
-    format = "isolate '%.150s' ran over its time and was killed";
-    break;
-  case ISOLUA_MEMORY:
-    format = "isolate '%.150s' ran out of memory";
-    break;
-  case ISOLUA_EXITED:
-    format = "isolate '%.150s' ended without a result";
-    break;
-  case ISOLUA_KILLED:
-    format = "isolate '%.150s' was killed";
-    break;
-  default:
-    return;
+  case ISOLUA_TIMEOUT: format = "isolate '%.150s' ran over its time and was killed"; break;
+  case ISOLUA_MEMORY: format = "isolate '%.150s' ran out of memory"; break;
+  case ISOLUA_EXITED: format = "isolate '%.150s' ended without a result"; break;
+  case ISOLUA_KILLED: format = "isolate '%.150s' was killed"; break;
+  default: return;
   }
   snprintf(text, sizeof text, format, i->name);
   r->message = strdup(text);
@@ -668,8 +649,7 @@ void il_vm_body(il_isolate *i, void *spare) {
   message_for(i, &r);
   il_isolate_finish(i, status, &r);
   if (vm != NULL) {
-    if (vm->isolate != NULL)
-      il_loop_fini(vm);
+    if (vm->isolate != NULL) il_loop_fini(vm);
     lua_close(vm->L);
     il_vm_current(NULL);
     vm_free(vm);

@@ -14,24 +14,24 @@ struct il_encoder;
 
 /* Owner thread only, but for `running` and the isolate, which the signal handler reads. */
 typedef struct il_vm {
-  lua_State *L;  /* its main thread */
-  bool owned;    /* made here: our allocator, pcall, coroutine functions */
+  lua_State *L; /* its main thread */
+  bool owned;   /* made here: our allocator, pcall, coroutine functions */
   isolua_host *host;
-  il_isolate *isolate; /* one hold; NULL in a spare state */
+  il_isolate *isolate;         /* one hold; NULL in a spare state */
   lua_State *volatile running; /* the coroutine that runs, as our resume knows it */
   size_t used, cap;            /* bytes of its heap; 0: no cap */
   unsigned libs;               /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;
-  struct il_encoder *encoder;  /* kept between sends; NULL while in use or before the first */
-  il_result failure;           /* what ended it, when its own code or a handler did */
-  bool failed;                 /* main: a handler raised and nobody caught */
-  bool forced;                 /* the signal handler let a hook run where Lua allows none */
-  char *traceback;             /* of the error that is under way in the body */
-  char *remote;                /* traceback of the error last raised out of a future, whose value
+  struct il_encoder *encoder; /* kept between sends; NULL while in use or before the first */
+  il_result failure;          /* what ended it, when its own code or a handler did */
+  bool failed;                /* main: a handler raised and nobody caught */
+  bool forced;                /* the signal handler let a hook run where Lua allows none */
+  char *traceback;            /* of the error that is under way in the body */
+  char *remote;               /* traceback of the error last raised out of a future, whose value
                                   is kept in the registry */
-  char warning[256];           /* what `warn` has said of a message so far */
-  bool warn;                   /* warnings are on */
+  char warning[256];          /* what `warn` has said of a message so far */
+  bool warn;                  /* warnings are on */
 } il_vm;
 
 /* The vm of a state; NULL when it is not attached. [-0, +0, -] */
@@ -45,15 +45,15 @@ void il_encoder_free(struct il_encoder *e);
 
 /* What an isolate of ours runs (il_isolate.task): `call`, or else `source`, or else a file. */
 typedef struct il_task {
-  il_msg *call;        /* IL_ROOT_CALL */
-  char *source;        /* Lua text, `length` bytes */
+  il_msg *call; /* IL_ROOT_CALL */
+  char *source; /* Lua text, `length` bytes */
   size_t length;
-  char *path;          /* file name, or the chunk's name of `source` */
-  il_msg *setup;       /* IL_ROOT_INIT, or NULL */
-  char *init;          /* module that runs first, or NULL */
-  char *search[2];     /* package.path and cpath, or NULL: as they are */
+  char *path;      /* file name, or the chunk's name of `source` */
+  il_msg *setup;   /* IL_ROOT_INIT, or NULL */
+  char *init;      /* module that runs first, or NULL */
+  char *search[2]; /* package.path and cpath, or NULL: as they are */
   unsigned libs;
-  int gc;              /* LUA_GCGEN, LUA_GCINC, LUA_GCSTOP, or -1: Lua's own */
+  int gc; /* LUA_GCGEN, LUA_GCINC, LUA_GCSTOP, or -1: Lua's own */
 } il_task;
 void il_task_free(il_task *task);
 /* il_isolate.body and free_body. */

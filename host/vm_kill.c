@@ -42,8 +42,7 @@ static bool hard(const il_vm *vm) {
 }
 
 bool il_vm_wanted(il_vm *vm) {
-  if (atomic_load_explicit(&vm->isolate->interrupted, memory_order_acquire))
-    return true;
+  if (atomic_load_explicit(&vm->isolate->interrupted, memory_order_acquire)) return true;
   return il_vm_dying(vm) != 0 &&
          (hard(vm) || !atomic_load_explicit(&vm->isolate->acknowledged, memory_order_acquire));
 }
@@ -84,16 +83,14 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   vm->forced = false;
   if (forced) /* the hook stays, for what comes after the finalizer */
     raise_memory_error(L);
-  if (!hard(vm))
-    lua_sethook(L, NULL, 0, 0);
+  if (!hard(vm)) lua_sethook(L, NULL, 0, 0);
   il_vm_raise(vm, L);
 }
 
 void il_vm_on_signal(void) {
   il_vm *vm = current;
   lua_State *L;
-  if (vm == NULL || vm->isolate == NULL || !il_vm_wanted(vm))
-    return;
+  if (vm == NULL || vm->isolate == NULL || !il_vm_wanted(vm)) return;
   L = vm->running;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
   if (allowhook != 0) {
@@ -123,8 +120,7 @@ static void probe(void) {
   lua_State *L = luaL_newstate();
   size_t found = 0;
   int candidates = 0;
-  if (L == NULL)
-    return;
+  if (L == NULL) return;
   memset(inside, 1, sizeof inside);
   *(void **)lua_getextraspace(L) = inside;
   if (luaL_loadstring(L, "local x = 1 for i = 1, 10 do x = x + i end") == LUA_OK) {
@@ -140,8 +136,7 @@ static void probe(void) {
     }
   }
   lua_close(L);
-  if (candidates == 1)
-    allowhook = found;
+  if (candidates == 1) allowhook = found;
 }
 
 void il_vm_probe(void) {
@@ -153,8 +148,7 @@ void il_vm_probe(void) {
 
 /* The error that comes out of a call entered when `before` was the state of things: is it a kill? */
 static bool passes(const il_vm *vm, int before) {
-  return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main &&
-         il_vm_dying(vm) != before;
+  return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main && il_vm_dying(vm) != before;
 }
 
 static int dying_now(const il_vm *vm) {
@@ -163,10 +157,8 @@ static int dying_now(const il_vm *vm) {
 
 /* Stack: (true or handler), …; `skip` values lie below the results. */
 static int finish_pcall(lua_State *L, int status, lua_KContext before) {
-  if (status == LUA_OK || status == LUA_YIELD)
-    return lua_gettop(L);
-  if (passes(current, (int)before))
-    return raise_memory_error(L);
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
+  if (passes(current, (int)before)) return raise_memory_error(L);
   lua_pushboolean(L, 0);
   lua_pushvalue(L, -2);
   return 2;
@@ -182,8 +174,7 @@ static int safe_pcall(lua_State *L) {
 }
 
 static int finish_xpcall(lua_State *L, int status, lua_KContext before) {
-  if (status == LUA_OK || status == LUA_YIELD)
-    return lua_gettop(L) - 1; /* all but the handler */
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1; /* all but the handler */
   return finish_pcall(L, status, before);
 }
 
@@ -204,8 +195,7 @@ static int safe_load(lua_State *L) {
   lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, "load"));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  if (passes(current, before))
-    return raise_memory_error(L);
+  if (passes(current, before)) return raise_memory_error(L);
   return lua_gettop(L);
 }
 
@@ -232,8 +222,7 @@ static int resume(lua_State *L, lua_State *co, int n) {
     vm->running = co;
   }
   status = lua_resume(co, L, n, &results);
-  if (vm != NULL)
-    vm->running = outer;
+  if (vm != NULL) vm->running = outer;
   if (status == LUA_OK || status == LUA_YIELD) {
     if (!lua_checkstack(L, results + 1)) {
       lua_pop(co, results);
@@ -265,25 +254,22 @@ static int close_coroutine(lua_State *co) {
   il_vm *vm = current;
   lua_State *outer = vm != NULL ? vm->running : NULL;
   int status;
-  if (vm != NULL)
-    vm->running = co;
+  if (vm != NULL) vm->running = co;
   status = lua_resetthread(co);
-  if (vm != NULL)
-    vm->running = outer;
+  if (vm != NULL) vm->running = outer;
   return status;
 }
 
 static int call_wrapped(lua_State *L) {
   lua_State *co = lua_tothread(L, lua_upvalueindex(1));
   int before = dying_now(current), n = resume(L, co, lua_gettop(L)), status;
-  if (n >= 0)
-    return n;
+  if (n >= 0) return n;
   status = lua_status(co);
-  if (status != LUA_OK && status != LUA_YIELD) { /* it failed, not the resume: close its variables */
+  if (status != LUA_OK &&
+      status != LUA_YIELD) { /* it failed, not the resume: close its variables */
     status = close_coroutine(co);
     lua_xmove(co, L, 1);
-    if (passes(current, before))
-      return raise_memory_error(L);
+    if (passes(current, before)) return raise_memory_error(L);
   }
   if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
     luaL_where(L, 1);
@@ -306,10 +292,8 @@ static int co_wrap(lua_State *L) {
 /* What coroutine.status says, for the cases that close needs. */
 static const char *unclosable(lua_State *L, lua_State *co) {
   lua_Debug ar;
-  if (co == L)
-    return "running";
-  if (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar))
-    return "normal";
+  if (co == L) return "running";
+  if (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar)) return "normal";
   return NULL;
 }
 
@@ -317,23 +301,20 @@ static int co_close(lua_State *L) {
   lua_State *co = check_coroutine(L);
   const char *state = unclosable(L, co);
   int before = dying_now(current), status;
-  if (state != NULL)
-    return luaL_error(L, "cannot close a %s coroutine", state);
+  if (state != NULL) return luaL_error(L, "cannot close a %s coroutine", state);
   status = close_coroutine(co);
-  if (passes(current, before))
-    return raise_memory_error(L);
+  if (passes(current, before)) return raise_memory_error(L);
   lua_pushboolean(L, status == LUA_OK);
-  if (status == LUA_OK)
-    return 1;
+  if (status == LUA_OK) return 1;
   lua_xmove(co, L, 1);
   return 2;
 }
 
 static const luaL_Reg base_functions[] = {
-    {"load", safe_load}, {"pcall", safe_pcall}, {"xpcall", safe_xpcall}, {NULL, NULL}};
+  {"load", safe_load}, {"pcall", safe_pcall}, {"xpcall", safe_xpcall}, {NULL, NULL}};
 
 static const luaL_Reg coroutine_functions[] = {
-    {"resume", co_resume}, {"wrap", co_wrap}, {"close", co_close}, {NULL, NULL}};
+  {"resume", co_resume}, {"wrap", co_wrap}, {"close", co_close}, {NULL, NULL}};
 
 void il_vm_name_control(il_std *std) {
   il_std_replace(std, "load", safe_load);
@@ -349,7 +330,6 @@ void il_vm_open_control(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &memory_error_key);
   lua_pushglobaltable(L);
   luaL_setfuncs(L, base_functions, 0);
-  if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE)
-    luaL_setfuncs(L, coroutine_functions, 0);
+  if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE) luaL_setfuncs(L, coroutine_functions, 0);
   lua_pop(L, 2);
 }

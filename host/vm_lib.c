@@ -13,13 +13,11 @@ static int print(lua_State *L) {
   size_t len;
   const char *line;
   luaL_checkstack(L, n + LUA_MINSTACK, NULL);
-  for (int i = 1; i <= n; i++)
-    luaL_tolstring(L, i, NULL);
+  for (int i = 1; i <= n; i++) luaL_tolstring(L, i, NULL);
   luaL_buffinit(L, &b);
   for (int i = 1; i <= n; i++) {
     const char *s = lua_tolstring(L, n + i, &len);
-    if (i > 1)
-      luaL_addchar(&b, '\t');
+    if (i > 1) luaL_addchar(&b, '\t');
     luaL_addlstring(&b, s, len);
   }
   luaL_addchar(&b, '\n');

@@ -31,8 +31,7 @@ static bool signalled(il_waiter *w) {
 /* Spins as long as spinning has been paying off: a hit lengthens the next spin, a miss halves it. */
 static bool spin(il_waiter *w) {
   int rounds = w->spin;
-  if (atomic_load_explicit(&processors, memory_order_relaxed) < 2)
-    return signalled(w);
+  if (atomic_load_explicit(&processors, memory_order_relaxed) < 2) return signalled(w);
   for (int i = 0; i < rounds; i++) {
     if (signalled(w)) {
       w->spin = rounds * 2 < IL_SPIN_MAX ? rounds * 2 : IL_SPIN_MAX;
@@ -47,8 +46,7 @@ static bool spin(il_waiter *w) {
 bool il_waiter_sleep(il_waiter *w, int64_t deadline) {
   uint32_t idle = IDLE;
   bool woken = true;
-  if (signalled(w) || (deadline != 0 && spin(w)))
-    goto done;
+  if (signalled(w) || (deadline != 0 && spin(w))) goto done;
   if (!atomic_compare_exchange_strong_explicit(&w->word, &idle, SLEEPING, memory_order_acq_rel,
                                                memory_order_acquire))
     goto done;
@@ -63,8 +61,7 @@ bool il_waiter_sleep(il_waiter *w, int64_t deadline) {
   }
 done:
   /* An exchange, not a store: it reads from the last wake-up, so what came with it is seen. */
-  if (woken)
-    atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
+  if (woken) atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
   return woken;
 }
 
@@ -77,23 +74,26 @@ void il_watch_init(il_watch *watch, il_waiter *w) {
 }
 
 void il_watches_add(il_watches *list, il_watch *watch) {
-  watch->prev = NULL;
-  watch->next = list->first;
-  if (list->first != NULL)
-    list->first->prev = watch;
-  list->first = watch;
+  watch->next = NULL;
+  watch->prev = list->last;
+  if (list->last != NULL)
+    list->last->next = watch;
+  else
+    list->first = watch;
+  list->last = watch;
   watch->listed = true;
 }
 
 void il_watches_remove(il_watches *list, il_watch *watch) {
-  if (!watch->listed)
-    return;
+  if (!watch->listed) return;
   if (watch->prev != NULL)
     watch->prev->next = watch->next;
   else
     list->first = watch->next;
   if (watch->next != NULL)
     watch->next->prev = watch->prev;
+  else
+    list->last = watch->prev;
   watch->listed = false;
 }
 
@@ -112,8 +112,7 @@ void il_watch_fire(il_watch *watch) {
 }
 
 void il_watches_fire(il_watches *list) {
-  for (il_watch *watch = list->first; watch != NULL; watch = watch->next)
-    il_watch_fire(watch);
+  for (il_watch *watch = list->first; watch != NULL; watch = watch->next) il_watch_fire(watch);
 }
 
 il_watch *il_waiter_take(il_waiter *w) {

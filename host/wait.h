@@ -18,22 +18,22 @@
 typedef struct il_watch il_watch;
 
 typedef struct il_waiter {
-  _Atomic(uint32_t) word;     /* IDLE, SIGNALLED or SLEEPING; acq_rel with the fired stack */
-  _Atomic(il_watch *) fired;  /* stack, pushed by any thread */
-  int spin;                   /* owner only: rounds that a wait spins before it sleeps */
+  _Atomic(uint32_t) word;    /* IDLE, SIGNALLED or SLEEPING; acq_rel with the fired stack */
+  _Atomic(il_watch *) fired; /* stack, pushed by any thread */
+  int spin;                  /* owner only: rounds that a wait spins before it sleeps */
 } il_waiter;
 
 struct il_watch {
-  il_waiter *waiter;             /* fixed */
-  il_watch *prev, *next;         /* source's lock: its list */
-  bool listed;                   /* source's lock */
-  _Atomic(bool) fired;           /* on the waiter's stack, or taken from it and not cleared */
-  il_watch *next_fired;          /* written before the push, read after the take */
+  il_waiter *waiter;     /* fixed */
+  il_watch *prev, *next; /* source's lock: its list */
+  bool listed;           /* source's lock */
+  _Atomic(bool) fired;   /* on the waiter's stack, or taken from it and not cleared */
+  il_watch *next_fired;  /* written before the push, read after the take */
 };
 
 /* The list of watches in a source. */
 typedef struct il_watches {
-  il_watch *first;
+  il_watch *first, *last; /* in the order in which they came */
 } il_watches;
 
 void il_waiter_init(il_waiter *w);

@@ -22,10 +22,8 @@ static void sift(il_watchdog *d, il_alarm *a) {
   }
   for (;;) {
     size_t child = 2 * i;
-    if (child < d->count && d->heap[child]->when < d->heap[child - 1]->when)
-      child++;
-    if (child > d->count || d->heap[child - 1]->when >= a->when)
-      break;
+    if (child < d->count && d->heap[child]->when < d->heap[child - 1]->when) child++;
+    if (child > d->count || d->heap[child - 1]->when >= a->when) break;
     put(d, i, d->heap[child - 1]);
     i = child;
   }
@@ -91,8 +89,7 @@ int il_watchdog_init(il_watchdog *d) {
   d->heap = NULL;
   d->count = d->room = d->reserved = 0;
   d->ringing = NULL;
-  if (il_mutex_init(&d->lock) != 0)
-    return ISOLUA_MEMORY;
+  if (il_mutex_init(&d->lock) != 0) return ISOLUA_MEMORY;
   if (il_cond_init(&d->change) != 0) {
     il_mutex_fini(&d->lock);
     return ISOLUA_MEMORY;
@@ -104,8 +101,7 @@ static il_alarm *first_set(il_watchdog *d) {
   il_alarm *a;
   il_mutex_lock(&d->lock);
   a = d->count > 0 ? d->heap[0] : NULL;
-  if (a != NULL)
-    remove_locked(d, a);
+  if (a != NULL) remove_locked(d, a);
   il_mutex_unlock(&d->lock);
   return a;
 }
@@ -118,10 +114,8 @@ void il_watchdog_stop(il_watchdog *d) {
   d->stop = true;
   il_cond_wake_all(&d->change);
   il_mutex_unlock(&d->lock);
-  if (join)
-    il_thread_join(d->thread);
-  while ((a = first_set(d)) != NULL)
-    il_handle_release(a->owner);
+  if (join) il_thread_join(d->thread);
+  while ((a = first_set(d)) != NULL) il_handle_release(a->owner);
 }
 
 void il_watchdog_fini(il_watchdog *d) {
@@ -143,8 +137,7 @@ int il_watchdog_reserve(il_watchdog *d) {
       d->room = room;
     }
   }
-  if (err == ISOLUA_OK)
-    d->reserved++;
+  if (err == ISOLUA_OK) d->reserved++;
   il_mutex_unlock(&d->lock);
   return err;
 }
@@ -165,11 +158,9 @@ void il_alarm_init(il_alarm *a, il_handle *owner, int64_t (*ring)(il_alarm *)) {
 
 static int start_locked(il_watchdog *d) {
   assert(il_mutex_held(&d->lock));
-  if (d->stop)
-    return ISOLUA_CLOSED;
+  if (d->stop) return ISOLUA_CLOSED;
   if (!d->started) {
-    if (il_thread_start(&d->thread, STACK, 0, watch, d) != 0)
-      return ISOLUA_SPAWN;
+    if (il_thread_start(&d->thread, STACK, 0, watch, d) != 0) return ISOLUA_SPAWN;
     d->started = true;
   }
   return ISOLUA_OK;
@@ -187,8 +178,7 @@ int il_alarm_set(il_watchdog *d, il_alarm *a, int64_t when) {
     a->when = when;
     sift(d, a);
   }
-  if (err == ISOLUA_OK && d->heap[0] == a)
-    il_cond_wake_all(&d->change);
+  if (err == ISOLUA_OK && d->heap[0] == a) il_cond_wake_all(&d->change);
   il_mutex_unlock(&d->lock);
   return err;
 }
@@ -202,6 +192,5 @@ void il_alarm_cancel(il_watchdog *d, il_alarm *a) {
     release = true;
   }
   il_mutex_unlock(&d->lock);
-  if (release)
-    il_handle_release(a->owner);
+  if (release) il_handle_release(a->owner);
 }

@@ -12,11 +12,11 @@
 */
 typedef struct il_alarm il_alarm;
 struct il_alarm {
-  il_handle *owner;               /* fixed: the thing it lives in */
-  int64_t (*ring)(il_alarm *);    /* fixed */
-  int64_t when;                   /* watchdog's lock, as all below */
-  size_t place;                   /* 1-based, in the heap; 0: not set */
-  bool moved;                     /* set or cancelled while it rang */
+  il_handle *owner;            /* fixed: the thing it lives in */
+  int64_t (*ring)(il_alarm *); /* fixed */
+  int64_t when;                /* watchdog's lock, as all below */
+  size_t place;                /* 1-based, in the heap; 0: not set */
+  bool moved;                  /* set or cancelled while it rang */
 };
 
 typedef struct il_watchdog {

@@ -24,29 +24,29 @@ enum {
   W_NIL,
   W_FALSE,
   W_TRUE,
-  W_INT,      /* i64 */
-  W_FLOAT,    /* f64 */
-  W_STRING,   /* slot:u32 len:u64 bytes 0 */
-  W_REF,      /* slot:u32 */
-  W_TABLE,    /* slot:u32 list:u32 hash:u32, then list items, W_HASH, pairs, [W_META value] W_END */
+  W_INT,    /* i64 */
+  W_FLOAT,  /* f64 */
+  W_STRING, /* slot:u32 len:u64 bytes 0 */
+  W_REF,    /* slot:u32 */
+  W_TABLE,  /* slot:u32 list:u32 hash:u32, then list items, W_HASH, pairs, [W_META value] W_END */
   W_TABLE_LATER, /* slot:u32; the rest is a body */
-  W_INTS,     /* only as list items: count:u32 i64*count */
-  W_FLOATS,   /* the same with f64 */
-  W_HASH,     /* the list part ends */
-  W_META,     /* a metatable follows */
+  W_INTS,        /* only as list items: count:u32 i64*count */
+  W_FLOATS,      /* the same with f64 */
+  W_HASH,        /* the list part ends */
+  W_META,        /* a metatable follows */
   W_END,
-  W_FUNC,     /* slot:u32 nup:u8 code:u64 [len:u64 bytes], then nup upvalues; the code lies at
+  W_FUNC,       /* slot:u32 nup:u8 code:u64 [len:u64 bytes], then nup upvalues; the code lies at
                  offset `code` of the message: here, when nothing lies in between */
   W_FUNC_LATER, /* the same head; the upvalues are a body */
-  W_JOIN,     /* only as an upvalue: slot:u32 n:u8, shared with upvalue n of that function */
-  W_GLOBALS,  /* the receiver's table of globals */
-  W_STD,      /* u16: standard function, index in il_std */
-  W_NAMED,    /* slot:u32 module:str has:u8 [field:str] */
+  W_JOIN,       /* only as an upvalue: slot:u32 n:u8, shared with upvalue n of that function */
+  W_GLOBALS,    /* the receiver's table of globals */
+  W_STD,        /* u16: standard function, index in il_std */
+  W_NAMED,      /* slot:u32 module:str has:u8 [field:str] */
   W_REGISTERED, /* slot:u32 name:str, then a copy: table or function */
-  W_PACKED,   /* slot:u32 module:str function:str root */
-  W_HANDLE,   /* slot:u32 index:u32 into the message's handles */
-  W_LIGHT,    /* pointer */
-  W_CFUNC,    /* pointer; in package.preload only */
+  W_PACKED,     /* slot:u32 module:str function:str root */
+  W_HANDLE,     /* slot:u32 index:u32 into the message's handles */
+  W_LIGHT,      /* pointer */
+  W_CFUNC,      /* pointer; in package.preload only */
   W_BODY,
   W_ENDROOT
 };

@@ -18,10 +18,10 @@
 struct il_worker {
   il_workers *pool;
   il_waiter waiter;
-  il_job *job;      /* pool lock; what it is woken for; NULL: to end */
-  void *spare;      /* its own */
-  il_worker *next;  /* pool lock: idle list */
-  bool kept;        /* fixed: it has the usual stack and may be parked */
+  il_job *job;     /* pool lock; what it is woken for; NULL: to end */
+  void *spare;     /* its own */
+  il_worker *next; /* pool lock: idle list */
+  bool kept;       /* fixed: it has the usual stack and may be parked */
 };
 
 atomic_size_t il_live_threads;
@@ -34,8 +34,7 @@ int il_workers_init(il_workers *w) {
   w->nthreads = 0;
   w->draining = 0;
   w->closing = w->zombie = false;
-  if (il_mutex_init(&w->lock) != 0)
-    return ISOLUA_MEMORY;
+  if (il_mutex_init(&w->lock) != 0) return ISOLUA_MEMORY;
   if (il_cond_init(&w->ended) != 0) {
     il_mutex_fini(&w->lock);
     return ISOLUA_MEMORY;
@@ -55,8 +54,7 @@ static il_job *dequeue_locked(il_workers *w) {
   if (job != NULL) {
     w->queue = job->next;
     w->nqueued--;
-    if (w->queue == NULL)
-      w->tail = &w->queue;
+    if (w->queue == NULL) w->tail = &w->queue;
   }
   return job;
 }
@@ -96,8 +94,7 @@ static void leave(il_worker *self) {
   il_workers *w = self->pool;
   il_thread before;
   bool join;
-  if (self->spare != NULL)
-    w->drop(self->spare);
+  if (self->spare != NULL) w->drop(self->spare);
   free(self);
   il_mutex_lock(&w->lock);
   join = w->zombie;
@@ -105,8 +102,7 @@ static void leave(il_worker *self) {
   w->zombie = true;
   w->last = il_thread_self();
   il_mutex_unlock(&w->lock);
-  if (join)
-    il_thread_join(before);
+  if (join) il_thread_join(before);
   atomic_fetch_sub(&il_live_threads, 1);
   il_mutex_lock(&w->lock);
   w->nthreads--;
@@ -129,8 +125,7 @@ static void work(void *arg) {
 static int start_thread(il_workers *w, il_job *job, size_t stack) {
   il_thread thread;
   il_worker *self = malloc(sizeof *self);
-  if (self == NULL)
-    return ISOLUA_SPAWN;
+  if (self == NULL) return ISOLUA_SPAWN;
   self->pool = w;
   self->job = job;
   self->spare = NULL;
@@ -141,8 +136,7 @@ static int start_thread(il_workers *w, il_job *job, size_t stack) {
   w->nthreads++;
   il_mutex_unlock(&w->lock);
   atomic_fetch_add(&il_live_threads, 1);
-  if (il_thread_start(&thread, stack, w->sig, work, self) == 0)
-    return ISOLUA_OK;
+  if (il_thread_start(&thread, stack, w->sig, work, self) == 0) return ISOLUA_OK;
   free(self);
   atomic_fetch_sub(&il_live_threads, 1);
   il_mutex_lock(&w->lock);
@@ -171,10 +165,8 @@ int il_workers_start(il_workers *w, il_job *job, size_t stack) {
     }
     il_mutex_unlock(&w->lock);
   }
-  if (queued)
-    return ISOLUA_OK;
-  if (idle == NULL)
-    return start_thread(w, job, stack);
+  if (queued) return ISOLUA_OK;
+  if (idle == NULL) return start_thread(w, job, stack);
   il_waiter_wake(&idle->waiter);
   return ISOLUA_OK;
 }
@@ -186,8 +178,7 @@ void il_workers_trim(il_workers *w, bool for_good) {
   idle = w->idle;
   w->idle = NULL;
   w->nidle = 0;
-  for (il_worker *it = idle; it != NULL; it = it->next)
-    it->job = NULL;
+  for (il_worker *it = idle; it != NULL; it = it->next) it->job = NULL;
   il_mutex_unlock(&w->lock);
   while (idle != NULL) {
     il_worker *next = idle->next;
@@ -200,8 +191,7 @@ void il_workers_drain(il_workers *w, bool begin) {
   il_mutex_lock(&w->lock);
   w->draining += begin ? 1 : -1;
   il_mutex_unlock(&w->lock);
-  if (begin)
-    il_workers_trim(w, false);
+  if (begin) il_workers_trim(w, false);
 }
 
 size_t il_workers_wait(il_workers *w, size_t stay, int64_t deadline) {
@@ -212,12 +202,10 @@ size_t il_workers_wait(il_workers *w, size_t stay, int64_t deadline) {
   while (w->nthreads > stay && (deadline < 0 || il_now() < deadline))
     il_cond_wait(&w->ended, &w->lock, deadline);
   left = w->nthreads;
-  join = left == 0 && w->zombie;
+  join = left <= stay && w->zombie;
   last = w->last;
-  if (join)
-    w->zombie = false;
+  if (join) w->zombie = false;
   il_mutex_unlock(&w->lock);
-  if (join)
-    il_thread_join(last);
+  if (join) il_thread_join(last);
   return left;
 }

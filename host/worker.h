@@ -25,13 +25,13 @@ typedef struct il_workers {
 
   il_mutex lock; /* guards all below */
   il_cond ended;
-  il_worker *idle;          /* parked, the last one first: its caches are the warmest */
-  il_job *queue, **tail;    /* jobs for threads that are about to be idle */
+  il_worker *idle;       /* parked, the last one first: its caches are the warmest */
+  il_job *queue, **tail; /* jobs for threads that are about to be idle */
   int nidle, npreparing, nqueued;
   size_t nthreads;
   bool closing;
   int draining; /* callers of il_workers_drain: nothing is parked meanwhile */
-  bool zombie; /* `last` has left its loop and is to be joined */
+  bool zombie;  /* `last` has left its loop and is to be joined */
   il_thread last;
 } il_workers;
 
