@@ -52,7 +52,7 @@ int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
   i->id = atomic_fetch_add(&host->next_id, 1) + 1;
   i->timeout = o->timeout;
   i->memory = o->memory;
-  i->stack = o->stack != 0 ? o->stack : IL_STACK;
+  i->stack = o->stack == 0 ? IL_STACK : o->stack > IL_STACK_MIN ? o->stack : IL_STACK_MIN;
   il_waiter_init(&i->waiter);
   il_alarm_init(&i->alarm, &i->h, ring);
   i->retry = RETRY_FIRST;

@@ -21,6 +21,10 @@
 #define IL_STACK ((size_t)1 << 20) /* bytes; 200 nested C calls (LUAI_MAXCCALLS) fit twice */
 #endif
 
+#ifndef IL_STACK_MIN
+#define IL_STACK_MIN ((size_t)512 << 10) /* bytes: 200 nested calls of gsub take 417 KiB */
+#endif
+
 typedef struct isolua_isolate il_isolate;
 
 enum il_status {

@@ -137,11 +137,12 @@ typedef struct isolua_options {
   size_t size;      /* of this struct, in bytes; required */
   const char *name; /* shown in errors and as the thread's name; NULL: from the code */
   int64_t timeout;  /* ns after which it is killed; 0: none */
-  size_t memory;    /* cap on its Lua heap, bytes; 0: none; at least 64 KiB */
+  size_t memory;    /* cap on its Lua heap, bytes; 0: none */
   const char *libs; /* standard libraries, space separated, beside the base library; NULL: all;
                        "": none. Of: coroutine debug io math os package string table utf8 */
   const char *gc;   /* "generational", "incremental" or "stop"; NULL: Lua's own default */
-  size_t stack;     /* C stack of its thread, bytes; 0: 1 MiB; at least 64 KiB, at most 1 GiB */
+  size_t stack;     /* C stack of its thread, bytes; 0: 1 MiB; less than 512 KiB, which
+                       the deepest recursion that Lua allows needs, counts as 512 KiB */
   const char *init; /* module run first; NULL: none */
 } isolua_options;
 

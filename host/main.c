@@ -656,10 +656,8 @@ static bool open_all(void) {
   return false;
 }
 
-/* Messages start with the last part of the path of this program. */
+/* Messages start with the name under which this program was called, as lua5.4's do. */
 static void set_name(const char *path) {
-  const char *slash = path != NULL ? strrchr(path, '/') : NULL;
-  if (slash != NULL) path = slash + 1;
   if (path != NULL && path[0] != '\0') program.name = path;
 }
 
