@@ -11,11 +11,6 @@
 
 #define LOG_MAX 8192 /* bytes of one message */
 
-static void *default_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
-  (void)ud;
-  return il_heap_resize(ptr, osize, nsize);
-}
-
 static void default_log(void *ud, const char *text, size_t length) {
   (void)ud, (void)text, (void)length;
 }
@@ -32,7 +27,6 @@ static int fill_options(isolua_host_options *to, const isolua_host_options *from
     memcpy(to, from, from->size);
   }
   to->size = sizeof *to;
-  if (to->alloc == NULL) to->alloc = default_alloc;
   if (to->log == NULL) to->log = default_log;
   if (to->print == NULL) to->print = default_print;
   if (to->kill_signal == 0) to->kill_signal = SIGURG;
@@ -71,6 +65,7 @@ int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
   host->workers.keep = host->options.spares;
   if (il_workers_init(&host->workers) != ISOLUA_OK) goto fail_workers;
   il_handle_init(&host->h, &host_type);
+  il_entropy(host->seed, sizeof host->seed);
   err = il_vm_host_init(host);
   if (err != ISOLUA_OK) goto fail_vm;
   if (host->options.kill_signal > 0 &&

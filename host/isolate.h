@@ -88,6 +88,7 @@ struct isolua_host {
   il_workers workers;
   il_watchdog watchdog;
   void (*open)(void); /* the lua_CFunction of isolua_host_set_open, for vm.c */
+  uint64_t seed[2];   /* from the system, for math.random of its states */
   void *std;          /* names of the standard functions, for names.c; freed by free_std */
   void (*free_std)(void *);
 
@@ -98,6 +99,7 @@ struct isolua_host {
   il_cond changed; /* the list got shorter */
 
   atomic_llong next_id;
+  _Atomic(uint64_t) states; /* made so far; relaxed */
 };
 
 /* -- Isolates. Thread: any, unless it says otherwise. ------------------------------------------- */

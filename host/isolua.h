@@ -96,7 +96,8 @@ ISOLUA_API const char *isolua_code_message(int code);
 ** lock held; `ud` is the host option of the same name. None may call isolua_host_close.
 **
 ** isolua_alloc: as lua_Alloc: nsize 0 frees `ptr` and returns NULL; else (re)allocates, NULL when
-** it cannot. The default is the C library's realloc and free. It serves Lua heaps.
+** it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps. The default keeps small blocks
+**   of each heap together and large ones on warm pages.
 ** isolua_log: one message without a newline at its end: an error that nobody caught, a stuck
 ** isolate. The default drops it.
 ** isolua_print: what `print` prints in an isolate, with its newline. The default writes to stdout

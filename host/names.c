@@ -122,7 +122,7 @@ const il_std_function *il_std_get(const il_std *std, int index) {
 void il_names_init(il_names *n) {
   n->filter = NULL;
   n->mask = n->count = 0;
-  n->pending = false;
+  n->opened = n->pending = false;
 }
 
 void il_names_fini(il_names *n) {
@@ -143,7 +143,7 @@ static bool in_filter(const il_names *n, const void *p) {
 
 /* False: no memory; nothing has changed. */
 static bool grow_filter(il_names *n) {
-  il_names bigger = {NULL, n->mask == 0 ? 63 : n->mask * 2 + 1, n->count, n->pending};
+  il_names bigger = {NULL, n->mask == 0 ? 63 : n->mask * 2 + 1, n->count, n->opened, n->pending};
   bigger.filter = calloc(bigger.mask + 1, sizeof *bigger.filter);
   if (bigger.filter == NULL) return false;
   for (size_t i = 0; n->mask != 0 && i <= n->mask; i++)
@@ -245,12 +245,15 @@ static void take_loaded(il_vm *vm, lua_State *L, bool fields) {
   lua_pop(L, 1);
 }
 
+static void open_names(il_vm *vm, lua_State *L);
+
 /* package.loaded's __newindex: a module has been loaded. When Lua code put it there by hand its
 ** fields may come later, so it is looked at again at the next send. */
 static int on_loaded(lua_State *L) {
   il_vm *vm = il_vm_of(L);
   lua_Debug caller;
   lua_settop(L, 3);
+  if (vm != NULL && !vm->names.opened) open_names(vm, L);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 3);
   lua_rawset(L, 1);
@@ -268,8 +271,6 @@ static void take_special(il_vm *vm, lua_State *L) {
   if (lua_getglobal(L, "require") == LUA_TFUNCTION) {
     push_name(L, "M", LUA_GNAME, "require", 7);
     give_name(vm, L, -2, false);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &require_key);
   }
   lua_pop(L, 1);
   if (lua_getglobal(L, "package") == LUA_TTABLE) {
@@ -284,8 +285,10 @@ static void take_special(il_vm *vm, lua_State *L) {
   lua_pop(L, 1);
 }
 
-void il_names_open(il_vm *vm, lua_State *L) {
+/* Looks at what is loaded, once. */
+static void open_names(il_vm *vm, lua_State *L) {
   luaL_checkstack(L, 20, NULL);
+  vm->names.opened = true;
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "k");
@@ -294,7 +297,19 @@ void il_names_open(il_vm *vm, lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
   take_loaded(vm, L, false);
   take_special(vm, L);
-  if (!vm->owned) take_loaded(vm, L, true);
+}
+
+void il_names_open(il_vm *vm, lua_State *L) {
+  luaL_checkstack(L, 20, NULL);
+  if (lua_getglobal(L, "require") == LUA_TFUNCTION) {
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &require_key);
+  }
+  lua_pop(L, 1);
+  if (!vm->owned) {
+    open_names(vm, L);
+    take_loaded(vm, L, true);
+  }
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (!lua_getmetatable(L, -1)) {
     lua_createtable(L, 0, 1);
@@ -309,6 +324,8 @@ void il_names_open(il_vm *vm, lua_State *L) {
 }
 
 void il_names_refresh(il_vm *vm, lua_State *L) {
+  if (!vm->names.opened)
+    open_names(vm, L);
   if (vm->names.pending) {
     vm->names.pending = false;
     luaL_checkstack(L, 20, NULL);
@@ -426,6 +443,8 @@ void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *f
 
 void il_names_adopt(il_vm *vm, lua_State *L, const char *name, int index) {
   index = lua_absindex(L, index);
+  if (!vm->names.opened)
+    open_names(vm, L);
   push_name(L, "R", name, NULL, 0);
   give_name(vm, L, index, true);
 }

@@ -55,12 +55,14 @@ const il_std_function *il_std_get(const il_std *std, int index);
 typedef struct il_names {
   const void **filter;
   size_t mask, count; /* of filter, which is a power of two long; mask 0: none yet */
+  bool opened;        /* what was loaded at the start was looked at */
   bool pending;       /* a module was put into package.loaded by hand since the last look */
 } il_names;
 
 void il_names_init(il_names *n);
 void il_names_fini(il_names *n);
-/* Begins to keep the names of `L`: looks at what is loaded, and at what will be. [-0, +0, m] */
+/* Begins to keep the names of `L`: watches what will be loaded, and looks at what is; a fresh state of
+** ours has only the standard libraries, so there that waits for the first look. [-0, +0, m] */
 void il_names_open(struct il_vm *vm, lua_State *L);
 /* Looks again at modules that were put in by hand. [-0, +0, m] */
 void il_names_refresh(struct il_vm *vm, lua_State *L);

@@ -37,7 +37,10 @@ static void *alloc(void *ud, void *p, size_t osize, size_t nsize) {
   size_t old = p != NULL ? osize : 0;
   void *q;
   if (nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap) return NULL;
-  q = o->alloc(o->alloc_ud, p, old, nsize);
+  if (o->alloc == NULL)
+    q = il_arena_resize(&vm->arena, p, old, nsize);
+  else
+    q = o->alloc(o->alloc_ud, p, old, nsize);
   if (q != NULL || nsize == 0) vm->used += nsize - old;
   return q;
 }
@@ -64,14 +67,15 @@ static int panic(lua_State *L) {
   return 0;
 }
 
-/* Lua seeds it from the time and an address: states made in one second would repeat each other. */
-static void seed_random(lua_State *L) {
-  lua_Integer seed[2];
+/* Lua seeds it from the time and an address: states made in one second would repeat each other. The
+** host has 128 bits from the system, and counts its states. */
+static void seed_random(lua_State *L, isolua_host *host) {
+  uint64_t n = atomic_fetch_add_explicit(&host->states, 1, memory_order_relaxed);
+
   if (lua_getglobal(L, "math") == LUA_TTABLE &&
       lua_getfield(L, -1, "randomseed") == LUA_TFUNCTION) {
-    il_entropy(seed, sizeof seed);
-    lua_pushinteger(L, seed[0]);
-    lua_pushinteger(L, seed[1]);
+    lua_pushinteger(L, (lua_Integer)host->seed[0]);
+    lua_pushinteger(L, (lua_Integer)(host->seed[1] + n));
     lua_call(L, 2, 0);
     lua_pop(L, 1);
   } else {
@@ -87,7 +91,7 @@ static int open_state(lua_State *L) {
   lua_pushlightuserdata(L, vm);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_vm_open_control(L);
-  seed_random(L);
+  seed_random(L, vm->host);
   memcpy(&open, &vm->host->open, sizeof open);
   if (open != NULL) {
     lua_pushcfunction(L, open);
@@ -111,6 +115,7 @@ static il_vm *vm_new(isolua_host *host) {
   if (vm == NULL) return NULL;
   vm->host = host;
   vm->libs = IL_LIBS_ALL;
+  il_arena_init(&vm->arena);
   il_names_init(&vm->names);
   il_loop_init(&vm->loop);
   return vm;
@@ -119,6 +124,7 @@ static il_vm *vm_new(isolua_host *host) {
 static void vm_free(il_vm *vm) {
   il_encoder_free(vm->encoder);
   il_names_fini(&vm->names);
+  il_arena_fini(&vm->arena);
   il_result_fini(&vm->failure);
   free(vm->traceback);
   free(vm->remote);

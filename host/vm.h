@@ -5,6 +5,7 @@
 
 #include <lua.h>
 
+#include "arena.h"
 #include "isolate.h"
 #include "isolua_lua.h"
 #include "loop.h"
@@ -19,6 +20,7 @@ typedef struct il_vm {
   isolua_host *host;
   il_isolate *isolate;         /* one hold; NULL in a spare state */
   lua_State *volatile running; /* the coroutine that runs, as our resume knows it */
+  il_arena arena;              /* its heap, unless the host has an allocator of its own */
   size_t used, cap;            /* bytes of its heap; 0: no cap */
   unsigned libs;               /* standard libraries it has, bits of il_libs */
   il_names names;

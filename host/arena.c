@@ -1,0 +1,110 @@
+/* arena.c - cutting chunks into blocks, and keeping free blocks by size. */
+/* SPDX-License-Identifier: MIT */
+#include "arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap.h"
+
+#define CHUNK_FIRST ((size_t)32 << 10) /* a state with its libraries takes some 25 KiB */
+#define CHUNK_LAST ((size_t)256 << 10)
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WATCHED 1
+#endif
+#endif
+#ifndef WATCHED
+#define WATCHED 0
+#endif
+
+struct il_chunk {
+  _Alignas(IL_ARENA_STEP) il_chunk *next;
+};
+
+void il_arena_init(il_arena *a) {
+  memset(a, 0, sizeof *a);
+  a->next = CHUNK_FIRST;
+}
+
+void il_arena_fini(il_arena *a) {
+  while (a->chunks != NULL) {
+    il_chunk *next = a->chunks->next;
+    free(a->chunks);
+    a->chunks = next;
+  }
+  il_arena_init(a);
+}
+
+static size_t steps(size_t size) {
+  return (size + IL_ARENA_STEP - 1) / IL_ARENA_STEP;
+}
+
+static void give(il_arena *a, void *p, size_t n) {
+  *(void **)p = a->free[n];
+  a->free[n] = p;
+}
+
+/* A new chunk; what is left of the last one becomes a free block. */
+static int refill(il_arena *a) {
+  size_t left = (size_t)(a->end - a->at) / IL_ARENA_STEP;
+  il_chunk *c = malloc(a->next);
+  if (c == NULL)
+    return 0;
+  if (left > 0)
+    give(a, a->at, left);
+  c->next = a->chunks;
+  a->chunks = c;
+  a->at = (char *)(c + 1);
+  a->end = (char *)c + a->next;
+  if (a->next < CHUNK_LAST)
+    a->next *= 2;
+  return 1;
+}
+
+static void *take(il_arena *a, size_t n) {
+  void *p = a->free[n];
+  if (p != NULL) {
+    a->free[n] = *(void **)p;
+    return p;
+  }
+  if ((size_t)(a->end - a->at) < n * IL_ARENA_STEP && !refill(a))
+    return NULL;
+  p = a->at;
+  a->at += n * IL_ARENA_STEP;
+  return p;
+}
+
+static void *move(il_arena *a, void *p, size_t osize, size_t nsize) {
+  int small = nsize <= IL_ARENA_SMALL;
+  void *q = small ? take(a, steps(nsize)) : il_heap_resize(NULL, 0, nsize);
+  if (q == NULL)
+    return NULL;
+  memcpy(q, p, osize < nsize ? osize : nsize);
+  if (osize <= IL_ARENA_SMALL)
+    give(a, p, steps(osize));
+  else
+    il_heap_resize(p, osize, 0);
+  return q;
+}
+
+void *il_arena_resize(il_arena *a, void *p, size_t osize, size_t nsize) {
+  int was_small = osize <= IL_ARENA_SMALL, small = nsize <= IL_ARENA_SMALL;
+  if (WATCHED || (!small && (p == NULL || !was_small)))
+    return il_heap_resize(p, osize, nsize);
+  if (p == NULL)
+    return nsize > 0 ? take(a, steps(nsize)) : NULL;
+  if (nsize > 0) {
+    if (was_small && small && steps(osize) == steps(nsize))
+      return p;
+    return move(a, p, osize, nsize);
+  }
+  if (was_small)
+    give(a, p, steps(osize));
+  else
+    il_heap_resize(p, osize, 0);
+  return NULL;
+}

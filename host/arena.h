@@ -1,0 +1,31 @@
+/* arena.h - small blocks of one Lua heap, all freed at once at its end. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_ARENA_H
+#define IL_ARENA_H
+
+#include <stddef.h>
+
+/*
+** Lua says the size of a block when it frees it, so blocks need no headers: those of up to
+** IL_ARENA_SMALL bytes are cut from chunks, and freed ones are kept in a list for their size. Larger
+** ones go to il_heap_resize. Memory of small blocks stays with its arena until il_arena_fini.
+** Thread: one at a time. In builds with AddressSanitizer every block is one of malloc, to be watched.
+*/
+#define IL_ARENA_SMALL 512
+#define IL_ARENA_STEP 16 /* sizes are rounded up to a multiple; also the alignment */
+
+typedef struct il_chunk il_chunk;
+
+typedef struct il_arena {
+  void *free[IL_ARENA_SMALL / IL_ARENA_STEP + 1]; /* by size in steps */
+  char *at, *end;                                 /* what is left of the last chunk */
+  il_chunk *chunks;
+  size_t next; /* bytes of the next chunk */
+} il_arena;
+
+void il_arena_init(il_arena *a);
+void il_arena_fini(il_arena *a); /* large blocks must be freed before */
+/* As il_heap_resize. */
+void *il_arena_resize(il_arena *a, void *p, size_t osize, size_t nsize);
+
+#endif

@@ -1,0 +1,135 @@
+-- docs_spec.lua - every example of the README and the manual does what the page says.
+-- SPDX-License-Identifier: MIT
+
+local isolate = require "isolate"
+local doc = require "spec.support.doc"
+local lua = require "spec.support.lua"
+local settle = require "spec.support.settle"
+local shell = require "spec.support.shell"
+
+local pages = { "README.md", "CHANGELOG.md" }
+for page in io.popen("ls doc/*.md | LC_ALL=C sort"):lines() do pages[#pages + 1] = page end
+
+local build = os.getenv "ISOLUA_BUILD" or lua.root .. "/build"
+if build:sub(1, 1) ~= "/" then build = lua.root .. "/" .. build end
+
+local directory
+
+local function is_script(block)
+  return block.lang == "lua" and not block.words.module and not block.words.fragment
+end
+
+local function name_of(block)
+  return block.words.script or ("line%d.lua"):format(block.line)
+end
+
+-- The words for env(1): programs are called by their plain names, as a reader would.
+local function environment()
+  local env = lua.env()
+  for _, name in ipairs { "LUA_INIT", "LUA_INIT_5_4" } do
+    table.insert(env, 1, name)
+    table.insert(env, 1, "-u")
+  end
+  env[#env + 1] = ("PATH=%s:%s"):format(lua.exe:match "^(.*)/", os.getenv "PATH")
+  return env
+end
+
+local function is_as_said(block, result)
+  local output = result.stdout .. result.stderr
+  assert.equal(tonumber(block.words.status or 0), result.status, output)
+  if block.output then assert.equal(block.output, output) end
+end
+
+local function run_script(block)
+  shell.write(block.text, directory .. "/" .. name_of(block))
+  local command = shell.words { lua.exe:match "[^/]*$", name_of(block) }
+  is_as_said(block, shell.run(command, { cwd = directory, env = environment() }))
+end
+
+local function run_c(block)
+  local source, program = directory .. "/example.c", directory .. "/example"
+  shell.write(block.text, source)
+  local compiled = shell.run(([[sh -c 'exec ${CC:-cc} -std=c11 -Wall -Wextra -Werror %s ]] ..
+    [[$(${PKG_CONFIG:-pkg-config} --cflags --libs isolua) -Wl,-rpath,%s/lib -o %s']]):format(
+    source, build, program), { env = { "PKG_CONFIG_PATH=" .. build .. "/lib/pkgconfig" } })
+  assert.equal("", compiled.stdout .. compiled.stderr)
+  assert.equal(0, compiled.status)
+  is_as_said(block, shell.run(program, { cwd = directory }))
+end
+
+local function compiles(block, page)
+  assert(load(block.text, ("=%s:%d"):format(page, block.line), "t"))
+end
+
+-- One test for what a block says of itself; none for what is for the reader alone.
+local function test(page, block)
+  local place = ("line %d"):format(block.line)
+  if is_script(block) then
+    if block.words.host and not lua.is_host then return end
+    it(place .. (block.output and " prints what it says" or " runs"),
+      function() run_script(block) end)
+  elseif block.lang == "lua" then
+    it(place .. " compiles", function() compiles(block, page) end)
+  elseif block.lang == "c" then
+    it(place .. " compiles and prints what it says", function()
+      if settle.sanitized then return pending "built with a sanitizer" end
+      run_c(block)
+    end)
+  end
+end
+
+for _, page in ipairs(pages) do
+  describe(page, function()
+    local blocks = doc.read(page)
+
+    setup(function()
+      directory = os.tmpname()
+      os.remove(directory)
+      assert(os.execute("mkdir " .. directory))
+      for _, block in ipairs(blocks) do
+        local name = block.words.module or block.words.file
+        if name then shell.write(block.text, directory .. "/" .. name) end
+      end
+    end)
+
+    teardown(function() os.execute("rm -r " .. directory) end)
+
+    for _, block in ipairs(blocks) do test(page, block) end
+
+    it("has no link that leads nowhere", function()
+      assert.same({}, doc.dead_links(page))
+    end)
+
+    it("has no line of more than 100 characters", function()
+      for line in io.lines(page) do assert.is_true(utf8.len(line) <= 100, line) end
+    end)
+  end)
+end
+
+describe("the manual", function()
+  local text = shell.read "doc/manual.md"
+
+  it("tells of every function of the module", function()
+    for name in pairs(isolate) do assert.matches("`isolate." .. name, text, 1, true) end
+  end)
+
+  it("tells of every method of futures and isolates", function()
+    local future = isolate.run(function() end)
+    future:await()
+    for _, name in ipairs { "await", "try", "done", "cancel", "traceback", "on_done" } do
+      assert.is_function(future[name])
+      assert.matches(":" .. name .. "(", text, 1, true)
+    end
+    assert.is_function(future.isolate.status)
+    assert.matches(":status()", text, 1, true)
+  end)
+
+  it("tells of every option of isolate.run", function()
+    for option, value in pairs { name = "n", timeout = 100, memory = "1GB", libs = {},
+                                 globals = "none", init = function() end, gc = "stop",
+                                 stack = "1MB", strip = true } do
+      isolate.run({ [option] = value }, function() end):await()
+      assert.matches("\n| `" .. option .. "` |", text, 1, true)
+    end
+  end)
+end)
