@@ -34,7 +34,7 @@
 #define WHAT_MAX 120
 
 enum frame_kind { FRAME_TABLE, FRAME_FUNC, FRAME_PACK };
-enum table_phase { IN_LIST, IN_HASH, AFTER_KEY, AFTER_META, IN_META };
+enum table_phase { IN_LIST, IN_ARRAY, IN_HASH, AFTER_KEY, IN_META };
 
 typedef struct frame {
   enum frame_kind kind;
@@ -43,7 +43,8 @@ typedef struct frame {
   bool later;    /* its body stands alone */
   size_t head;   /* place of the slot in the message */
   size_t counts; /* place of list:u32 hash:u32; 0: none */
-  lua_Integer list, hash;
+  lua_Integer list, hash; /* entries so far */
+  lua_Integer array;      /* IN_ARRAY: items that are known to be in the array part */
   size_t run; /* place of the count of the run of numbers under way; 0: none */
   int run_type;
   int up, nup;                    /* next upvalue, how many */
@@ -423,7 +424,7 @@ static frame *push_frame(il_encoder *e, enum frame_kind kind, size_t entry_index
   f->run = 0;
   f->up = f->nup = 0;
   f->entry = entry_index;
-  luaL_checkstack(e->L, 12, "nested too deeply");
+  luaL_checkstack(e->L, 28, "nested too deeply");
   return f;
 }
 
@@ -654,6 +655,18 @@ static bool put_by_name(il_encoder *e, size_t entry_index, bool *done) {
   return true;
 }
 
+#define ARRAY_MIN 4 /* items from which looking is worth it */
+
+/* The frame of a table begins; its key is pushed. */
+static void begin_array(il_encoder *e, frame *f) {
+  lua_Unsigned n = lua_rawlen(e->L, f->object);
+  if (n >= ARRAY_MIN && n < INT32_MAX && il_vm_is_array(e->L, f->object, n)) {
+    f->phase = IN_ARRAY;
+    f->array = (lua_Integer)n;
+    reserve(e, (size_t)n);
+  }
+}
+
 static bool put_table(il_encoder *e) {
   lua_State *L = e->L;
   size_t entry_index;
@@ -692,6 +705,7 @@ static bool put_table(il_encoder *e) {
   f->counts = e->len;
   put64(e, 0);
   lua_pushnil(L);
+  begin_array(e, f);
   return true;
 }
 
@@ -900,8 +914,8 @@ static void end_run(il_encoder *e, frame *f) {
   }
 }
 
-/* The number on the top joins the run of its kind; popped. */
-static void put_in_run(il_encoder *e, frame *f, int tag, const void *bits) {
+/* A run of `tag` is under way. */
+static void begin_run(il_encoder *e, frame *f, int tag) {
   if (f->run == 0 || f->run_type != tag || e->len - f->run > (size_t)UINT32_MAX * 4) {
     end_run(e, f);
     put8(e, tag);
@@ -909,6 +923,11 @@ static void put_in_run(il_encoder *e, frame *f, int tag, const void *bits) {
     f->run_type = tag;
     put32(e, 0);
   }
+}
+
+/* The number joins the run of its kind. */
+static void put_in_run(il_encoder *e, frame *f, int tag, const void *bits) {
+  begin_run(e, f, tag);
   memcpy(reserve(e, 8), bits, 8);
   e->len += 8;
 }
@@ -951,11 +970,62 @@ static bool put_metatable(il_encoder *e, frame *f) {
   return put_value(e);
 }
 
+/* Items first + 1 to first + n, all numbers of one kind, join the run; how many were. They are on the
+** stack already, from `index` up. */
+static int put_numbers(il_encoder *e, frame *f, int index, int n) {
+  lua_State *L = e->L;
+  int i = 0, integers = lua_isinteger(L, index);
+  unsigned char *p;
+  begin_run(e, f, integers ? W_INTS : W_FLOATS);
+  p = reserve(e, (size_t)n * 8);
+  for (; i < n; i++, p += 8) {
+    if (integers) {
+      lua_Integer v = lua_tointeger(L, index + i);
+      if (!lua_isinteger(L, index + i)) break;
+      memcpy(p, &v, 8);
+    } else {
+      lua_Number v = lua_tonumber(L, index + i);
+      if (lua_type(L, index + i) != LUA_TNUMBER || lua_isinteger(L, index + i)) break;
+      memcpy(p, &v, 8);
+    }
+  }
+  e->len += (size_t)i * 8;
+  return i;
+}
+
+/* The array part, without lua_next. Like step_table. */
+static bool step_array(il_encoder *e, frame *f) {
+  enum { BATCH = 16 };
+  lua_State *L = e->L;
+  size_t depth = e->nframes;
+  int object = f->object;
+  while (f->list < f->array) {
+    if (lua_rawgeti(L, object, f->list + 1) == LUA_TNUMBER) {
+      int n = f->array - f->list < BATCH ? (int)(f->array - f->list) : BATCH;
+      for (int i = 2; i <= n; i++) lua_rawgeti(L, object, f->list + i);
+      f->list += put_numbers(e, f, object + 2, n);
+      lua_settop(L, object + 1);
+      continue;
+    }
+    f->list++;
+    end_run(e, f);
+    lua_pushinteger(L, f->list);
+    lua_replace(L, object + 1); /* for the path */
+    if (!put_value(e)) return false;
+    if (e->nframes != depth) return true;
+  }
+  lua_pushinteger(L, f->array);
+  lua_replace(L, object + 1);
+  f->phase = IN_LIST;
+  return true;
+}
+
 /* As far as there is nothing with parts. `f` is not used after put_value: frames may move. */
 static bool step_table(il_encoder *e, frame *f) {
   lua_State *L = e->L;
   size_t depth = e->nframes;
   if (f->phase == IN_META) return pop_table(e, f);
+  if (f->phase == IN_ARRAY) return step_array(e, f);
   if (f->phase == AFTER_KEY) { /* the key is written, the value on the top */
     f->phase = IN_HASH;
     return put_value(e);
@@ -1027,7 +1097,10 @@ static void begin_later(il_encoder *e, size_t index) {
   f->later = true;
   f->outer_later = outer_later;
   f->outer_base = outer_base;
-  if (!l.is_function) lua_pushnil(L);
+  if (!l.is_function) {
+    lua_pushnil(L);
+    begin_array(e, f);
+  }
 }
 
 static void forget_laters(il_encoder *e, size_t down_to) {

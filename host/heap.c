@@ -84,12 +84,13 @@ static void *big_resize(char *p, size_t osize, size_t nsize) {
     return p;
   }
   if (il_pages_remap(p, from, to) != NULL) return p;
-  q = big_new(nsize);
-  if (q == NULL) return NULL;
-  if (!il_pages_move(p, from, q)) {
-    memcpy(q, p, osize);
-    big_free(p, osize);
+  q = reuse(to); /* warm: cheaper to fill than fresh pages are to get */
+  if (q == NULL) {
+    q = il_pages_map(to);
+    if (q == NULL || il_pages_move(p, from, q)) return q;
   }
+  memcpy(q, p, osize);
+  big_free(p, osize);
   return q;
 }
 

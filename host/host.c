@@ -45,6 +45,17 @@ static void host_free(il_handle *h) {
   free(host);
 }
 
+#define KICK ((int64_t)1000000) /* ns */
+
+static int64_t kick(il_alarm *a) {
+  isolua_host *host = (isolua_host *)((char *)a - offsetof(isolua_host, kick));
+  return il_workers_kick(&host->workers) ? il_now() + KICK : -1;
+}
+
+void il_host_kick_later(isolua_host *host) {
+  il_alarm_set(&host->watchdog, &host->kick, il_now() + KICK);
+}
+
 static const il_handle_type host_type = {"isolate.host", host_free};
 
 int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
@@ -65,6 +76,8 @@ int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
   host->workers.keep = host->options.spares;
   if (il_workers_init(&host->workers) != ISOLUA_OK) goto fail_workers;
   il_handle_init(&host->h, &host_type);
+  il_alarm_init(&host->kick, &host->h, kick);
+  if (il_watchdog_reserve(&host->watchdog) != ISOLUA_OK) goto fail_vm;
   il_entropy(host->seed, sizeof host->seed);
   err = il_vm_host_init(host);
   if (err != ISOLUA_OK) goto fail_vm;

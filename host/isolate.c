@@ -109,7 +109,7 @@ static bool unlist(il_isolate *i) {
     if (i->next != NULL) i->next->prev = i->prev;
     i->listed = false;
     il_cond_wake_all(&host->changed);
-    if (host->main != NULL) /* it may wait for the last one */
+    if (host->main != NULL && host->draining) /* it waits for the last one */
       il_waiter_wake(&host->main->waiter);
   }
   il_mutex_unlock(&host->lock);
@@ -153,7 +153,9 @@ static void settle_with(il_isolate *i, int code, const char *message) {
 }
 
 int il_isolate_start(il_isolate *i) {
+  isolua_host *host = i->host; /* the isolate may end, and with it its hold, once it is started */
   int err = ISOLUA_CLOSED;
+  bool queued;
   il_handle_retain(&i->h);
   i->job.run = run;
   atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
@@ -162,7 +164,8 @@ int il_isolate_start(il_isolate *i) {
     err = il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(i->timeout));
     if (err != ISOLUA_OK) goto fail;
   }
-  err = il_workers_start(&i->host->workers, &i->job, i->stack);
+  err = il_workers_start(&i->host->workers, &i->job, i->stack, &queued);
+  if (queued) il_host_kick_later(host);
   if (err == ISOLUA_OK) return ISOLUA_OK;
 fail:
   atomic_store_explicit(&i->status, IL_FAILED, memory_order_relaxed);
@@ -177,7 +180,10 @@ fail:
 
 bool il_isolate_enter(il_isolate *i) {
   if (i->is_main && !list(i)) return false;
-  if (i->is_main) atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
+  if (i->is_main) {
+    atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
+    il_awake_add(1);
+  }
   il_mutex_lock(&i->lock);
   i->thread = il_thread_self();
   i->attached = true;
@@ -200,7 +206,10 @@ void il_isolate_leave(il_isolate *i) {
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
   il_future_release(take_future(i, true)); /* it holds the isolate in turn */
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
-  if (!i->is_main) il_isolate_release(i);
+  if (i->is_main)
+    il_awake_add(-1);
+  else
+    il_isolate_release(i);
 }
 
 /* -- Killing ----------------------------------------------------------------------------------- */

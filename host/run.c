@@ -121,6 +121,9 @@ static bool all_ended(il_vm *vm, void *host) {
 
 void isolua_drain(lua_State *L) {
   il_vm *vm = il_vm_check(L);
+  il_mutex_lock(&vm->host->lock);
+  vm->host->draining = true;
+  il_mutex_unlock(&vm->host->lock);
   il_loop_run(vm, L, all_ended, vm->host, -1);
 }
 

@@ -87,6 +87,7 @@ static void seed_random(lua_State *L, isolua_host *host) {
 static int open_state(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
   lua_CFunction open;
+  lua_gc(L, LUA_GCSTOP); /* all of this stays */
   luaL_openlibs(L);
   lua_pushlightuserdata(L, vm);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
@@ -107,6 +108,7 @@ static int open_state(lua_State *L) {
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &il_base_preload);
   il_names_open(vm, L);
+  lua_gc(L, LUA_GCRESTART);
   return 0;
 }
 
@@ -653,6 +655,7 @@ void il_vm_body(il_isolate *i, void *spare) {
     status = run_protected(vm, vm->L, &r);
   }
   message_for(i, &r);
+  il_workers_announce();
   il_isolate_finish(i, status, &r);
   if (vm != NULL) {
     if (vm->isolate != NULL) il_loop_fini(vm);

@@ -89,8 +89,11 @@ void il_vm_current(il_vm *vm);
 /* Our pcall, xpcall, load and coroutine functions, in an owned state. [-0, +0, m] */
 void il_vm_open_control(lua_State *L);
 void il_vm_name_control(il_std *std); /* they stand for the standard ones */
-/* Finds out where this Lua keeps `allowhook`, once a process. */
+/* Finds out where this Lua keeps some of its state, once a process. */
 void il_vm_probe(void);
+/* Are the items 1 to `n` (a border, as lua_rawlen gives it) of the table at `index` all in its array
+** part, so that lua_next goes on behind them from key n? False: perhaps not. [-0, +0, -] */
+bool il_vm_is_array(lua_State *L, int index, lua_Unsigned n);
 
 /* -- vm_lib.c ----------------------------------------------------------------------------------- */
 

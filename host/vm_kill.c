@@ -115,12 +115,10 @@ static void probe_hook(lua_State *L, lua_Debug *ar) {
 
 /* A hook is set, runs at the next instruction and copies the state's first bytes; the same bytes
 ** outside any hook tell which one differs. */
-static void probe(void) {
+static void probe_hooks(lua_State *L) {
   unsigned char outside[PROBE_TO], inside[PROBE_TO];
-  lua_State *L = luaL_newstate();
   size_t found = 0;
   int candidates = 0;
-  if (L == NULL) return;
   memset(inside, 1, sizeof inside);
   *(void **)lua_getextraspace(L) = inside;
   if (luaL_loadstring(L, "local x = 1 for i = 1, 10 do x = x + i end") == LUA_OK) {
@@ -135,13 +133,54 @@ static void probe(void) {
       }
     }
   }
-  lua_close(L);
   if (candidates == 1) allowhook = found;
+}
+
+/* -- Where the size of a table's array part is --------------------------------------------------- */
+
+/* The field `alimit` (32 bits) of a Table, behind its header; 0: not found. It is at most the size of
+** the array part, and after lua_rawlen no less than a border in that part: lobject.h, ltable.c. */
+static size_t array_limit;
+enum { TABLE_FROM = 10, TABLE_TO = 32 };
+
+static void probe_table(lua_State *L) {
+  static const uint32_t sizes[] = {0, 3, 37, 1000, 70000};
+  unsigned char found[TABLE_TO];
+  int candidates = 0;
+  memset(found, 1, sizeof found);
+  for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+    lua_createtable(L, (int)sizes[s], 0);
+    for (size_t i = TABLE_FROM; i + 4 <= TABLE_TO; i++)
+      if (memcmp((const char *)lua_topointer(L, -1) + i, &sizes[s], 4) != 0) found[i] = 0;
+    lua_pop(L, 1);
+  }
+  for (size_t i = TABLE_FROM; i + 4 <= TABLE_TO; i++) {
+    if (found[i]) {
+      candidates++;
+      array_limit = i;
+    }
+  }
+  if (candidates != 1) array_limit = 0;
+}
+
+bool il_vm_is_array(lua_State *L, int index, lua_Unsigned n) {
+  uint32_t limit;
+  if (array_limit == 0) return false;
+  memcpy(&limit, (const char *)lua_topointer(L, index) + array_limit, sizeof limit);
+  return limit >= n;
+}
+
+static void probe_all(void) {
+  lua_State *L = luaL_newstate();
+  if (L == NULL) return;
+  probe_hooks(L);
+  probe_table(L);
+  lua_close(L);
 }
 
 void il_vm_probe(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, probe);
+  pthread_once(&once, probe_all);
 }
 
 /* -- Protected calls --------------------------------------------------------------------------- */

@@ -2,19 +2,31 @@
 /* SPDX-License-Identifier: MIT */
 #include "wait.h"
 
-#ifndef IL_SPIN_MAX
-#define IL_SPIN_MAX 2000 /* rounds of some 20 ns: less than waking a sleeping processor costs */
+/*
+** Waking a thread that sleeps on another processor takes 65 to 90 us, one that still spins 0.25. So a
+** wait spins first, for as long as a wake-up costs; but only if the last waits were that short, and
+** while no more threads want to run than there are processors.
+*/
+#ifndef IL_SPIN_LONG
+#define IL_SPIN_LONG 100000 /* ns */
 #endif
-#define SPIN_MIN 50
+#define SPIN_SHORT 1000
+#define SHORT_WAIT (2 * IL_SPIN_LONG) /* ns; a wake-up is in it */
+#define ROUNDS 32                     /* between two looks at the clock */
 
 enum { IDLE, SIGNALLED, SLEEPING };
 
 static atomic_int processors; /* 0 until the first waiter is made */
+static atomic_int awake;      /* threads that run or spin; relaxed: a hint */
+
+void il_awake_add(int n) {
+  atomic_fetch_add_explicit(&awake, n, memory_order_relaxed);
+}
 
 void il_waiter_init(il_waiter *w) {
   atomic_init(&w->word, IDLE);
   atomic_init(&w->fired, NULL);
-  w->spin = IL_SPIN_MAX;
+  w->spin = IL_SPIN_LONG;
   if (atomic_load_explicit(&processors, memory_order_relaxed) == 0)
     atomic_store_explicit(&processors, il_cpu_count(), memory_order_relaxed);
 }
@@ -28,38 +40,51 @@ static bool signalled(il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_acquire) == SIGNALLED;
 }
 
-/* Spins as long as spinning has been paying off: a hit lengthens the next spin, a miss halves it. */
-static bool spin(il_waiter *w) {
-  int rounds = w->spin;
-  if (atomic_load_explicit(&processors, memory_order_relaxed) < 2) return signalled(w);
-  for (int i = 0; i < rounds; i++) {
-    if (signalled(w)) {
-      w->spin = rounds * 2 < IL_SPIN_MAX ? rounds * 2 : IL_SPIN_MAX;
-      return true;
+static bool crowded(void) {
+  int n = atomic_load_explicit(&processors, memory_order_relaxed);
+  return n < 2 || atomic_load_explicit(&awake, memory_order_relaxed) > n;
+}
+
+static bool spin(il_waiter *w, int64_t start) {
+  while (!crowded() && il_now() - start < w->spin) {
+    for (int i = 0; i < ROUNDS; i++) {
+      if (signalled(w)) return true;
+      il_spin_pause();
     }
-    il_spin_pause();
   }
-  w->spin = rounds / 2 > SPIN_MIN ? rounds / 2 : SPIN_MIN;
   return signalled(w);
 }
 
-bool il_waiter_sleep(il_waiter *w, int64_t deadline) {
-  uint32_t idle = IDLE;
-  bool woken = true;
-  if (signalled(w) || (deadline != 0 && spin(w))) goto done;
+/* False: the deadline came. */
+static bool park(il_waiter *w, int64_t deadline) {
+  uint32_t idle = IDLE, sleeping = SLEEPING;
   if (!atomic_compare_exchange_strong_explicit(&w->word, &idle, SLEEPING, memory_order_acq_rel,
                                                memory_order_acquire))
-    goto done;
+    return true;
   while (!signalled(w)) {
-    if (deadline >= 0 && il_now() >= deadline) {
-      uint32_t sleeping = SLEEPING;
-      woken = !atomic_compare_exchange_strong_explicit(&w->word, &sleeping, IDLE,
-                                                       memory_order_acq_rel, memory_order_acquire);
-      break;
-    }
+    if (deadline >= 0 && il_now() >= deadline)
+      return !atomic_compare_exchange_strong_explicit(&w->word, &sleeping, IDLE,
+                                                      memory_order_acq_rel, memory_order_acquire);
     il_word_sleep(&w->word, SLEEPING, deadline);
   }
-done:
+  return true;
+}
+
+bool il_waiter_sleep(il_waiter *w, int64_t deadline) {
+  bool woken = signalled(w);
+  if (!woken && deadline != 0) {
+    int64_t start = il_now();
+    woken = spin(w, start);
+    if (!woken) {
+      il_awake_add(-1);
+      woken = park(w, deadline);
+      il_awake_add(1);
+    }
+    if (il_now() - start < SHORT_WAIT)
+      w->spin = IL_SPIN_LONG;
+    else
+      w->spin = w->spin / 2 > SPIN_SHORT ? w->spin / 2 : SPIN_SHORT;
+  }
   /* An exchange, not a store: it reads from the last wake-up, so what came with it is seen. */
   if (woken) atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
   return woken;

@@ -20,7 +20,7 @@ typedef struct il_watch il_watch;
 typedef struct il_waiter {
   _Atomic(uint32_t) word;    /* IDLE, SIGNALLED or SLEEPING; acq_rel with the fired stack */
   _Atomic(il_watch *) fired; /* stack, pushed by any thread */
-  int spin;                  /* owner only: rounds that a wait spins before it sleeps */
+  int64_t spin;              /* owner only: ns that a wait spins before it sleeps */
 } il_waiter;
 
 struct il_watch {
@@ -37,6 +37,8 @@ typedef struct il_watches {
 } il_watches;
 
 void il_waiter_init(il_waiter *w);
+/* A thread that owns a waiter begins (1) or ends (-1). */
+void il_awake_add(int n);
 /* Wakes the owner, now or at its next sleep. Thread: any; safe in a signal handler. */
 void il_waiter_wake(il_waiter *w);
 /* Sleeps until a wake-up since the last return, or `deadline`. False: the deadline came. Owner. */

@@ -168,6 +168,7 @@ static int start_locked(il_watchdog *d) {
 
 int il_alarm_set(il_watchdog *d, il_alarm *a, int64_t when) {
   int err;
+  bool changed = true;
   il_mutex_lock(&d->lock);
   err = start_locked(d);
   if (err == ISOLUA_OK && a->place == 0) {
@@ -177,8 +178,10 @@ int il_alarm_set(il_watchdog *d, il_alarm *a, int64_t when) {
   } else if (err == ISOLUA_OK && when < a->when) {
     a->when = when;
     sift(d, a);
+  } else {
+    changed = false;
   }
-  if (err == ISOLUA_OK && d->heap[0] == a) il_cond_wake_all(&d->change);
+  if (changed && d->heap[0] == a) il_cond_wake_all(&d->change);
   il_mutex_unlock(&d->lock);
   return err;
 }

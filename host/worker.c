@@ -9,11 +9,13 @@
 #include "wait.h"
 
 /*
-** DESIGN. A thread that has run its job makes a spare (npreparing), then takes a queued job, or parks
-** on the idle list, or ends when enough are parked. A new job goes to a parked thread; or is queued,
-** but only for a thread that is getting ready and has no queued job yet; or gets a new thread. So a
-** queued job never waits for a job that runs. A thread that ends joins the one that ended before it
-** and leaves itself to be joined: at most one is unjoined, and none after il_workers_wait(w, 0, …).
+** DESIGN. A thread whose job is about to end says so (npreparing), makes a spare when it has ended,
+** then takes a queued job, or parks on the idle list, or ends when enough are parked. A new job is
+** queued for a thread that is getting ready and has no queued job yet: that costs no wake-up, and
+** less time than one; else it goes to a parked thread, else to a new one. What ends may still run
+** finalizers, so a queued job could wait long: whoever owns the pool kicks it every millisecond while
+** the queue is used (host.c). A thread that ends joins the one that ended before it and leaves itself
+** to be joined: at most one is unjoined, and none after il_workers_wait(w, 0, …).
 */
 struct il_worker {
   il_workers *pool;
@@ -22,7 +24,10 @@ struct il_worker {
   void *spare;     /* its own */
   il_worker *next; /* pool lock: idle list */
   bool kept;       /* fixed: it has the usual stack and may be parked */
+  bool announced;  /* its own: it counts in npreparing already */
 };
+
+static _Thread_local il_worker *current;
 
 atomic_size_t il_live_threads;
 
@@ -59,23 +64,42 @@ static il_job *dequeue_locked(il_workers *w) {
   return job;
 }
 
+/* May this thread stay for another job? Then it counts as getting ready. */
+static bool stay_locked(il_worker *self) {
+  il_workers *w = self->pool;
+  bool stay = self->kept && !w->closing && w->draining == 0 &&
+              (w->nidle + w->npreparing < w->keep || w->nqueued > 0);
+  assert(il_mutex_held(&w->lock));
+  if (stay) w->npreparing++;
+  return stay;
+}
+
+void il_workers_announce(void) {
+  il_worker *self = current;
+  il_mutex_lock(&self->pool->lock);
+  self->announced = stay_locked(self);
+  il_mutex_unlock(&self->pool->lock);
+}
+
+static bool ending_locked(const il_workers *w) {
+  return w->closing || w->draining > 0;
+}
+
 /* Gets ready for the next job: true when one is there, false when the thread is to end. */
 static bool next_job(il_worker *self) {
   il_workers *w = self->pool;
-  bool park;
+  bool park, stay, spare;
   il_mutex_lock(&w->lock);
-  if (!self->kept || w->closing || w->draining > 0 ||
-      (w->nidle + w->npreparing >= w->keep && w->nqueued == 0)) {
-    il_mutex_unlock(&w->lock);
-    return false;
-  }
-  w->npreparing++;
+  stay = self->announced || stay_locked(self);
+  spare = !ending_locked(w) || w->nqueued > 0;
+  self->announced = false;
   il_mutex_unlock(&w->lock);
-  self->spare = w->make(w->ud);
+  if (!stay) return false;
+  if (spare) self->spare = w->make(w->ud);
   il_mutex_lock(&w->lock);
   w->npreparing--;
   self->job = dequeue_locked(w);
-  park = self->job == NULL && !w->closing && w->draining == 0;
+  park = self->job == NULL && !ending_locked(w);
   if (park) {
     self->next = w->idle;
     w->idle = self;
@@ -94,6 +118,7 @@ static void leave(il_worker *self) {
   il_workers *w = self->pool;
   il_thread before;
   bool join;
+  il_awake_add(-1);
   if (self->spare != NULL) w->drop(self->spare);
   free(self);
   il_mutex_lock(&w->lock);
@@ -112,6 +137,8 @@ static void leave(il_worker *self) {
 
 static void work(void *arg) {
   il_worker *self = arg;
+  current = self;
+  il_awake_add(1);
   do {
     il_job *job = self->job;
     void *spare = self->spare;
@@ -131,6 +158,7 @@ static int start_thread(il_workers *w, il_job *job, size_t stack) {
   self->spare = NULL;
   self->next = NULL;
   self->kept = stack == w->stack;
+  self->announced = false;
   il_waiter_init(&self->waiter);
   il_mutex_lock(&w->lock);
   w->nthreads++;
@@ -146,29 +174,70 @@ static int start_thread(il_workers *w, il_job *job, size_t stack) {
   return ISOLUA_SPAWN;
 }
 
-int il_workers_start(il_workers *w, il_job *job, size_t stack) {
-  il_worker *idle = NULL;
-  bool queued = false;
-  if (stack == w->stack) {
-    il_mutex_lock(&w->lock);
-    idle = w->idle;
-    if (idle != NULL) {
-      w->idle = idle->next;
-      w->nidle--;
-      idle->job = job;
-    } else if (w->nqueued < w->npreparing) {
-      job->next = NULL;
-      *w->tail = job;
-      w->tail = &job->next;
-      w->nqueued++;
-      queued = true;
-    }
-    il_mutex_unlock(&w->lock);
+static il_worker *pop_idle_locked(il_workers *w, il_job *job) {
+  il_worker *idle = w->idle;
+  assert(il_mutex_held(&w->lock));
+  if (idle != NULL) {
+    w->idle = idle->next;
+    w->nidle--;
+    idle->job = job;
   }
-  if (queued) return ISOLUA_OK;
+  return idle;
+}
+
+static void enqueue_locked(il_workers *w, il_job *job) {
+  assert(il_mutex_held(&w->lock));
+  job->next = NULL;
+  *w->tail = job;
+  w->tail = &job->next;
+  w->nqueued++;
+  w->queued = true;
+}
+
+/* On the idle thread, or on a new one. */
+static int hand_over(il_workers *w, il_worker *idle, il_job *job, size_t stack) {
   if (idle == NULL) return start_thread(w, job, stack);
   il_waiter_wake(&idle->waiter);
   return ISOLUA_OK;
+}
+
+int il_workers_start(il_workers *w, il_job *job, size_t stack, bool *queued) {
+  il_worker *idle = NULL;
+  *queued = false;
+  if (stack == w->stack) {
+    il_mutex_lock(&w->lock);
+    *queued = w->nqueued < w->npreparing;
+    if (*queued)
+      enqueue_locked(w, job);
+    else
+      idle = pop_idle_locked(w, job);
+    il_mutex_unlock(&w->lock);
+  }
+  return *queued ? ISOLUA_OK : hand_over(w, idle, job, stack);
+}
+
+/* A job that gets no thread now goes back into the queue: the thread it waits for is still there. */
+bool il_workers_kick(il_workers *w) {
+  bool used;
+  il_mutex_lock(&w->lock);
+  used = w->queued;
+  w->queued = false;
+  for (int n = used ? 0 : w->nqueued; n > 0; n--) {
+    il_job *job = dequeue_locked(w);
+    il_worker *idle;
+    if (job == NULL) break;
+    idle = pop_idle_locked(w, job);
+    il_mutex_unlock(&w->lock);
+    if (hand_over(w, idle, job, w->stack) != ISOLUA_OK) {
+      il_mutex_lock(&w->lock);
+      enqueue_locked(w, job);
+      break;
+    }
+    il_mutex_lock(&w->lock);
+  }
+  used = used || w->nqueued > 0;
+  il_mutex_unlock(&w->lock);
+  return used;
 }
 
 void il_workers_trim(il_workers *w, bool for_good) {

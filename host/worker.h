@@ -28,6 +28,7 @@ typedef struct il_workers {
   il_worker *idle;       /* parked, the last one first: its caches are the warmest */
   il_job *queue, **tail; /* jobs for threads that are about to be idle */
   int nidle, npreparing, nqueued;
+  bool queued; /* a job was, since the last kick */
   size_t nthreads;
   bool closing;
   int draining; /* callers of il_workers_drain: nothing is parked meanwhile */
@@ -37,10 +38,17 @@ typedef struct il_workers {
 
 int il_workers_init(il_workers *w);
 
-/* Runs `job` on a thread with a C stack of `stack` bytes: at once on an idle one, soon on one that is
-** getting ready, else on a new one. 0, or ISOLUA_SPAWN: no thread, and the job does not run.
-** Thread: any. */
-int il_workers_start(il_workers *w, il_job *job, size_t stack);
+/* Runs `job` on a thread with a C stack of `stack` bytes: soon on one that is getting ready, else at
+** once on an idle one or a new one. 0, or ISOLUA_SPAWN: no thread, and the job does not run.
+** *queued: it waits for a thread that is getting ready. Thread: any. */
+int il_workers_start(il_workers *w, il_job *job, size_t stack, bool *queued);
+
+/* Called by a job on its thread: it is about to end, and the thread will be there for another. */
+void il_workers_announce(void);
+
+/* Jobs that were in the queue at the last call, too, go to idle or new threads now, whatever the
+** threads that they wait for are doing. True: there are jobs, or were since then: call it again. */
+bool il_workers_kick(il_workers *w);
 
 /* Ends idle threads, and those that become idle from now on if `for_good`. */
 void il_workers_trim(il_workers *w, bool for_good);

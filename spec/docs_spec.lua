@@ -101,7 +101,11 @@ for _, page in ipairs(pages) do
     end)
 
     it("has no line of more than 100 characters", function()
-      for line in io.lines(page) do assert.is_true(utf8.len(line) <= 100, line) end
+      local long = {}
+      for line in io.lines(page) do
+        if utf8.len(line) > 100 then long[#long + 1] = line end
+      end
+      assert.same({}, long)
     end)
   end)
 end

@@ -159,7 +159,7 @@ static void watch_or_settle(int index, void *arg) {
 
 static void watched_while_settled(void) {
   if (!open_host()) return;
-  for (int i = 0; i < check_scale(1000, 50); i++) {
+  for (int i = 0; i < check_scale(200, 20); i++) {
     race r = {.future = new_future()};
     if (r.future == NULL) break;
     check_parallel(WATCHERS + 1, watch_or_settle, &r);

@@ -21,7 +21,7 @@ struct bell {
   int64_t when;           /* it was set for */
   int64_t (*act)(bell *); /* what it does when it rings, and its next time; NULL: nothing, none */
   int *order;             /* the number of its ring is counted here; or NULL */
-  int place;
+  int place;              /* that number; 0: it has not rung */
   atomic_int early; /* rings before `when` */
   atomic_int rings, closed;
 };
@@ -93,12 +93,17 @@ static int by_place(const void *a, const void *b) {
   return (*(bell *const *)a)->place - (*(bell *const *)b)->place;
 }
 
+/* One in three is cancelled, from all over the heap, and every other of these set again. */
+static bool rings(int i) {
+  return i % 3 != 0 || i % 6 == 0;
+}
+
 static void rings_in_order(void) {
   static bell bells[BELLS];
   bell *sorted[BELLS];
   il_watchdog d;
   uint32_t random = 9;
-  int order = 0;
+  int order = 1;
   int64_t start;
   if (!CHECK_INT(il_watchdog_init(&d), ISOLUA_OK)) return;
   start = il_now() + check_scale(50, 500) * MILLISECOND;
@@ -110,16 +115,16 @@ static void rings_in_order(void) {
   }
   for (int i = 0; i < BELLS; i++) set(&bells[i], bells[i].when);
   CHECK(il_now() < start);
-  for (int i = 0; i < BELLS; i += 3) il_alarm_cancel(&d, &bells[i].alarm); /* from the middle, too */
+  for (int i = 0; i < BELLS; i += 3) il_alarm_cancel(&d, &bells[i].alarm);
   for (int i = 0; i < BELLS; i += 6) set(&bells[i], bells[i].when);
   for (int i = 0; i < BELLS; i++)
-    if (i % 3 != 0 || i % 6 == 0) CHECK(check_eventually(has_rung, &bells[i]));
+    if (rings(i)) CHECK(check_eventually(has_rung, &bells[i]));
+  for (int i = 0; i < BELLS; i++) bell_fini(&bells[i]);
   end(&d); /* its thread has ended: `place` may be read */
-  for (int i = 0; i < BELLS; i++) CHECK_INT(atomic_load(&bells[i].rings), i % 3 != 0 || i % 6 == 0);
+  for (int i = 0; i < BELLS; i++) CHECK_INT(atomic_load(&bells[i].rings), rings(i));
   qsort(sorted, BELLS, sizeof sorted[0], by_place);
   for (int i = 1; i < BELLS; i++)
-    if (sorted[i - 1]->place != sorted[i]->place) CHECK(sorted[i - 1]->when <= sorted[i]->when);
-  for (int i = 0; i < BELLS; i++) CHECK(only_mine(&bells[i]));
+    if (sorted[i - 1]->place > 0) CHECK(sorted[i - 1]->when <= sorted[i]->when);
 }
 
 /* -- Setting ----------------------------------------------------------------------------------- */
@@ -130,20 +135,17 @@ static void earlier_time_counts(void) {
   if (!CHECK_INT(il_watchdog_init(&d), ISOLUA_OK)) return;
   bell_init(&b, &d);
   bell_init(&c, &d);
+  b.when = c.when = il_now() + 5 * MILLISECOND;
   set(&b, LATER);
-  set(&b, il_now());
-  b.when = il_now() + 5 * MILLISECOND;
-  c.when = b.when;
+  set(&b, b.when);
   set(&c, c.when);
   set(&c, LATER);
-  CHECK(check_eventually(has_rung, &c));
-  CHECK_INT(atomic_load(&c.rings), 1);
-  atomic_store(&b.early, 0); /* it was due at once */
   CHECK(check_eventually(has_rung, &b));
-  CHECK_INT(atomic_load(&b.rings), 1);
-  atomic_store(&b.early, 0);
+  CHECK(check_eventually(has_rung, &c));
   bell_fini(&b);
   bell_fini(&c);
+  CHECK_INT(atomic_load(&b.rings), 1);
+  CHECK_INT(atomic_load(&c.rings), 1);
   end(&d);
 }
 

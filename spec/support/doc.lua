@@ -105,7 +105,7 @@ function M.dead_links(page)
   local dead = {}
   local folder = page:match "^(.*/)" or ""
   local _, prose = M.read(page)
-  for target in table.concat(prose, "\n"):gmatch "%]%(([^)%s]+)%)" do
+  for target in table.concat(prose, "\n"):gsub("`[^`]*`", ""):gmatch "%]%(([^)%s]+)%)" do
     if not target:match "^%a+:" then
       local path, place = target:match "^([^#]*)#?(.*)$"
       path = path == "" and page or folder .. path
