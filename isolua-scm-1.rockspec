@@ -21,6 +21,7 @@ build = {
     ["isolate.core"] = {
       sources = {
         "host/api.c",
+        "host/arena.c",
         "host/decode.c",
         "host/dump.c",
         "host/encode.c",

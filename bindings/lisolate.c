@@ -52,9 +52,16 @@ static int option_boolean(lua_State *L, const char *name, int index) {
 
 static const char *one_of(lua_State *L, const char *name, int index, const char *const list[]) {
   const char *s = option_string(L, name, index);
+  luaL_Buffer b;
   for (int i = 0; list[i] != NULL; i++)
     if (strcmp(s, list[i]) == 0) return s;
-  luaL_error(L, "option '%s': unknown value '%s'", name, s);
+  luaL_buffinit(L, &b);
+  for (int i = 0; list[i] != NULL; i++) {
+    luaL_addstring(&b, i == 0 ? "" : ", ");
+    luaL_addstring(&b, list[i]);
+  }
+  luaL_pushresult(&b);
+  luaL_error(L, "option '%s': unknown value '%s' (known: %s)", name, s, lua_tostring(L, -1));
   return NULL;
 }
 

@@ -52,16 +52,13 @@ static void give(il_arena *a, void *p, size_t n) {
 static int refill(il_arena *a) {
   size_t left = (size_t)(a->end - a->at) / IL_ARENA_STEP;
   il_chunk *c = malloc(a->next);
-  if (c == NULL)
-    return 0;
-  if (left > 0)
-    give(a, a->at, left);
+  if (c == NULL) return 0;
+  if (left > 0) give(a, a->at, left);
   c->next = a->chunks;
   a->chunks = c;
   a->at = (char *)(c + 1);
   a->end = (char *)c + a->next;
-  if (a->next < CHUNK_LAST)
-    a->next *= 2;
+  if (a->next < CHUNK_LAST) a->next *= 2;
   return 1;
 }
 
@@ -71,8 +68,7 @@ static void *take(il_arena *a, size_t n) {
     a->free[n] = *(void **)p;
     return p;
   }
-  if ((size_t)(a->end - a->at) < n * IL_ARENA_STEP && !refill(a))
-    return NULL;
+  if ((size_t)(a->end - a->at) < n * IL_ARENA_STEP && !refill(a)) return NULL;
   p = a->at;
   a->at += n * IL_ARENA_STEP;
   return p;
@@ -81,8 +77,7 @@ static void *take(il_arena *a, size_t n) {
 static void *move(il_arena *a, void *p, size_t osize, size_t nsize) {
   int small = nsize <= IL_ARENA_SMALL;
   void *q = small ? take(a, steps(nsize)) : il_heap_resize(NULL, 0, nsize);
-  if (q == NULL)
-    return NULL;
+  if (q == NULL) return NULL;
   memcpy(q, p, osize < nsize ? osize : nsize);
   if (osize <= IL_ARENA_SMALL)
     give(a, p, steps(osize));
@@ -93,13 +88,10 @@ static void *move(il_arena *a, void *p, size_t osize, size_t nsize) {
 
 void *il_arena_resize(il_arena *a, void *p, size_t osize, size_t nsize) {
   int was_small = osize <= IL_ARENA_SMALL, small = nsize <= IL_ARENA_SMALL;
-  if (WATCHED || (!small && (p == NULL || !was_small)))
-    return il_heap_resize(p, osize, nsize);
-  if (p == NULL)
-    return nsize > 0 ? take(a, steps(nsize)) : NULL;
+  if (WATCHED || (!small && (p == NULL || !was_small))) return il_heap_resize(p, osize, nsize);
+  if (p == NULL) return nsize > 0 ? take(a, steps(nsize)) : NULL;
   if (nsize > 0) {
-    if (was_small && small && steps(osize) == steps(nsize))
-      return p;
+    if (was_small && small && steps(osize) == steps(nsize)) return p;
     return move(a, p, osize, nsize);
   }
   if (was_small)

@@ -38,6 +38,7 @@ typedef struct decoder {
 } decoder;
 
 #define FRAMES_FIRST 16
+#define LARGE ((size_t)64 << 10) /* bytes of a message from which the collector waits */
 
 static uint8_t get8(decoder *d) {
   return *d->at++;
@@ -492,17 +493,10 @@ static void get_extra(decoder *d) {
   lua_pop(L, 1);
 }
 
-int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
-  decoder d = {vm, L, m, m->data, 0, 0, NULL, 0, FRAMES_FIRST, 0};
-  uint32_t slots, count;
+static int decode_all(il_vm *vm, lua_State *L, const il_msg *m) {
+  decoder d = {vm, L, m, m->data + 1, 0, 0, NULL, 0, FRAMES_FIRST, 0};
+  uint32_t slots = get32(&d), count = get32(&d);
   int first;
-  luaL_checkstack(L, 20, NULL);
-  if (get8(&d) == W_ONE) {
-    get_value(&d);
-    return 1;
-  }
-  slots = get32(&d);
-  count = get32(&d);
   d.at += (size_t)count * 8;
   luaL_checkstack(L, (int)count + 20, "too many values");
   d.frames = lua_newuserdatauv(L, d.room * sizeof *d.frames, 0);
@@ -516,7 +510,37 @@ int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
   for (uint32_t i = 0; i < count; i++) get_root(&d);
   for (uint32_t extras = get32(&d); extras > 0; extras--) get_extra(&d);
   assert(lua_gettop(L) == first + (int)count - 1);
+  (void)first;
   lua_remove(L, d.refs);
   lua_remove(L, d.box);
   return (int)count;
+}
+
+/* Light userdata: the message. */
+static int decode_call(lua_State *L) {
+  const il_msg *m = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  return decode_all(il_vm_check(L), L, m);
+}
+
+/* All of a large message stays, so collecting meanwhile is work for nothing. */
+static int decode_large(lua_State *L, const il_msg *m) {
+  int base = lua_gettop(L), status;
+  lua_gc(L, LUA_GCSTOP);
+  lua_pushcfunction(L, decode_call);
+  lua_pushlightuserdata(L, (void *)m);
+  status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  lua_gc(L, LUA_GCRESTART);
+  return status == LUA_OK ? lua_gettop(L) - base : lua_error(L);
+}
+
+int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
+  luaL_checkstack(L, 20, NULL);
+  if (m->data[0] == W_ONE) {
+    decoder d = {vm, L, m, m->data + 1, 0, 0, NULL, 0, 0, 0};
+    get_value(&d);
+    return 1;
+  }
+  if (m->len >= LARGE && lua_gc(L, LUA_GCISRUNNING)) return decode_large(L, m);
+  return decode_all(vm, L, m);
 }

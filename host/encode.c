@@ -39,13 +39,13 @@ enum table_phase { IN_LIST, IN_ARRAY, IN_HASH, AFTER_KEY, IN_META };
 typedef struct frame {
   enum frame_kind kind;
   int phase;
-  int object;    /* stack index of the table, function or state */
-  bool later;    /* its body stands alone */
-  size_t head;   /* place of the slot in the message */
-  size_t counts; /* place of list:u32 hash:u32; 0: none */
+  int object;             /* stack index of the table, function or state */
+  bool later;             /* its body stands alone */
+  size_t head;            /* place of the slot in the message */
+  size_t counts;          /* place of list:u32 hash:u32; 0: none */
   lua_Integer list, hash; /* entries so far */
   lua_Integer array;      /* IN_ARRAY: items that are known to be in the array part */
-  size_t run; /* place of the count of the run of numbers under way; 0: none */
+  size_t run;             /* place of the count of the run of numbers under way; 0: none */
   int run_type;
   int up, nup;                    /* next upvalue, how many */
   size_t entry;                   /* of the object in the map */
@@ -809,6 +809,11 @@ static bool put_c_function(il_encoder *e) {
     lua_pop(L, 1);
     return true;
   }
+  if (il_names_find(e->vm, L, -1) == IL_BY_MODULE)
+    return refuse(e, "C function '%s.%s', whose module a fresh isolate %s", lua_tostring(L, -2),
+                  lua_isnil(L, -1) ? "" : lua_tostring(L, -1),
+                  (e->how->libs & IL_LIB(package)) == 0 ? "cannot require: its libs leave out 'package'"
+                                                        : "does not find");
   return refuse_value(e, "");
 }
 
@@ -832,8 +837,9 @@ static bool put_function(il_encoder *e) {
   bool done, deep, registered;
   code c;
   lua_Debug ar;
-  if (lua_iscfunction(L, -1) && il_std_find(e->vm->host->std, lua_tocfunction(L, -1)) >= 0)
-    return put_c_function(e);
+  if (lua_iscfunction(L, -1) &&
+      (e->c_functions || il_std_find(e->vm->host->std, lua_tocfunction(L, -1)) >= 0))
+    return put_c_function(e); /* written whole each time: no slot */
   if (known(e, &entry_index)) return true;
   if (!put_by_name(e, entry_index, &done) || done) return done;
   if (lua_iscfunction(L, -1)) return put_c_function(e);

@@ -61,7 +61,9 @@ static void log_if_lost(isolua_future *f) {
   const il_result *r = &f->result;
   if (!atomic_load(&f->dropped) || !atomic_load(&f->done) || atomic_load(&f->looked)) return;
   if (r->code == ISOLUA_OK || r->code == ISOLUA_CANCELLED || f->isolate == NULL) return;
+  if (r->code == ISOLUA_KILLED) return; /* whoever killed it knows */
   if (atomic_exchange(&f->logged, true)) return;
+  atomic_store(&f->host->failed, true);
   il_host_log(f->host, "uncaught error in isolate '%s': %s", f->isolate->name,
               r->traceback != NULL ? r->traceback
               : r->message != NULL ? r->message

@@ -133,28 +133,45 @@ static il_isolate *next_to_kill(isolua_host *host) {
   return i;
 }
 
-static bool only_main_locked(isolua_host *host) {
-  return host->first == NULL || (host->first->is_main && host->first->next == NULL);
+bool il_host_wait(isolua_host *host, int64_t deadline) {
+  bool all;
+  il_mutex_lock(&host->lock);
+  while (host->unsettled > 0 && (deadline < 0 || il_now() < deadline))
+    il_cond_wait(&host->changed, &host->lock, deadline);
+  all = host->unsettled == 0;
+  il_mutex_unlock(&host->lock);
+  return all;
 }
 
-static void wait_for_list(isolua_host *host, int64_t deadline) {
-  il_mutex_lock(&host->lock);
-  while (!only_main_locked(host) && (deadline < 0 || il_now() < deadline))
-    il_cond_wait(&host->changed, &host->lock, deadline);
-  il_mutex_unlock(&host->lock);
+#define NAMES_MAX 1024 /* bytes of names in one message */
+
+/* Kills all, and gives their names, as many as there is room for. */
+static size_t kill_all(isolua_host *host, char *names, size_t size) {
+  size_t count = 0, len = 0;
+  il_isolate *i;
+  names[0] = '\0';
+  while ((i = next_to_kill(host)) != NULL) {
+    il_isolate_kill(i, ISOLUA_KILLED, IL_GRACE);
+    count++;
+    if (len + 1 < size)
+      len += (size_t)snprintf(names + len, size - len, "%s'%s'", count > 1 ? ", " : "", i->name);
+    il_isolate_release(i);
+  }
+  if (len >= size && size > 4) memcpy(names + size - 4, "...", 4);
+  return count;
 }
 
 /* Threads that are left use the host: it then stays, with all that belongs to it. */
 int isolua_host_close(isolua_host *host, int64_t timeout) {
   int64_t deadline = il_deadline(timeout);
-  il_isolate *i;
-  size_t left;
+  char names[NAMES_MAX];
+  size_t left, killed;
   if (host == NULL) return ISOLUA_OK;
-  while ((i = next_to_kill(host)) != NULL) {
-    il_isolate_kill(i, ISOLUA_KILLED, IL_GRACE);
-    il_isolate_release(i);
-  }
-  wait_for_list(host, deadline);
+  killed = kill_all(host, names, sizeof names);
+  if (killed > 0)
+    il_host_log(host, "%zu isolate%s still running at the end: %s", killed, killed > 1 ? "s" : "",
+                names);
+  il_host_wait(host, deadline);
   il_workers_trim(&host->workers, true);
   left = il_workers_wait(&host->workers, 0, il_deadline(IL_GRACE));
   il_watchdog_stop(&host->watchdog);

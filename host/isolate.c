@@ -3,6 +3,7 @@
 #include "isolate.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +91,7 @@ static bool list(il_isolate *i) {
     if (host->first != NULL) host->first->prev = i;
     host->first = i;
     i->listed = true;
+    if (!i->is_main) host->unsettled++;
   }
   il_mutex_unlock(&host->lock);
   return open;
@@ -108,12 +110,20 @@ static bool unlist(il_isolate *i) {
       host->first = i->next;
     if (i->next != NULL) i->next->prev = i->prev;
     i->listed = false;
-    il_cond_wake_all(&host->changed);
-    if (host->main != NULL && host->draining) /* it waits for the last one */
-      il_waiter_wake(&host->main->waiter);
   }
   il_mutex_unlock(&host->lock);
   return listed;
+}
+
+/* Its future is settled: who waits for the last one goes on. */
+static void settled(il_isolate *i) {
+  isolua_host *host = i->host;
+  if (i->is_main) return;
+  il_mutex_lock(&host->lock);
+  host->unsettled--;
+  il_cond_wake_all(&host->changed);
+  if (host->main != NULL && host->draining) il_waiter_wake(&host->main->waiter);
+  il_mutex_unlock(&host->lock);
 }
 
 /* -- Its life ---------------------------------------------------------------------------------- */
@@ -155,7 +165,8 @@ static void settle_with(il_isolate *i, int code, const char *message) {
 int il_isolate_start(il_isolate *i) {
   isolua_host *host = i->host; /* the isolate may end, and with it its hold, once it is started */
   int err = ISOLUA_CLOSED;
-  bool queued;
+  bool queued, listed;
+  char text[192];
   il_handle_retain(&i->h);
   i->job.run = run;
   atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
@@ -169,9 +180,12 @@ int il_isolate_start(il_isolate *i) {
   if (err == ISOLUA_OK) return ISOLUA_OK;
 fail:
   atomic_store_explicit(&i->status, IL_FAILED, memory_order_relaxed);
-  unlist(i);
+  listed = unlist(i);
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
-  settle_with(i, err, err == ISOLUA_SPAWN ? "the system has no thread left for the isolate" : NULL);
+  snprintf(text, sizeof text, "the system gave no thread with a stack of %zu KiB for isolate '%.80s'",
+           i->stack >> 10, i->name);
+  settle_with(i, err, err == ISOLUA_SPAWN ? text : NULL);
+  if (listed) settled(i);
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   il_future_release(take_future(i, true));
   il_isolate_release(i);
@@ -194,9 +208,11 @@ bool il_isolate_enter(il_isolate *i) {
 
 void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
   isolua_future *f = take_future(i, false);
-  if (unlist(i)) atomic_store_explicit(&i->status, status, memory_order_relaxed);
+  bool listed = unlist(i);
+  if (listed) atomic_store_explicit(&i->status, status, memory_order_relaxed);
   if (f != NULL) il_future_settle(f, r);
   il_future_release(f);
+  if (listed) settled(i);
 }
 
 void il_isolate_leave(il_isolate *i) {
@@ -240,10 +256,14 @@ void il_isolate_kill(il_isolate *i, int code, int64_t grace) {
 
 static void give_up(il_isolate *i) {
   int code = atomic_load_explicit(&i->dying, memory_order_acquire);
+  char text[192];
   if (!unlist(i)) return;
   atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);
   il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
-  settle_with(i, code, "the isolate was told to end but is stuck in a C function");
+  snprintf(text, sizeof text, "isolate '%.80s' was told to end (%s) but is stuck in a C function",
+           i->name, isolua_code_name(code));
+  settle_with(i, code, text);
+  settled(i);
 }
 
 /* On the watchdog's thread. */

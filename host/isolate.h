@@ -87,7 +87,7 @@ struct isolua_host {
   isolua_host_options options;
   il_workers workers;
   il_watchdog watchdog;
-  il_alarm kick; /* every millisecond while jobs are queued */
+  il_alarm kick;      /* every millisecond while jobs are queued */
   void (*open)(void); /* the lua_CFunction of isolua_host_set_open, for vm.c */
   uint64_t seed[2];   /* from the system, for math.random of its states */
   void *std;          /* names of the standard functions, for names.c; freed by free_std */
@@ -95,12 +95,14 @@ struct isolua_host {
 
   il_mutex lock; /* guards all below */
   il_isolate *first;
+  size_t unsettled; /* isolates started whose futures are not settled */
   il_isolate *main; /* no hold: it leaves before it ends */
   bool closing;
-  bool draining; /* main waits until the list is empty */
-  il_cond changed; /* the list got shorter */
+  bool draining;   /* main waits until all are settled */
+  il_cond changed; /* fewer are unsettled */
 
   atomic_llong next_id;
+  _Atomic(bool) failed;     /* an error was logged that nobody caught */
   _Atomic(uint64_t) states; /* made so far; relaxed */
 };
 
@@ -127,6 +129,8 @@ const char *il_isolate_status(il_isolate *i);
 
 void il_host_log(isolua_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void il_host_release(isolua_host *host);
+/* Waits until every isolate but main has settled its future, or `deadline`: then false. */
+bool il_host_wait(isolua_host *host, int64_t deadline);
 /* Sees to it that a job does not wait for a thread that does not get ready. */
 void il_host_kick_later(isolua_host *host);
 /* Ends spare threads, and waits until no thread is left but those of isolates that run. */

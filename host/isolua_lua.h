@@ -119,12 +119,13 @@ ISOLUA_API int isolua_future_is_local(const isolua_future *future);
 **   left to wait for. [-0, +0, e]
 ** isolua_interrupt: makes L, a state of isolua_main_open, raise `interrupted` as soon as it runs Lua
 **   code or waits. Safe in a signal handler on any thread, while L is open.
-** isolua_failed: 1 when a handler of L's event loop raised an error that nobody caught.
+** isolua_host_failed: 1 when an error was logged that nobody caught: of a future that nobody looked
+**   at, or in a handler of main. Thread: any.
 ** isolua_now: seconds on a monotonic clock.
 */
 ISOLUA_API void isolua_drain(lua_State *L);
 ISOLUA_API void isolua_interrupt(lua_State *L);
-ISOLUA_API int isolua_failed(lua_State *L);
+ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);
 
 /* -- Handles ----------------------------------------------------------------------------------- */

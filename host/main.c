@@ -57,6 +57,7 @@ static struct {
   isolua_host *host;
   lua_State *L;
   bool closing;     /* the state is being closed */
+  bool failed; /* an error was logged that nobody caught */
   bool interrupted; /* the last error that was reported is `interrupted` */
   size_t isolates;  /* how many isolates live when only main does */
 } program = {.name = "isolua"};
@@ -164,6 +165,7 @@ static size_t living_isolates(void) {
 static int close_all(void) {
   program.closing = true;
   isolua_main_close(program.L);
+  program.failed = isolua_host_failed(program.host) != 0;
   return isolua_host_close(program.host, CLOSE_TIMEOUT);
 }
 
@@ -603,7 +605,7 @@ static int run(lua_State *L) {
     run_prompt(L);
   } else if (good) {
     lua_pushcfunction(L, drain);
-    good = call(L, 0, 0) && !isolua_failed(L);
+    good = call(L, 0, 0);
   }
   lua_pushboolean(L, good);
   return 1;
@@ -664,6 +666,7 @@ static void set_name(const char *path) {
 int main(int argc, char **argv) {
   struct arguments args = {.argv = argv, .count = argc};
   int status;
+  bool stuck;
   set_name(argv[0]);
   scan(&args);
   if (args.bad != 0) {
@@ -673,6 +676,8 @@ int main(int argc, char **argv) {
   if (args.version) print_version();
   if (!open_all()) return EXIT_FAILURE;
   status = run_protected(program.L, &args);
-  if (close_all() != ISOLUA_OK) leave_now(status);
+  stuck = close_all() != ISOLUA_OK;
+  if (program.failed && status == EXIT_SUCCESS) status = EXIT_FAILURE;
+  if (stuck) leave_now(status);
   return status;
 }

@@ -324,8 +324,7 @@ void il_names_open(il_vm *vm, lua_State *L) {
 }
 
 void il_names_refresh(il_vm *vm, lua_State *L) {
-  if (!vm->names.opened)
-    open_names(vm, L);
+  if (!vm->names.opened) open_names(vm, L);
   if (vm->names.pending) {
     vm->names.pending = false;
     luaL_checkstack(L, 20, NULL);
@@ -443,8 +442,7 @@ void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *f
 
 void il_names_adopt(il_vm *vm, lua_State *L, const char *name, int index) {
   index = lua_absindex(L, index);
-  if (!vm->names.opened)
-    open_names(vm, L);
+  if (!vm->names.opened) open_names(vm, L);
   push_name(L, "R", name, NULL, 0);
   give_name(vm, L, index, true);
 }

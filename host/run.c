@@ -26,14 +26,6 @@ static void log_to_stderr(void *ud, const char *text, size_t length) {
   funlockfile(stderr);
 }
 
-static bool only_main(isolua_host *host) {
-  bool only;
-  il_mutex_lock(&host->lock);
-  only = host->first == NULL || (host->first->is_main && host->first->next == NULL);
-  il_mutex_unlock(&host->lock);
-  return only;
-}
-
 /* The end of a stock interpreter's state: nothing of its Lua runs any more, so what was started by
 ** isolate.run is waited for here. */
 static int close_own_host(lua_State *L) {
@@ -43,9 +35,7 @@ static int close_own_host(lua_State *L) {
   *own = NULL;
   if (host == NULL) return 0;
   if (vm != NULL) il_vm_detach(vm);
-  il_mutex_lock(&host->lock);
-  while (host->first != NULL) il_cond_wait(&host->changed, &host->lock, -1);
-  il_mutex_unlock(&host->lock);
+  il_host_wait(host, -1);
   isolua_host_close(host, ISOLUA_SECOND);
   return 0;
 }
@@ -87,8 +77,8 @@ int isolua_is_main(lua_State *L) {
   return vm != NULL && vm->isolate->is_main;
 }
 
-int isolua_failed(lua_State *L) {
-  return il_vm_check(L)->failed;
+int isolua_host_failed(const isolua_host *host) {
+  return atomic_load(&host->failed);
 }
 
 double isolua_now(void) {
@@ -116,7 +106,7 @@ void isolua_interrupt(lua_State *L) {
 }
 
 static bool all_ended(il_vm *vm, void *host) {
-  return vm->loop.sources == NULL && only_main(host);
+  return vm->loop.sources == NULL && il_host_wait(host, 0);
 }
 
 void isolua_drain(lua_State *L) {
@@ -152,6 +142,8 @@ static void function_name(lua_State *L, int index, char *name, size_t size) {
   lua_getinfo(L, ">S", &ar);
   if (ar.what[0] == 'C')
     snprintf(name, size, "C function");
+  else if (ar.linedefined == 0)
+    snprintf(name, size, "%s", ar.short_src);
   else
     snprintf(name, size, "%s:%d", ar.short_src, ar.linedefined);
 }

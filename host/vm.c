@@ -279,10 +279,20 @@ void il_vm_detach(il_vm *vm) {
   vm_free(vm);
 }
 
+static int open_for_main(lua_State *L) {
+  il_vm_open_print(L);
+  return 0;
+}
+
 int isolua_main_open(isolua_host *host, lua_State **L) {
   int err;
   il_vm *vm = make_state(host);
   if (vm == NULL) return ISOLUA_MEMORY;
+  lua_pushcfunction(vm->L, open_for_main);
+  if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
+    il_spare_drop(vm);
+    return ISOLUA_MEMORY;
+  }
   err = become_main(vm);
   if (err != ISOLUA_OK) {
     il_spare_drop(vm);
@@ -421,7 +431,7 @@ void il_vm_handler_failed(il_vm *vm, lua_State *L) {
   lua_settop(L, 1);
   fail_with(vm, L, &r);
   if (vm->isolate->is_main) {
-    vm->failed = true;
+    atomic_store(&vm->host->failed, true);
     il_host_log(vm->host, "uncaught error in an event handler of '%s': %s", vm->isolate->name,
                 r.traceback != NULL ? r.traceback : r.message);
     il_result_fini(&r);

@@ -27,7 +27,6 @@ typedef struct il_vm {
   il_loop loop;
   struct il_encoder *encoder; /* kept between sends; NULL while in use or before the first */
   il_result failure;          /* what ended it, when its own code or a handler did */
-  bool failed;                /* main: a handler raised and nobody caught */
   bool forced;                /* the signal handler let a hook run where Lua allows none */
   char *traceback;            /* of the error that is under way in the body */
   char *remote;               /* traceback of the error last raised out of a future, whose value
@@ -99,6 +98,7 @@ bool il_vm_is_array(lua_State *L, int index, lua_Unsigned n);
 
 /* print, os.exit, os.execute, io.popen of an isolate. [-0, +0, m] */
 void il_vm_open_library(lua_State *L);
+void il_vm_open_print(lua_State *L); /* print alone */
 void il_vm_name_library(il_std *std);
 
 #endif

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vm.h"
@@ -71,6 +72,15 @@ int il_vm_end(il_vm *vm, lua_State *L, int code) {
 
 /* -- The hook ---------------------------------------------------------------------------------- */
 
+/* Where it was when it was stopped. Memory may lack: what that raises unwinds as well. */
+static void note_traceback(il_vm *vm, lua_State *L) {
+  if (vm->isolate->is_main || !lua_checkstack(L, LUA_MINSTACK)) return;
+  luaL_traceback(L, L, isolua_code_message(il_vm_dying(vm)), 0);
+  free(vm->traceback);
+  vm->traceback = strdup(lua_tostring(L, -1));
+  lua_pop(L, 1);
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar) {
   il_vm *vm = current;
   bool forced;
@@ -83,7 +93,10 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   vm->forced = false;
   if (forced) /* the hook stays, for what comes after the finalizer */
     raise_memory_error(L);
-  if (!hard(vm)) lua_sethook(L, NULL, 0, 0);
+  if (!hard(vm)) {
+    lua_sethook(L, NULL, 0, 0);
+    note_traceback(vm, L);
+  }
   il_vm_raise(vm, L);
 }
 

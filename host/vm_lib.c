@@ -67,9 +67,13 @@ void il_vm_name_library(il_std *std) {
   il_std_replace(std, "io.popen", io_popen);
 }
 
-void il_vm_open_library(lua_State *L) {
+void il_vm_open_print(lua_State *L) {
   lua_pushcfunction(L, print);
   lua_setglobal(L, "print");
+}
+
+void il_vm_open_library(lua_State *L) {
+  il_vm_open_print(L);
   replace(L, "os", "exit", os_exit);
   replace(L, "os", "execute", os_execute);
   replace(L, "io", "popen", io_popen);

@@ -99,9 +99,11 @@ static void finds_closing_last(void) {
   for (int i = 1; i <= 254; i++) /* 200 locals a function */
     n += (size_t)snprintf(source + n, sizeof source - n, "local v%d = %d %s", i, i,
                           i == 127 ? "return (function() " : "");
-  n += (size_t)snprintf(source + n, sizeof source - n, "local v255 <close> = nil\n"
-                                                       "return function() local x");
-  for (int i = 1; i <= 255; i++) n += (size_t)snprintf(source + n, sizeof source - n, " x = v%d", i);
+  n += (size_t)snprintf(source + n, sizeof source - n,
+                        "local v255 <close> = nil\n"
+                        "return function() local x");
+  for (int i = 1; i <= 255; i++)
+    n += (size_t)snprintf(source + n, sizeof source - n, " x = v%d", i);
   snprintf(source + n, sizeof source - n, " end end)()");
   if (!make_dump(source, false, &d)) return;
   il_dump_closing(d.bytes, d.len, &closing);

@@ -31,10 +31,9 @@ static bool holds(const unsigned char *p, size_t size, size_t filled, uint32_t s
   return size < filled || size == 0 || p[size - 1] == mark(size - 1, seed);
 }
 
-static const size_t sizes[] = {1,           8,           100,         4096,    65536,
-                               BIG / 2,     BIG - 1,     BIG,         BIG + 1, 2 * BIG - 1,
-                               2 * BIG,     2 * BIG + 1, 3 * BIG,     5 * BIG, 5 * BIG + 4097,
-                               9 * BIG - 1, 9 * BIG};
+static const size_t sizes[] = {
+  1,           8,       100,         4096,    65536,   BIG / 2,        BIG - 1,     BIG,    BIG + 1,
+  2 * BIG - 1, 2 * BIG, 2 * BIG + 1, 3 * BIG, 5 * BIG, 5 * BIG + 4097, 9 * BIG - 1, 9 * BIG};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 static void resize_keeps(size_t from, size_t to) {

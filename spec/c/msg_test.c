@@ -105,9 +105,8 @@ static bool holds(const il_msg *m, size_t len, int first) {
 }
 
 static void keeps_its_bytes(void) {
-  static const size_t sizes[] = {0,          1,           100,
-                                 COPIED - 1, COPIED,      COPIED + 1,
-                                 100000,     IL_HEAP_BIG, IL_HEAP_BIG * 3 + 5};
+  static const size_t sizes[] = {0,          1,      100,         COPIED - 1,         COPIED,
+                                 COPIED + 1, 100000, IL_HEAP_BIG, IL_HEAP_BIG * 3 + 5};
   enum { N = sizeof sizes / sizeof sizes[0] };
   il_msg *messages[N];
   for (int i = 0; i < N; i++) {

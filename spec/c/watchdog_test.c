@@ -22,7 +22,7 @@ struct bell {
   int64_t (*act)(bell *); /* what it does when it rings, and its next time; NULL: nothing, none */
   int *order;             /* the number of its ring is counted here; or NULL */
   int place;              /* that number; 0: it has not rung */
-  atomic_int early; /* rings before `when` */
+  atomic_int early;       /* rings before `when` */
   atomic_int rings, closed;
 };
 

@@ -1,0 +1,54 @@
+/* embed.h - what tests of isolua.h share: hosts, futures, and what callbacks were given. */
+/* SPDX-License-Identifier: MIT */
+#ifndef EMBED_H
+#define EMBED_H
+
+#include <pthread.h>
+
+#include "check.h"
+#include "isolua.h"
+
+#define MILLISECOND (ISOLUA_SECOND / 1000)
+#define SOON (20 * ISOLUA_SECOND) /* what should come at once has come by then */
+
+/* Lua code that does not end by itself. */
+#define ENDLESS "while true do end"
+
+/* The text that a log or print callback was given. Begin with CAPTURE. */
+typedef struct capture {
+  pthread_mutex_t lock; /* guards all below */
+  char text[65536];     /* what does not fit is dropped */
+  size_t length;
+  int calls;
+} capture;
+#define CAPTURE {.lock = PTHREAD_MUTEX_INITIALIZER}
+
+void capture_text(void *ud, const char *text, size_t length); /* an isolua_log and isolua_print */
+int capture_calls(capture *c);
+bool capture_has(capture *c, const char *part);
+/* Waits until the callback was called `calls` times. */
+bool capture_wait(capture *c, int calls);
+
+/* Opens a host; `options` NULL: all defaults; else its `size` is set. NULL: failed, and checked. */
+isolua_host *embed_open(isolua_host_options *options);
+/* Closes it and checks that all isolates have ended. */
+void embed_close(isolua_host *host);
+
+/* Runs `source`; `options` NULL: all defaults; else its `size` is set. NULL: failed, and checked. */
+isolua_future *embed_run(isolua_host *host, isolua_options *options, const char *source);
+
+/* Checks that `future` settles with `code`, and that its message holds `part` if that is not NULL. */
+bool embed_settles(isolua_future *future, int code, const char *part);
+
+/* The same of `source`, which it runs. */
+bool embed_gives(isolua_host *host, isolua_options *options, const char *source, int code,
+                 const char *part);
+
+/* Writes a file in a folder of its own below TMPDIR, which embed_remove removes. */
+typedef struct embed_file {
+  char folder[256], path[512];
+} embed_file;
+bool embed_write(embed_file *file, const char *name, const char *bytes, size_t length);
+void embed_remove(embed_file *file);
+
+#endif

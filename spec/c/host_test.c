@@ -1,0 +1,634 @@
+/* host_test.c - isolua.h: opening and closing hosts, their callbacks, signals and threads. */
+/* SPDX-License-Identifier: MIT */
+#include <malloc.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "embed.h"
+
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * ISOLUA_SECOND + t.tv_nsec;
+}
+
+/* -- Opening ----------------------------------------------------------------------------------- */
+
+static void refuses_wrong_options(void) {
+  static const size_t sizes[] = {0, 1, sizeof(size_t) - 1, sizeof(isolua_host_options) + 1,
+                                 SIZE_MAX};
+  static const int signals[] = {-2, 65, 1000, SIGKILL, SIGSTOP};
+  static char untouched;
+  isolua_host *none = (isolua_host *)(void *)&untouched, *host = none;
+  isolua_host_options o = {0};
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    o.size = sizes[i];
+    CHECK_INT(isolua_host_open(&o, &host), ISOLUA_INVALID);
+    CHECK(host == none);
+  }
+  o.size = sizeof o;
+  for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+    o.kill_signal = signals[i];
+    if (CHECK_INT(isolua_host_open(&o, &host), ISOLUA_INVALID)) {
+      CHECK(host == none);
+    } else {
+      printf("      kill_signal %d\n", signals[i]);
+      isolua_host_close(host, SOON);
+      host = none;
+    }
+  }
+}
+
+static void takes_shorter_options(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log, .kill_signal = 1000};
+  isolua_host *host;
+  o.size = sizeof o.size;
+  if (CHECK_INT(isolua_host_open(&o, &host), ISOLUA_OK)) embed_close(host);
+  o.size = offsetof(isolua_host_options, print);
+  if (!CHECK_INT(isolua_host_open(&o, &host), ISOLUA_OK)) return;
+  isolua_future_release(embed_run(host, NULL, "error 'heard'"));
+  CHECK(capture_wait(&log, 1));
+  CHECK(capture_has(&log, "heard"));
+  embed_close(host);
+}
+
+static void opens_and_closes(void) {
+  isolua_host *host;
+  CHECK_INT(isolua_host_close(NULL, 0), ISOLUA_OK);
+  for (int i = 0; i < 4; i++) {
+    static const int64_t timeouts[] = {0, ISOLUA_FOREVER, ISOLUA_SECOND, INT64_MAX};
+    host = embed_open(NULL);
+    CHECK_INT(isolua_host_close(host, timeouts[i]), ISOLUA_OK);
+  }
+}
+
+static void several_at_once(void) {
+  enum { N = 8 };
+  isolua_host *hosts[N];
+  isolua_future *futures[N];
+  for (int i = 0; i < N; i++) hosts[i] = embed_open(NULL);
+  for (int i = 0; i < N; i++)
+    futures[i] = embed_run(hosts[i], NULL, i % 2 == 0 ? ENDLESS : "return 1");
+  for (int i = 1; i < N; i += 2) embed_settles(futures[i], ISOLUA_OK, NULL);
+  for (int i = 0; i < N; i += 4) embed_close(hosts[i]);
+  for (int i = 0; i < N; i += 4) embed_settles(futures[i], ISOLUA_KILLED, NULL);
+  for (int i = 2; i < N; i += 4) CHECK_INT(isolua_future_done(futures[i]), 0);
+  for (int i = 2; i < N; i += 4) isolua_future_cancel(futures[i], NULL);
+  for (int i = 0; i < N; i++)
+    if (i % 4 != 0) embed_close(hosts[i]);
+  for (int i = 0; i < N; i++) isolua_future_release(futures[i]);
+}
+
+/* After the first hosts nothing more is taken of the C library's heap. */
+static void leaks_nothing(void) {
+  size_t before = 0, after;
+  int n = check_scale(1000, 30);
+  for (int i = 0; i < n; i++) {
+    isolua_host *host = embed_open(NULL);
+    if (host == NULL) return;
+    if (i % 4 == 1) embed_gives(host, NULL, "return 1", ISOLUA_OK, NULL);
+    if (i % 4 == 2) isolua_future_release(embed_run(host, NULL, "return {}, 'x'"));
+    if (i % 4 == 3) isolua_future_release(embed_run(host, NULL, ENDLESS));
+    embed_close(host);
+    if (i == n / 10) before = mallinfo2().uordblks;
+  }
+  after = mallinfo2().uordblks;
+  if (!check_under(NULL) && !CHECK(after < before + 65536))
+    printf("      %zu bytes in use, and then %zu\n", before, after);
+}
+
+/* -- Closing ----------------------------------------------------------------------------------- */
+
+static const char *const endless[] = {
+  ENDLESS,
+  "while true do pcall(error) end",
+  "local function f() while true do pcall(f) end end f()",
+  "while true do coroutine.wrap(function() while true do coroutine.yield() end end)() end",
+  "coroutine.wrap(function() while true do end end)()",
+  "while true do xpcall(error, function() while true do end end) end",
+  "local x <close> = setmetatable({}, {__close = function() while true do end end}) x = nil",
+  "local x <close> = setmetatable({}, {__close = function() while true do end end})\n" ENDLESS,
+  "setmetatable({}, {__gc = function() while true do end end}) collectgarbage()",
+  "setmetatable({}, {__gc = function() while true do end end}) return 1",
+  "while true do load('return 1')() end",
+  "while true do load(function() while true do end end) end",
+  "while true do table.sort({3, 2, 1, 5, 4}, function(a, b) return a < b end) end",
+  "local t = {} while true do t[#t + 1] = ('x'):rep(100) if #t > 1000 then t = {} end end",
+  "while true do pcall(string.gsub, ('x'):rep(100), '.', function() while true do end end) end",
+  "debug.sethook(function() while true do end end, '', 1) while true do end",
+  "while true do local ok = pcall(function() local x <close> = setmetatable({}, {__close =\n"
+  "  function() error 'again' end}) error 'once' end) end",
+};
+enum { ENDLESS_COUNT = sizeof endless / sizeof endless[0] };
+
+static void ends_endless_loops(void) {
+  for (int i = 0; i < ENDLESS_COUNT; i++) {
+    isolua_host *host = embed_open(NULL);
+    isolua_future *f = embed_run(host, NULL, endless[i]);
+    int64_t from;
+    isolua_future_wait(f, 5 * MILLISECOND);
+    from = now();
+    if (!CHECK_INT(isolua_host_close(host, ISOLUA_SECOND), ISOLUA_OK))
+      printf("      %s\n", endless[i]);
+    CHECK(now() - from < 10 * ISOLUA_SECOND);
+    CHECK_INT(isolua_future_done(f), 1);
+    isolua_future_release(f);
+  }
+}
+
+static void ends_many(void) {
+  enum { N = 50 };
+  isolua_host *host = embed_open(NULL);
+  isolua_future *futures[N];
+  int n = check_scale(N, 10);
+  for (int i = 0; i < n; i++) futures[i] = embed_run(host, NULL, endless[i % 6]);
+  embed_close(host);
+  for (int i = 0; i < n; i++) {
+    embed_settles(futures[i], ISOLUA_KILLED, NULL);
+    isolua_future_release(futures[i]);
+  }
+}
+
+/* Each way in which a host may be found when it is closed. */
+static void closes_from_any_state(void) {
+  for (int round = 0; round < check_scale(100, 10); round++) {
+    isolua_options timed = {.timeout = (round + 1) * MILLISECOND / 10};
+    isolua_options failing = {.libs = "", .init = "x"};
+    isolua_host *host = embed_open(NULL);
+    isolua_future *kept[4];
+    kept[0] = embed_run(host, &timed, ENDLESS);
+    kept[1] = embed_run(host, NULL, "return ('x'):rep(10000), {}");
+    kept[2] = embed_run(host, &failing, "return 1");
+    kept[3] = embed_run(host, NULL, ENDLESS);
+    isolua_future_release(embed_run(host, &timed, ENDLESS));
+    isolua_future_release(embed_run(host, NULL, "return 1"));
+    if (round % 2 == 0) isolua_future_cancel(kept[3], NULL);
+    if (round % 3 == 0) isolua_future_wait(kept[1], SOON);
+    if (round % 5 == 0) isolua_future_wait(kept[0], SOON);
+    embed_close(host);
+    for (int i = 0; i < 4; i++) {
+      CHECK_INT(isolua_future_done(kept[i]), 1);
+      isolua_future_wait(kept[i], 0);
+      if (i == 3) CHECK(isolua_future_message(kept[i]) != NULL);
+      isolua_future_release(kept[i]);
+    }
+  }
+}
+
+/* -- Being stuck ------------------------------------------------------------------------------- */
+
+/* A host that was left behind stays in memory; what is here is not a leak for tools. */
+static isolua_host *volatile left_behind[2];
+
+static void close_stuck(int index, int64_t timeout, int64_t bound) {
+  capture *log = calloc(1, sizeof *log); /* the host has it for good */
+  static capture *volatile kept[2];
+  isolua_host_options o = {.log = capture_text, .log_ud = log};
+  isolua_options named = {.name = "a sleeper"};
+  isolua_host *host;
+  isolua_future *f;
+  int64_t from;
+  if (!CHECK(log != NULL)) return;
+  pthread_mutex_init(&log->lock, NULL);
+  kept[index] = log;
+  host = embed_open(&o);
+  left_behind[index] = host;
+  f = embed_run(host, &named, "os.execute 'sleep 2'");
+  isolua_future_wait(f, 100 * MILLISECOND);
+  from = now();
+  CHECK_INT(isolua_host_close(host, timeout), ISOLUA_STUCK);
+  CHECK(now() - from < bound);
+  CHECK_INT(capture_calls(log), 1);
+  CHECK(capture_has(log, "a sleeper"));
+  embed_settles(f, ISOLUA_KILLED, NULL);
+  isolua_future_release(f);
+}
+
+static void leaves_stuck_ones(void) {
+  close_stuck(0, ISOLUA_FOREVER, check_scale(1500, 20000) * MILLISECOND);
+}
+
+static void leaves_stuck_ones_at_timeout(void) {
+  close_stuck(1, 50 * MILLISECOND, check_scale(500, 20000) * MILLISECOND);
+}
+
+/* -- The allocator ----------------------------------------------------------------------------- */
+
+typedef struct heap {
+  atomic_long bytes, blocks, calls; /* calls that want more memory */
+  long refuse_from, refuse_to;      /* numbers of such calls that get none */
+} heap;
+
+static void *heap_alloc(void *ud, void *p, size_t osize, size_t nsize) {
+  heap *h = ud;
+  void *q;
+  if (nsize > (p != NULL ? osize : 0)) {
+    long call = atomic_fetch_add(&h->calls, 1);
+    if (call >= h->refuse_from && call < h->refuse_to) return NULL;
+  }
+  if (nsize == 0) {
+    if (p != NULL) atomic_fetch_sub(&h->blocks, 1);
+    atomic_fetch_sub(&h->bytes, p != NULL ? (long)osize : 0);
+    free(p);
+    return NULL;
+  }
+  q = realloc(p, nsize);
+  if (q == NULL) return NULL;
+  if (p == NULL) atomic_fetch_add(&h->blocks, 1);
+  atomic_fetch_add(&h->bytes, (long)nsize - (p != NULL ? (long)osize : 0));
+  return q;
+}
+
+static const char busy[] = "local t = {}\n"
+                           "for i = 1, 20 do t[i] = tostring(i) .. 'x' end\n"
+                           "local co = coroutine.wrap(function(...) coroutine.yield(...) end)\n"
+                           "return table.concat(t, ' '), co(1, 2, 3), #('long'):rep(100), {t}";
+
+/* Runs `busy` on a host with that heap, and gives the code it settles with; closes the host. */
+static int run_busy(heap *h, int spares) {
+  isolua_host_options o = {.alloc = heap_alloc, .alloc_ud = h, .spares = spares};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f = embed_run(host, NULL, busy);
+  int code = isolua_future_wait(f, SOON);
+  if (code != ISOLUA_OK) CHECK(isolua_future_message(f) != NULL);
+  isolua_future_release(f);
+  embed_close(host);
+  CHECK_INT(atomic_load(&h->bytes), 0);
+  CHECK_INT(atomic_load(&h->blocks), 0);
+  return code;
+}
+
+static void allocates_all_lua_heaps(void) {
+  heap h = {0};
+  CHECK_INT(run_busy(&h, 0), ISOLUA_OK);
+  CHECK(atomic_load(&h.calls) > 500);
+  CHECK_INT(run_busy(&h, 4), ISOLUA_OK);
+}
+
+/* Refuses all from the n-th call on, for each n that matters. */
+static void refused_from_then_on(void) {
+  heap whole = {0};
+  long calls;
+  CHECK_INT(run_busy(&whole, -1), ISOLUA_OK);
+  calls = atomic_load(&whole.calls);
+  for (long n = 0; n < calls; n += check_scale(1, 29)) {
+    heap h = {.refuse_from = n, .refuse_to = INT64_MAX};
+    int code = run_busy(&h, -1);
+    if (atomic_load(&h.calls) <= n) continue; /* calls differ a little from run to run */
+    if (!CHECK(code == ISOLUA_MEMORY || code == ISOLUA_SPAWN))
+      printf("      call %ld of %ld was refused: %s\n", n, calls, isolua_code_name(code));
+  }
+}
+
+/* Refuses the n-th call alone: Lua collects and asks again, or it is an error. */
+static void refused_once(void) {
+  heap whole = {0};
+  long calls;
+  CHECK_INT(run_busy(&whole, -1), ISOLUA_OK);
+  calls = atomic_load(&whole.calls);
+  for (long n = 0; n < calls; n += check_scale(3, 53)) {
+    heap h = {.refuse_from = n, .refuse_to = n + 1 + n % 2};
+    int code = run_busy(&h, n % 4 == 0 ? 0 : -1);
+    if (!CHECK(code == ISOLUA_OK || code == ISOLUA_MEMORY || code == ISOLUA_SPAWN))
+      printf("      call %ld of %ld was refused: %s\n", n, calls, isolua_code_name(code));
+  }
+}
+
+/* -- Print and log ----------------------------------------------------------------------------- */
+
+static void print_gets_whole_lines(void) {
+  enum { N = 4 };
+  capture out = CAPTURE;
+  isolua_host_options o = {.print = capture_text, .print_ud = &out};
+  isolua_host *host = embed_open(&o);
+  isolua_future *futures[N];
+  embed_gives(host, NULL, "print(1, nil, 'two', true, 1.5)", ISOLUA_OK, NULL);
+  CHECK_TEXT(out.text, "1\tnil\ttwo\ttrue\t1.5\n");
+  embed_gives(host, NULL, "print()", ISOLUA_OK, NULL);
+  CHECK_INT(capture_calls(&out), 2);
+  embed_gives(host, NULL,
+              "print(setmetatable({}, {__tostring = function() return 'own text' end}), 'a\\0b')",
+              ISOLUA_OK, NULL);
+  CHECK_INT(out.length, sizeof "1\tnil\ttwo\ttrue\t1.5\n\nown text\ta\0b\n" - 1);
+  out.length = 0;
+  for (int i = 0; i < N; i++)
+    futures[i] = embed_run(host, NULL, "for i = 1, 100 do print('a', 'line', 'of', 'words') end");
+  for (int i = 0; i < N; i++) {
+    embed_settles(futures[i], ISOLUA_OK, NULL);
+    isolua_future_release(futures[i]);
+  }
+  embed_close(host);
+  CHECK_INT(out.calls, 3 + N * 100);
+  CHECK_INT(out.length, N * 100 * sizeof "a\tline\tof\twords");
+  for (size_t at = 0; at < out.length; at += sizeof "a\tline\tof\twords")
+    if (!CHECK(memcmp(out.text + at, "a\tline\tof\twords\n", sizeof "a\tline\tof\twords") == 0)) break;
+}
+
+static bool no_isolate(void *arg) {
+  isolua_counts counts;
+  (void)arg;
+  isolua_count(&counts);
+  return counts.isolates == 0;
+}
+
+static void log_gets_uncaught_errors(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log};
+  isolua_options named = {.name = "lonely"};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f;
+  isolua_future_release(embed_run(host, &named, "local t = {} ; error 'nobody hears'"));
+  CHECK(capture_wait(&log, 1));
+  CHECK(capture_has(&log, "'lonely'"));
+  CHECK(capture_has(&log, "nobody hears"));
+  CHECK(capture_has(&log, "stack traceback"));
+  CHECK(log.text[log.length - 1] != '\n');
+  f = embed_run(host, NULL, "error 'done before its release'");
+  CHECK(check_eventually(no_isolate, NULL));
+  isolua_future_release(f);
+  CHECK(capture_wait(&log, 2));
+  CHECK(capture_has(&log, "done before its release"));
+  named.timeout = MILLISECOND;
+  isolua_future_release(embed_run(host, &named, ENDLESS));
+  CHECK(capture_wait(&log, 3));
+  embed_close(host);
+  CHECK_INT(capture_calls(&log), 3);
+}
+
+static void log_gets_nothing_else(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f;
+  embed_gives(host, NULL, "error 'seen'", ISOLUA_ERROR, "seen");
+  isolua_future_release(embed_run(host, NULL, "return 1"));
+  f = embed_run(host, NULL, ENDLESS);
+  isolua_future_cancel(f, NULL);
+  isolua_future_release(f);
+  f = embed_run(host, NULL, "warn 'not shown'");
+  embed_settles(f, ISOLUA_OK, NULL);
+  isolua_future_release(f);
+  embed_close(host);
+  CHECK_INT(capture_calls(&log), 0);
+  CHECK_TEXT(log.text, "");
+}
+
+static bool is_done(void *f) {
+  return isolua_future_done(f);
+}
+
+/* Whoever reads the error has seen it, whatever told that it was there. */
+static void error_that_was_read_is_not_logged(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f = embed_run(host, NULL, "error 'read'");
+  CHECK(check_eventually(is_done, f));
+  CHECK_PART(isolua_future_message(f), "read");
+  isolua_future_release(f);
+  embed_close(host);
+  CHECK_INT(capture_calls(&log), 0);
+}
+
+/* A wait that ended too early has seen nothing. */
+static void error_after_a_wait_is_logged(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f = embed_run(host, NULL, "for i = 1, 1e7 do end error 'later'");
+  CHECK_INT(isolua_future_wait(f, 0), ISOLUA_TIMEOUT);
+  isolua_future_release(f);
+  CHECK(capture_wait(&log, 1));
+  CHECK(capture_has(&log, "later"));
+  embed_close(host);
+}
+
+/* A callback may run isolates; while the host closes it is told so. */
+typedef struct caller {
+  isolua_host *host;
+  const char *source;
+  atomic_int code, calls;
+  isolua_future *_Atomic future;
+} caller;
+
+static void print_runs(void *ud, const char *text, size_t length) {
+  caller *c = ud;
+  isolua_future *f = NULL;
+  (void)text, (void)length;
+  atomic_store(&c->code, isolua_run_string(c->host, NULL, c->source, &f));
+  atomic_store(&c->future, f);
+  atomic_fetch_add(&c->calls, 1);
+}
+
+static void callbacks_may_run(void) {
+  caller c = {.source = "return 42"};
+  isolua_host_options o = {.print = print_runs, .print_ud = &c};
+  isolua_future *f;
+  c.host = embed_open(&o);
+  embed_gives(c.host, NULL, "print()", ISOLUA_OK, NULL);
+  CHECK_INT(atomic_load(&c.calls), 1);
+  CHECK_INT(atomic_load(&c.code), ISOLUA_OK);
+  f = atomic_load(&c.future);
+  embed_settles(f, ISOLUA_OK, NULL);
+  CHECK_INT(isolua_future_integer(f, 1), 42);
+  isolua_future_release(f);
+  embed_close(c.host);
+}
+
+static void closing_host_runs_nothing(void) {
+  caller c = {.source = "return 42"};
+  isolua_host_options o = {.print = print_runs, .print_ud = &c};
+  isolua_future *f;
+  c.host = embed_open(&o);
+  f = embed_run(c.host, NULL,
+                "local x <close> = setmetatable({}, {__close = print}) " ENDLESS);
+  isolua_future_wait(f, 50 * MILLISECOND);
+  embed_close(c.host);
+  isolua_future_release(f);
+  CHECK_INT(atomic_load(&c.calls), 1);
+  CHECK_INT(atomic_load(&c.code), ISOLUA_CLOSED);
+  isolua_future_release(atomic_load(&c.future));
+}
+
+/* -- Threads ----------------------------------------------------------------------------------- */
+
+static bool no_thread(void *arg) {
+  isolua_counts counts;
+  (void)arg;
+  isolua_count(&counts);
+  return counts.threads == 0;
+}
+
+static void keeps_no_spares(void) {
+  isolua_host_options o = {.spares = -1};
+  isolua_host *host = embed_open(&o);
+  for (int i = 0; i < 5; i++) {
+    embed_gives(host, NULL, "return 1", ISOLUA_OK, NULL);
+    CHECK(check_eventually(no_thread, NULL));
+  }
+  embed_close(host);
+}
+
+static bool two_threads(void *arg) {
+  isolua_counts counts;
+  (void)arg;
+  isolua_count(&counts);
+  return counts.threads == 2 && counts.isolates == 0;
+}
+
+static void keeps_spares(void) {
+  enum { N = 6 };
+  isolua_host_options o = {.spares = 2};
+  isolua_host *host = embed_open(&o);
+  isolua_future *futures[N];
+  for (int i = 0; i < N; i++) futures[i] = embed_run(host, NULL, ENDLESS);
+  for (int i = 0; i < N; i++) {
+    isolua_future_cancel(futures[i], NULL);
+    isolua_future_release(futures[i]);
+  }
+  CHECK(check_eventually(two_threads, NULL));
+  embed_close(host);
+}
+
+typedef struct office {
+  isolua_host *host;
+  int rounds;
+} office;
+
+static void use(int index, void *arg) {
+  office *o = arg;
+  for (int i = 0; i < o->rounds; i++) {
+    char source[64];
+    isolua_options options = {.size = sizeof options, .timeout = 60 * ISOLUA_SECOND};
+    isolua_future *f;
+    snprintf(source, sizeof source, "return %d, 'number %d'", index * 1000 + i, i);
+    if (i % 4 == 3) {
+      f = embed_run(o->host, NULL, endless[i / 4 % 6]);
+      isolua_future_cancel(f, NULL);
+      embed_settles(f, ISOLUA_CANCELLED, NULL);
+    } else {
+      f = embed_run(o->host, i % 4 == 0 ? &options : NULL, source);
+      if (i % 4 != 2 && embed_settles(f, ISOLUA_OK, NULL))
+        CHECK_INT(isolua_future_integer(f, 1), index * 1000 + i);
+    }
+    isolua_future_release(f);
+  }
+}
+
+static void used_by_many_threads(void) {
+  office o = {.rounds = check_scale(200, 16)};
+  o.host = embed_open(NULL);
+  check_parallel(8, use, &o);
+  embed_close(o.host);
+}
+
+/* All wait for the same future. */
+static void read_by_one_of_many(int index, void *arg) {
+  size_t length;
+  (void)index;
+  if (!embed_settles(arg, ISOLUA_OK, NULL)) return;
+  CHECK_INT(isolua_future_integer(arg, 1), 7);
+  CHECK_TEXT(isolua_future_string(arg, 2, &length), "seven");
+  CHECK_INT(isolua_future_type(arg, 3), ISOLUA_TOTHER);
+}
+
+static void read_by_many_threads(void) {
+  isolua_host *host = embed_open(NULL);
+  for (int i = 0; i < check_scale(50, 5); i++) {
+    isolua_future *f = embed_run(host, NULL, "return 7, 'seven', {}");
+    check_parallel(8, read_by_one_of_many, f);
+    isolua_future_release(f);
+  }
+  embed_close(host);
+}
+
+/* -- Signals ----------------------------------------------------------------------------------- */
+
+static atomic_int earlier_calls;
+
+static void earlier_handler(int sig) {
+  (void)sig;
+  atomic_fetch_add(&earlier_calls, 1);
+}
+
+/* A program's own handler is called, too, and is there again when the host is closed. */
+static void another_kill_signal(void) {
+  struct sigaction mine, before, after;
+  isolua_host_options o = {.kill_signal = SIGUSR2};
+  isolua_host *first, *second;
+  isolua_future *f;
+  memset(&mine, 0, sizeof mine);
+  mine.sa_handler = earlier_handler;
+  sigaction(SIGUSR2, &mine, &before);
+  first = embed_open(&o);
+  second = embed_open(&o);
+  f = embed_run(first, NULL, "while true do pcall(error) end");
+  isolua_future_wait(f, 5 * MILLISECOND);
+  isolua_future_cancel(f, NULL);
+  isolua_future_release(f);
+  CHECK(check_eventually(no_isolate, NULL));
+  CHECK(atomic_load(&earlier_calls) > 0);
+  embed_close(first);
+  f = embed_run(second, NULL, ENDLESS);
+  isolua_future_wait(f, 5 * MILLISECOND);
+  embed_close(second);
+  embed_settles(f, ISOLUA_KILLED, NULL);
+  isolua_future_release(f);
+  sigaction(SIGUSR2, &before, &after);
+  CHECK(after.sa_handler == earlier_handler);
+}
+
+/* Busy code cannot be killed then, and runs to its end. */
+static void no_kill_signal(void) {
+  struct sigaction before, during;
+  isolua_host_options o = {.kill_signal = -1};
+  isolua_host *host;
+  isolua_future *f;
+  sigaction(SIGURG, NULL, &before);
+  host = embed_open(&o);
+  sigaction(SIGURG, NULL, &during);
+  CHECK(during.sa_handler == before.sa_handler);
+  embed_gives(host, NULL, "return 1", ISOLUA_OK, NULL);
+  f = embed_run(host, NULL, "local t = os.clock() while os.clock() < t + 0.1 do end");
+  isolua_future_cancel(f, NULL);
+  embed_settles(f, ISOLUA_CANCELLED, NULL);
+  isolua_future_release(f);
+  CHECK(check_eventually(no_isolate, NULL));
+  embed_close(host);
+}
+
+static const check_case cases[] = {
+  {"wrong options are refused, and nothing is given out", refuses_wrong_options},
+  {"options of an older, shorter struct are taken", takes_shorter_options},
+  {"a host without isolates closes at once", opens_and_closes},
+  {"several hosts do not disturb each other", several_at_once},
+  {"hosts opened and closed leak nothing", leaks_nothing},
+  {"close ends endless loops of any kind", ends_endless_loops},
+  {"close ends many isolates", ends_many},
+  {"close leaves nothing, whatever is under way", closes_from_any_state},
+  {"close leaves a stuck isolate behind and names it", leaves_stuck_ones},
+  {"close leaves a stuck isolate behind at its timeout and names it", leaves_stuck_ones_at_timeout},
+  {"the allocator serves all Lua heaps", allocates_all_lua_heaps},
+  {"an allocator that refuses all from some call on makes an error", refused_from_then_on},
+  {"an allocator that refuses a call breaks nothing", refused_once},
+  {"print is given whole lines", print_gets_whole_lines},
+  {"log is given errors that nobody caught, once", log_gets_uncaught_errors},
+  {"log is given nothing else", log_gets_nothing_else},
+  {"an error whose message was read is not logged", error_that_was_read_is_not_logged},
+  {"an error that came after a wait timed out is logged", error_after_a_wait_is_logged},
+  {"a callback may run isolates", callbacks_may_run},
+  {"a host that closes runs nothing more", closing_host_runs_nothing},
+  {"no thread is kept when no spares are wanted", keeps_no_spares},
+  {"as many threads are kept as spares are wanted", keeps_spares},
+  {"many threads may use one host", used_by_many_threads},
+  {"many threads may read one future", read_by_many_threads},
+  {"another kill signal works, and is given back", another_kill_signal},
+  {"without a kill signal busy code runs to its end", no_kill_signal},
+};
+
+CHECK_MAIN(cases)
