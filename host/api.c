@@ -64,6 +64,7 @@ int il_task_new(const isolua_options *o, il_task **out) {
 int il_task_start(isolua_host *host, const isolua_options *o, const char *name, il_task *task,
                   isolua_future **future) {
   il_isolate *i;
+  int err;
   if (il_isolate_new(host, o, name, &i) != ISOLUA_OK) {
     il_task_free(task);
     return ISOLUA_MEMORY;
@@ -77,9 +78,12 @@ int il_task_start(isolua_host *host, const isolua_options *o, const char *name, 
     return ISOLUA_MEMORY;
   }
   il_isolate_set_future(i, *future);
-  il_isolate_start(i); /* what goes wrong is in the future */
+  err = il_isolate_start(i);
   il_isolate_release(i);
-  return ISOLUA_OK;
+  if (err != ISOLUA_CLOSED) return ISOLUA_OK; /* what else goes wrong is in the future */
+  il_future_release(*future);
+  *future = NULL;
+  return err;
 }
 
 /* -- Running ----------------------------------------------------------------------------------- */
@@ -133,12 +137,13 @@ int isolua_future_done(isolua_future *f) {
 
 int isolua_future_wait(isolua_future *f, int64_t timeout) {
   int64_t deadline = il_deadline(timeout);
-  atomic_store(&f->looked, true);
   il_mutex_lock(&f->lock);
   while (!il_future_is_done(f) && (deadline < 0 || il_now() < deadline))
     il_cond_wait(&f->changed, &f->lock, deadline);
   il_mutex_unlock(&f->lock);
-  return il_future_is_done(f) ? f->result.code : ISOLUA_TIMEOUT;
+  if (!il_future_is_done(f)) return ISOLUA_TIMEOUT;
+  atomic_store(&f->looked, true);
+  return f->result.code;
 }
 
 int isolua_future_cancel(isolua_future *f, const char *reason) {
@@ -200,6 +205,7 @@ const char *isolua_future_string(isolua_future *f, int index, size_t *length) {
 
 const char *isolua_future_message(isolua_future *f) {
   if (!il_future_is_done(f) || f->result.code == ISOLUA_OK) return NULL;
+  atomic_store(&f->looked, true);
   return f->result.message != NULL ? f->result.message : isolua_code_message(f->result.code);
 }
 

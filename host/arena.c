@@ -10,17 +10,6 @@
 #define CHUNK_FIRST ((size_t)32 << 10) /* a state with its libraries takes some 25 KiB */
 #define CHUNK_LAST ((size_t)256 << 10)
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WATCHED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WATCHED 1
-#endif
-#endif
-#ifndef WATCHED
-#define WATCHED 0
-#endif
-
 struct il_chunk {
   _Alignas(IL_ARENA_STEP) il_chunk *next;
 };
@@ -86,9 +75,10 @@ static void *move(il_arena *a, void *p, size_t osize, size_t nsize) {
   return q;
 }
 
-void *il_arena_resize(il_arena *a, void *p, size_t osize, size_t nsize) {
+void *il_arena_resize_slow(il_arena *a, void *p, size_t osize, size_t nsize) {
   int was_small = osize <= IL_ARENA_SMALL, small = nsize <= IL_ARENA_SMALL;
-  if (WATCHED || (!small && (p == NULL || !was_small))) return il_heap_resize(p, osize, nsize);
+  if (IL_ARENA_WATCHED || (!small && (p == NULL || !was_small)))
+    return il_heap_resize(p, osize, nsize);
   if (p == NULL) return nsize > 0 ? take(a, steps(nsize)) : NULL;
   if (nsize > 0) {
     if (was_small && small && steps(osize) == steps(nsize)) return p;

@@ -14,6 +14,17 @@
 #define IL_ARENA_SMALL 512
 #define IL_ARENA_STEP 16 /* sizes are rounded up to a multiple; also the alignment */
 
+#if defined(__SANITIZE_ADDRESS__)
+#define IL_ARENA_WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define IL_ARENA_WATCHED 1
+#endif
+#endif
+#ifndef IL_ARENA_WATCHED
+#define IL_ARENA_WATCHED 0
+#endif
+
 typedef struct il_chunk il_chunk;
 
 typedef struct il_arena {
@@ -26,6 +37,24 @@ typedef struct il_arena {
 void il_arena_init(il_arena *a);
 void il_arena_fini(il_arena *a); /* large blocks must be freed before */
 /* As il_heap_resize. */
-void *il_arena_resize(il_arena *a, void *p, size_t osize, size_t nsize);
+void *il_arena_resize_slow(il_arena *a, void *p, size_t osize, size_t nsize);
+
+/* The same; what happens most, a small block taken from its list or put back, without a call. */
+static inline void *il_arena_resize(il_arena *a, void *p, size_t osize, size_t nsize) {
+  if (!IL_ARENA_WATCHED && p == NULL && nsize <= IL_ARENA_SMALL) {
+    void **free = &a->free[(nsize + IL_ARENA_STEP - 1) / IL_ARENA_STEP];
+    if (*free != NULL) {
+      p = *free;
+      *free = *(void **)p;
+      return p;
+    }
+  } else if (!IL_ARENA_WATCHED && p != NULL && nsize == 0 && osize <= IL_ARENA_SMALL) {
+    void **free = &a->free[(osize + IL_ARENA_STEP - 1) / IL_ARENA_STEP];
+    *(void **)p = *free;
+    *free = p;
+    return NULL;
+  }
+  return il_arena_resize_slow(a, p, osize, nsize);
+}
 
 #endif

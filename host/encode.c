@@ -812,8 +812,9 @@ static bool put_c_function(il_encoder *e) {
   if (il_names_find(e->vm, L, -1) == IL_BY_MODULE)
     return refuse(e, "C function '%s.%s', whose module a fresh isolate %s", lua_tostring(L, -2),
                   lua_isnil(L, -1) ? "" : lua_tostring(L, -1),
-                  (e->how->libs & IL_LIB(package)) == 0 ? "cannot require: its libs leave out 'package'"
-                                                        : "does not find");
+                  (e->how->libs & IL_LIB(package)) == 0
+                    ? "cannot require: its libs leave out 'package'"
+                    : "does not find");
   return refuse_value(e, "");
 }
 
@@ -1355,13 +1356,20 @@ static void give_encoder(il_vm *vm, il_encoder *e) {
     vm->encoder = e;
 }
 
-static int refusal(il_vm *vm, lua_State *L, const il_encoder *e) {
-  char message[WHAT_MAX + sizeof e->path + 16];
-  snprintf(message, sizeof message, "cannot send %s: %s", e->what, e->path);
+/* Pushes the error object of a refusal; what the encoder says of it was copied before it was given
+** back, since this may raise. */
+static int push_refusal(il_vm *vm, lua_State *L, const char *what, const char *where) {
+  char message[WHAT_MAX + PATH_MAX_BYTES + 64];
+  snprintf(message, sizeof message, "cannot send %s: %s", what, where);
   isolua_pusherror(L, ISOLUA_NOT_SENDABLE, message, vm->isolate->name);
-  lua_pushstring(L, e->path);
+  lua_pushstring(L, where);
   lua_setfield(L, -2, "path");
   return ISOLUA_NOT_SENDABLE;
+}
+
+static int push_no_memory(il_vm *vm, lua_State *L) {
+  isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
+  return ISOLUA_MEMORY;
 }
 
 static il_msg *finish(il_encoder *e) {
@@ -1399,24 +1407,8 @@ static il_msg *encode_scalar(lua_State *L, int type) {
   return il_msg_new(data, len, 0, NULL, 0, &taken);
 }
 
-int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out) {
-  il_encoder *e;
-  int status, type = n == 1 ? lua_type(L, -1) : LUA_TNONE;
-  int err = ISOLUA_OK;
-  if (how->root < IL_ROOT_INIT &&
-      (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER)) {
-    *out = encode_scalar(L, type);
-    lua_pop(L, 1);
-    if (*out != NULL) return ISOLUA_OK;
-    isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
-    return ISOLUA_MEMORY;
-  }
-  e = take_encoder(vm);
-  if (e == NULL || !lua_checkstack(L, 4)) {
-    lua_pop(L, n);
-    isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
-    return ISOLUA_MEMORY;
-  }
+/* Runs the walk over the `n` values on the top, which it pops. */
+static int run_walk(il_encoder *e, lua_State *L, int n, const il_sending *how) {
   e->L = L;
   e->how = how;
   e->nvalues = n;
@@ -1424,15 +1416,37 @@ int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **ou
   lua_insert(L, -(n + 1));
   lua_pushlightuserdata(L, e);
   lua_insert(L, -(n + 1));
-  status = lua_pcall(L, n + 1, 0, 0);
-  if (status != LUA_OK) {
-    err = status == LUA_ERRMEM ? ISOLUA_MEMORY : ISOLUA_ERROR;
-  } else if (e->refused) {
-    err = refusal(vm, L, e);
-  } else if ((*out = finish(e)) == NULL) {
-    isolua_pusherror(L, ISOLUA_MEMORY, "not enough memory", vm->isolate->name);
-    err = ISOLUA_MEMORY;
+  return lua_pcall(L, n + 1, 0, 0);
+}
+
+int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out) {
+  il_encoder *e;
+  char what[WHAT_MAX], where[PATH_MAX_BYTES + 32];
+  int status, type = n == 1 ? lua_type(L, -1) : LUA_TNONE, before = il_vm_dying(vm);
+  bool refused;
+  *out = NULL;
+  if (how->root < IL_ROOT_INIT &&
+      (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER)) {
+    *out = encode_scalar(L, type);
+    lua_pop(L, 1);
+    return *out != NULL ? ISOLUA_OK : push_no_memory(vm, L);
+  }
+  e = lua_checkstack(L, 4) ? take_encoder(vm) : NULL;
+  if (e == NULL) {
+    lua_pop(L, n);
+    return push_no_memory(vm, L);
+  }
+  status = run_walk(e, L, n, how);
+  refused = status == LUA_OK && e->refused;
+  if (refused) {
+    memcpy(what, e->what, sizeof what);
+    memcpy(where, e->path, sizeof where);
+  } else if (status == LUA_OK) {
+    *out = finish(e);
   }
   give_encoder(vm, e);
-  return err;
+  if (refused) return push_refusal(vm, L, what, where);
+  if (status == LUA_OK) return *out != NULL ? ISOLUA_OK : push_no_memory(vm, L);
+  if (il_vm_passes(vm, before)) il_vm_pass_on(L); /* killed in an __isolate_pack */
+  return status == LUA_ERRMEM ? ISOLUA_MEMORY : ISOLUA_ERROR;
 }

@@ -72,7 +72,7 @@ static void *big_new(size_t size) {
   return p != NULL ? p : il_pages_map(extent(size));
 }
 
-/* Between two big blocks: in place, or by moving the pages to a larger mapping. */
+/* Between two big blocks: in place where the pages behind are free, else by copying. */
 static void *big_resize(char *p, size_t osize, size_t nsize) {
   size_t from = extent(osize), to;
   char *q;
@@ -85,10 +85,8 @@ static void *big_resize(char *p, size_t osize, size_t nsize) {
   }
   if (il_pages_remap(p, from, to) != NULL) return p;
   q = reuse(to); /* warm: cheaper to fill than fresh pages are to get */
-  if (q == NULL) {
-    q = il_pages_map(to);
-    if (q == NULL || il_pages_move(p, from, q)) return q;
-  }
+  if (q == NULL) q = il_pages_map(to);
+  if (q == NULL) return NULL;
   memcpy(q, p, osize);
   big_free(p, osize);
   return q;

@@ -29,6 +29,7 @@ static int fill_options(isolua_host_options *to, const isolua_host_options *from
   to->size = sizeof *to;
   if (to->log == NULL) to->log = default_log;
   if (to->print == NULL) to->print = default_print;
+  if (to->kill_signal < -1 || to->spares < -1) return ISOLUA_INVALID;
   if (to->kill_signal == 0) to->kill_signal = SIGURG;
   if (to->spares == 0) to->spares = il_cpu_count() + 1;
   return ISOLUA_OK;
@@ -143,6 +144,14 @@ bool il_host_wait(isolua_host *host, int64_t deadline) {
   return all;
 }
 
+static size_t stuck(isolua_host *host) {
+  size_t n;
+  il_mutex_lock(&host->lock);
+  n = host->stuck;
+  il_mutex_unlock(&host->lock);
+  return n;
+}
+
 #define NAMES_MAX 1024 /* bytes of names in one message */
 
 /* Kills all, and gives their names, as many as there is room for. */
@@ -166,18 +175,25 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   int64_t deadline = il_deadline(timeout);
   char names[NAMES_MAX];
   size_t left, killed;
+  bool settled;
   if (host == NULL) return ISOLUA_OK;
   killed = kill_all(host, names, sizeof names);
   if (killed > 0)
     il_host_log(host, "%zu isolate%s still running at the end: %s", killed, killed > 1 ? "s" : "",
                 names);
-  il_host_wait(host, deadline);
+  settled = il_host_wait(host, deadline);
   il_workers_trim(&host->workers, true);
-  left = il_workers_wait(&host->workers, 0, il_deadline(IL_GRACE));
+  if (deadline >= 0 && deadline < il_deadline(IL_GRACE)) deadline = il_deadline(IL_GRACE);
+  do { /* a thread may turn out to be stuck while it is waited for */
+    int64_t soon = il_deadline(IL_GRACE);
+    left = il_workers_wait(&host->workers, stuck(host),
+                           deadline >= 0 && deadline < soon ? deadline : soon);
+  } while (left > stuck(host) && (deadline < 0 || il_now() < deadline));
   il_watchdog_stop(&host->watchdog);
   il_heap_trim();
-  if (left == 0) il_host_release(host);
-  return left == 0 ? ISOLUA_OK : ISOLUA_STUCK;
+  if (left > 0 || !settled) return ISOLUA_STUCK;
+  il_host_release(host);
+  return ISOLUA_OK;
 }
 
 /* Isolates that are not about to end. */
@@ -191,11 +207,11 @@ static size_t running(isolua_host *host) {
 }
 
 /* A thread that ends is told by `ended`; those that begin meanwhile belong to isolates that run. */
-void il_host_settle(isolua_host *host, int64_t deadline) {
+void il_host_settle(isolua_host *host, bool dying, int64_t deadline) {
   il_workers_drain(&host->workers, true);
   for (;;) {
-    size_t n = running(host), left = il_workers_wait(&host->workers, n, deadline);
-    if (left <= running(host) || (deadline >= 0 && il_now() >= deadline)) break;
+    size_t n = running(host) + dying, left = il_workers_wait(&host->workers, n, deadline);
+    if (left <= running(host) + dying || (deadline >= 0 && il_now() >= deadline)) break;
   }
   il_workers_drain(&host->workers, false);
 }

@@ -126,6 +126,17 @@ static void settled(il_isolate *i) {
   il_mutex_unlock(&host->lock);
 }
 
+static bool mark_stuck(il_isolate *i, bool is) {
+  isolua_host *host = i->host;
+  bool changed;
+  il_mutex_lock(&host->lock);
+  changed = i->stuck != is;
+  i->stuck = is;
+  if (changed) host->stuck = is ? host->stuck + 1 : host->stuck - 1;
+  il_mutex_unlock(&host->lock);
+  return changed;
+}
+
 /* -- Its life ---------------------------------------------------------------------------------- */
 
 /* The hold that its thread has is given up in il_isolate_leave. */
@@ -182,12 +193,16 @@ fail:
   atomic_store_explicit(&i->status, IL_FAILED, memory_order_relaxed);
   listed = unlist(i);
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
-  snprintf(text, sizeof text, "the system gave no thread with a stack of %zu KiB for isolate '%.80s'",
-           i->stack >> 10, i->name);
+  snprintf(text, sizeof text,
+           "the system gave no thread with a stack of %zu KiB for isolate '%.80s'", i->stack >> 10,
+           i->name);
   settle_with(i, err, err == ISOLUA_SPAWN ? text : NULL);
   if (listed) settled(i);
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   il_future_release(take_future(i, true));
+  il_mutex_lock(&i->lock);
+  i->left = true;
+  il_mutex_unlock(&i->lock);
   il_isolate_release(i);
   return err;
 }
@@ -218,8 +233,10 @@ void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
 void il_isolate_leave(il_isolate *i) {
   il_mutex_lock(&i->lock);
   i->attached = false;
+  i->left = true; /* an alarm that a kill sets from now on rings once */
   il_mutex_unlock(&i->lock);
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
+  mark_stuck(i, false);
   il_future_release(take_future(i, true)); /* it holds the isolate in turn */
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   if (i->is_main)
@@ -254,12 +271,30 @@ void il_isolate_kill(il_isolate *i, int code, int64_t grace) {
   il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(RETRY_FIRST));
 }
 
+/* As a kill that was acknowledged: finalizers run undisturbed, until the grace is over. */
+void il_isolate_closing(il_isolate *i) {
+  int none = 0;
+  int64_t end = il_deadline(IL_GRACE);
+  bool first;
+  il_mutex_lock(&i->lock);
+  first = atomic_compare_exchange_strong_explicit(&i->dying, &none, ISOLUA_EXITED,
+                                                  memory_order_acq_rel, memory_order_acquire);
+  if (first) {
+    i->grace_end = end;
+    i->closing = true;
+    atomic_store_explicit(&i->acknowledged, true, memory_order_release);
+  }
+  il_mutex_unlock(&i->lock);
+  if (first) il_alarm_set(&i->host->watchdog, &i->alarm, end);
+}
+
 static void give_up(il_isolate *i) {
   int code = atomic_load_explicit(&i->dying, memory_order_acquire);
   char text[192];
+  if (!mark_stuck(i, true)) return;
+  il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
   if (!unlist(i)) return;
   atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);
-  il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
   snprintf(text, sizeof text, "isolate '%.80s' was told to end (%s) but is stuck in a C function",
            i->name, isolua_code_name(code));
   settle_with(i, code, text);
@@ -270,15 +305,20 @@ static void give_up(il_isolate *i) {
 static int64_t ring(il_alarm *a) {
   il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, alarm));
   int64_t now = il_now(), end;
+  bool left, closing;
   if (atomic_load_explicit(&i->dying, memory_order_acquire) == 0) {
     il_isolate_kill(i, ISOLUA_TIMEOUT, IL_GRACE);
     return -1; /* the kill has set the alarm anew */
   }
   il_mutex_lock(&i->lock);
   end = i->grace_end;
+  left = i->left;
+  closing = i->closing;
   il_mutex_unlock(&i->lock);
-  if (now >= end + IL_STUCK) {
+  if (left) return -1;
+  if (now >= end + (closing ? IL_STUCK_CLOSING : IL_STUCK)) {
     give_up(i);
+    signal_thread(i);
     return now + ISOLUA_SECOND; /* it may come back to Lua some day */
   }
   if (now >= end)

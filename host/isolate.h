@@ -17,6 +17,11 @@
 #ifndef IL_STUCK
 #define IL_STUCK ((int64_t)500000000) /* ns after the grace until it counts as stuck */
 #endif
+#ifndef IL_STUCK_CLOSING
+#define IL_STUCK_CLOSING                                                                           \
+  ((int64_t)5000000000) /* the same, when it ended by itself: freeing a large
+                                                  heap takes its time */
+#endif
 #ifndef IL_STACK
 #define IL_STACK ((size_t)1 << 20) /* bytes; 200 nested C calls (LUAI_MAXCCALLS) fit twice */
 #endif
@@ -61,13 +66,16 @@ struct isolua_isolate {
 
   il_waiter waiter;
 
-  il_mutex lock;         /* guards the four below */
+  il_mutex lock;         /* guards the six below */
   isolua_future *future; /* one hold, until it leaves; NULL: a main isolate */
   bool attached;         /* `thread` runs it: signals may be sent there */
+  bool left;             /* its thread has done with it */
+  bool closing;          /* it ended by itself, and its state is being closed */
   il_thread thread;
   int64_t grace_end;
 
   il_isolate *prev, *next; /* host's lock: its list */
+  bool stuck;              /* host's lock */
   bool listed;             /* host's lock */
 
   /* atomics */
@@ -96,6 +104,7 @@ struct isolua_host {
   il_mutex lock; /* guards all below */
   il_isolate *first;
   size_t unsettled; /* isolates started whose futures are not settled */
+  size_t stuck;     /* isolates whose threads are in a C function and do not leave */
   il_isolate *main; /* no hold: it leaves before it ends */
   bool closing;
   bool draining;   /* main waits until all are settled */
@@ -115,6 +124,8 @@ void il_isolate_set_future(il_isolate *i, isolua_future *f); /* before it starts
 int il_isolate_start(il_isolate *i);
 /* Tells it to end, with `code`, at its next instruction or wait. The first call counts. */
 void il_isolate_kill(il_isolate *i, int code, int64_t grace);
+/* Its state is about to be closed: finalizers have the usual grace. Its own thread. */
+void il_isolate_closing(il_isolate *i);
 /* Puts it in the list of its host and takes the calling thread as its own. False: host closing. */
 bool il_isolate_enter(il_isolate *i);
 /* Out of the list, and its future settled with *r (taken over; NULL for a main isolate). Its own
@@ -133,8 +144,9 @@ void il_host_release(isolua_host *host);
 bool il_host_wait(isolua_host *host, int64_t deadline);
 /* Sees to it that a job does not wait for a thread that does not get ready. */
 void il_host_kick_later(isolua_host *host);
-/* Ends spare threads, and waits until no thread is left but those of isolates that run. */
-void il_host_settle(isolua_host *host, int64_t deadline);
+/* Ends spare threads, and waits until no thread is left but those of isolates that run. `dying`: the
+** caller's is one that is told to end. */
+void il_host_settle(isolua_host *host, bool dying, int64_t deadline);
 
 extern atomic_size_t il_live_isolates;
 

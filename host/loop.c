@@ -18,6 +18,8 @@ enum outcome { READY, TIMED_OUT, ENDED };
 void il_loop_init(il_loop *loop) {
   loop->taken = NULL;
   loop->sources = NULL;
+  loop->handlers = 0;
+  loop->closed = false;
   loop->running = 0;
 }
 
@@ -39,24 +41,45 @@ static void forget(il_vm *vm, il_source *s) {
   }
 }
 
-static void unlist(il_loop *loop, il_source *s) {
+static void enlist(il_vm *vm, il_source *s, isolua_future *f, int handler) {
+  il_loop *loop = &vm->loop;
+  s->future = f;
+  s->handler = handler;
+  s->prev = NULL;
+  s->next = loop->sources;
+  if (s->next != NULL) s->next->prev = s;
+  loop->sources = s;
+  if (handler != LUA_NOREF) loop->handlers++;
+  il_watch_init(&s->watch, &vm->isolate->waiter);
+  il_future_watch(f, &s->watch);
+}
+
+static void delist(il_vm *vm, il_source *s) {
+  il_loop *loop = &vm->loop;
+  forget(vm, s);
   if (s->prev != NULL)
     s->prev->next = s->next;
   else
     loop->sources = s->next;
   if (s->next != NULL) s->next->prev = s->prev;
+  if (s->handler != LUA_NOREF) loop->handlers--;
 }
 
 static void drop(il_vm *vm, lua_State *L, il_source *s) {
-  forget(vm, s);
-  unlist(&vm->loop, s);
+  delist(vm, s);
   luaL_unref(L, LUA_REGISTRYINDEX, s->handler);
   il_future_release(s->future);
   free(s);
 }
 
 void il_loop_fini(il_vm *vm) {
-  while (vm->loop.sources != NULL) drop(vm, vm->L, vm->loop.sources);
+  vm->loop.closed = true;
+  while (vm->loop.sources != NULL) {
+    if (vm->loop.sources->handler != LUA_NOREF)
+      drop(vm, vm->L, vm->loop.sources);
+    else
+      delist(vm, vm->loop.sources);
+  }
 }
 
 /* [-1, +0]: the error value that a handler raised. */
@@ -135,32 +158,26 @@ bool il_loop_await(il_vm *vm, lua_State *L, isolua_future *f, int64_t deadline) 
   il_source s;
   enum outcome out;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (il_future_is_done(f) && vm->loop.sources == NULL && !il_vm_wanted(vm)) return true;
-  s.future = f;
-  s.handler = LUA_NOREF;
-  il_watch_init(&s.watch, &vm->isolate->waiter);
-  il_future_watch(f, &s.watch);
+  if (il_future_is_done(f) && vm->loop.handlers == 0 && !il_vm_wanted(vm)) return true;
+  enlist(vm, &s, f, LUA_NOREF);
   out = run(vm, L, future_done, f, deadline);
-  forget(vm, &s);
+  delist(vm, &s);
   if (out == ENDED) il_vm_raise(vm, L);
   return out == READY;
 }
 
 void il_loop_on_done(il_vm *vm, lua_State *L, isolua_future *f) {
-  int handler = luaL_ref(L, LUA_REGISTRYINDEX);
-  il_source *s = malloc(sizeof *s);
+  il_source *s;
+  int handler;
+  if (vm->loop.closed)
+    luaL_error(L, "the isolate is ending: its event loop calls nothing any more");
+  handler = luaL_ref(L, LUA_REGISTRYINDEX);
+  s = malloc(sizeof *s);
   if (s == NULL) {
     luaL_unref(L, LUA_REGISTRYINDEX, handler);
     luaL_error(L, "not enough memory");
     return;
   }
-  s->future = f;
   il_handle_retain(&f->h);
-  s->handler = handler;
-  s->prev = NULL;
-  s->next = vm->loop.sources;
-  if (s->next != NULL) s->next->prev = s;
-  vm->loop.sources = s;
-  il_watch_init(&s->watch, &vm->isolate->waiter);
-  il_future_watch(f, &s->watch);
+  enlist(vm, s, f, handler);
 }

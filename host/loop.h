@@ -16,17 +16,19 @@ struct il_source {
   il_watch watch; /* first */
   isolua_future *future;
   int handler; /* registry reference of a function to call; LUA_NOREF: it only wakes a wait */
-  il_source *prev, *next; /* the loop's list of handlers */
+  il_source *prev, *next; /* the loop's list */
 };
 
 typedef struct il_loop {
   il_watch *taken;    /* fired watches that are still to be dispatched, oldest first */
-  il_source *sources; /* sources with handlers */
+  il_source *sources; /* all of them */
+  int handlers;       /* those with one */
+  bool closed;        /* the state is being closed: no more handlers */
   int running;        /* how deep waits are nested */
 } il_loop;
 
 void il_loop_init(il_loop *loop);
-/* Lets go of all handlers. */
+/* Before the state is closed: lets go of all sources, also those of waits that will not return. */
 void il_loop_fini(struct il_vm *vm);
 
 /* Runs the loop until `until(arg)`, or `deadline` (-1: none): false. Raises when the isolate is told

@@ -57,7 +57,7 @@ static struct {
   isolua_host *host;
   lua_State *L;
   bool closing;     /* the state is being closed */
-  bool failed; /* an error was logged that nobody caught */
+  bool failed;      /* an error was logged that nobody caught */
   bool interrupted; /* the last error that was reported is `interrupted` */
   size_t isolates;  /* how many isolates live when only main does */
 } program = {.name = "isolua"};

@@ -9,7 +9,7 @@
 int il_task_new(const isolua_options *o, il_task **task);
 
 /* Starts an isolate that runs the task, which it takes over, also when it fails. *future is the
-** caller's; what fails after this is the future's. ISOLUA_MEMORY: nothing was made. */
+** caller's; what fails after this is the future's. ISOLUA_MEMORY, ISOLUA_CLOSED: nothing was made. */
 int il_task_start(isolua_host *host, const isolua_options *o, const char *name, il_task *task,
                   isolua_future **future);
 

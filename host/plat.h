@@ -48,6 +48,8 @@ void il_word_sleep(_Atomic(uint32_t) *word, uint32_t seen, int64_t deadline);
 void il_word_wake(_Atomic(uint32_t) *word);
 /* A hint to the processor inside a spin. */
 void il_spin_pause(void);
+/* Lets another thread that waits for this processor run. */
+void il_yield(void);
 
 /* -- Threads. ----------------------------------------------------------------------------------- */
 
@@ -80,8 +82,6 @@ void *il_pages_map(size_t size);
 void il_pages_unmap(void *p, size_t size);
 /* Grows in place; NULL, and `p` as it was, when it cannot. */
 void *il_pages_remap(void *p, size_t osize, size_t nsize);
-/* Moves the pages at `p` to `to`, a mapping as large or larger. False: nothing was moved. */
-bool il_pages_move(void *p, size_t size, void *to);
 
 void il_entropy(void *p, size_t n); /* random bytes from the system */
 

@@ -137,6 +137,10 @@ void il_spin_pause(void) {
 #endif
 }
 
+void il_yield(void) {
+  sched_yield();
+}
+
 /* -- Threads ----------------------------------------------------------------------------------- */
 
 struct start {
@@ -282,8 +286,14 @@ int il_signal_install(int sig, void (*handler)(void)) {
 
 /* A signal that is still under way finds no handler, or one that finds nothing to do. */
 void il_signal_remove(int sig) {
+  struct sigaction now;
   pthread_mutex_lock(&signal_lock);
-  if (--signals[sig].uses == 0) sigaction(sig, &signals[sig].before, NULL);
+  if (--signals[sig].uses == 0 && sigaction(sig, NULL, &now) == 0) {
+#ifndef UNDER_TSAN                    /* which does not know of the raw call */
+    if (now.sa_sigaction == dispatch) /* else it is somebody else's by now */
+#endif
+      sigaction(sig, &signals[sig].before, NULL);
+  }
   pthread_mutex_unlock(&signal_lock);
 }
 
@@ -326,10 +336,6 @@ void il_pages_unmap(void *p, size_t size) {
 void *il_pages_remap(void *p, size_t osize, size_t nsize) {
   void *q = mremap(p, osize, nsize, 0);
   return q == MAP_FAILED ? NULL : q;
-}
-
-bool il_pages_move(void *p, size_t size, void *to) {
-  return mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
 }
 
 void il_entropy(void *p, size_t n) {

@@ -106,7 +106,7 @@ void isolua_interrupt(lua_State *L) {
 }
 
 static bool all_ended(il_vm *vm, void *host) {
-  return vm->loop.sources == NULL && il_host_wait(host, 0);
+  return vm->loop.handlers == 0 && (!vm->isolate->is_main || il_host_wait(host, 0));
 }
 
 void isolua_drain(lua_State *L) {
@@ -196,32 +196,65 @@ static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int
   return il_encode(vm, L, n + 1, &how, &task->call);
 }
 
+static int task_gc(lua_State *L) {
+  il_task **box = lua_touserdata(L, 1);
+  if (*box != NULL) il_task_free(*box);
+  *box = NULL;
+  return 0;
+}
+
+/* A userdata that frees the task it is given, whatever raises. [-0, +1, m] */
+static il_task **push_task_box(lua_State *L) {
+  il_task **box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = NULL;
+  if (luaL_newmetatable(L, "isolate.task")) {
+    lua_pushcfunction(L, task_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+/* The function and its arguments end the stack; popped, or replaced by an error object. */
+static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task **box,
+                     isolua_future **future) {
+  char name[LUA_IDSIZE + 16];
+  il_task *task;
+  int err;
+  function_name(L, -(n + 1), name, sizeof name);
+  err = il_task_new(&o->base, box);
+  if (err == ISOLUA_OK) {
+    (*box)->search[0] = copy_field(L, "path");
+    (*box)->search[1] = copy_field(L, "cpath");
+    err = encode_task(vm, L, o, n, *box);
+    if (err != ISOLUA_OK) return err;
+    task = *box;
+    *box = NULL;
+    err =
+      il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, task, future);
+  } else {
+    lua_pop(L, n + 1);
+  }
+  if (err != ISOLUA_OK) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  return err;
+}
+
 int isolua_run(lua_State *L, const isolua_run_options *options, int index, int nargs,
                isolua_future **future) {
   isolua_run_options o;
   il_vm *vm = il_vm_check(L);
-  char name[LUA_IDSIZE + 16];
-  il_task *task;
+  il_task **box;
   int err;
   memset(&o, 0, sizeof o);
   if (options != NULL) o = *options;
   o.init = o.init != 0 ? lua_absindex(L, o.init) : 0;
-  function_name(L, index, name, sizeof name);
-  err = il_task_new(&o.base, &task);
-  if (err != ISOLUA_OK) {
-    lua_pop(L, nargs + 1);
-    isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
-    return err;
-  }
-  task->search[0] = copy_field(L, "path");
-  task->search[1] = copy_field(L, "cpath");
-  err = encode_task(vm, L, &o, nargs, task);
-  if (err != ISOLUA_OK) {
-    il_task_free(task);
-    return err;
-  }
-  err = il_task_start(vm->host, &o.base, o.base.name != NULL ? o.base.name : name, task, future);
-  if (err != ISOLUA_OK) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  index = lua_absindex(L, index);
+  if (o.init >= index) return luaL_error(L, "isolua_run: init lies below the function");
+  luaL_checkstack(L, 10, NULL);
+  box = push_task_box(L);
+  lua_insert(L, index);
+  err = run_boxed(vm, L, &o, nargs, box, future);
+  lua_remove(L, index);
   return err;
 }
 
@@ -302,5 +335,6 @@ const char *isolua_isolate_status(isolua_isolate *i) {
 }
 
 void isolua_trim(lua_State *L) {
-  il_host_settle(il_vm_check(L)->host, il_deadline(10 * ISOLUA_SECOND));
+  il_vm *vm = il_vm_check(L);
+  il_host_settle(vm->host, il_vm_dying(vm) != 0, il_deadline(10 * ISOLUA_SECOND));
 }

@@ -30,12 +30,19 @@ il_vm *il_vm_check(lua_State *L) {
 
 /* -- Making ------------------------------------------------------------------------------------ */
 
+/* Is this the block of the state itself? It is the last that lua_close frees; no signal may find the
+** state then. */
+static bool holds_state(const il_vm *vm, const char *p, size_t size) {
+  return p != NULL && (const char *)vm->L >= p && (const char *)vm->L < p + size;
+}
+
 /* Counts the heap, and refuses to grow it past its cap; shrinking is never refused. */
 static void *alloc(void *ud, void *p, size_t osize, size_t nsize) {
   il_vm *vm = ud;
   const isolua_host_options *o = &vm->host->options;
   size_t old = p != NULL ? osize : 0;
   void *q;
+  if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
   if (nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap) return NULL;
   if (o->alloc == NULL)
     q = il_arena_resize(&vm->arena, p, old, nsize);
@@ -263,6 +270,8 @@ int il_vm_attach(isolua_host *host, lua_State *L) {
   lua_pushlightuserdata(L, vm);
   if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
     lua_pop(L, 1);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
     leave_main(vm);
     vm_free(vm);
     return ISOLUA_MEMORY;
@@ -309,7 +318,7 @@ void isolua_main_close(lua_State *any) {
   if (vm == NULL) return;
   il_loop_fini(vm);
   lua_close(vm->L);
-  il_vm_current(NULL);
+  il_vm_not_current(vm);
   leave_main(vm);
   vm_free(vm);
 }
@@ -337,10 +346,13 @@ static int text_of(lua_State *L) {
 
 /* The same, when its __tostring raises too. */
 static void push_safe_text(lua_State *L, int index) {
+  il_vm *vm = il_vm_of(L);
+  int before = vm != NULL ? il_vm_dying(vm) : 0;
   index = lua_absindex(L, index);
   lua_pushcfunction(L, text_of);
   lua_pushvalue(L, index);
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    if (vm != NULL && il_vm_passes(vm, before)) il_vm_pass_on(L);
     lua_pop(L, 1);
     lua_pushfstring(L, "(error object is a %s value, and its __tostring fails)",
                     luaL_typename(L, index));
@@ -420,7 +432,7 @@ static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
     lua_getfield(L, -1, "message");
     lua_replace(L, -4); /* the text */
     lua_remove(L, -2);
-    il_encode(vm, L, 1, &how, &r->msg);
+    if (il_encode(vm, L, 1, &how, &r->msg) != ISOLUA_OK) lua_pop(L, 1);
   }
   r->message = strdup(lua_tostring(L, -1));
   lua_pop(L, 1);
@@ -430,7 +442,9 @@ void il_vm_handler_failed(il_vm *vm, lua_State *L) {
   il_result r;
   lua_settop(L, 1);
   fail_with(vm, L, &r);
-  if (vm->isolate->is_main) {
+  if (!vm->isolate->is_main && vm->failure.code != ISOLUA_OK) {
+    il_result_fini(&r); /* the first one counts */
+  } else if (vm->isolate->is_main) {
     atomic_store(&vm->host->failed, true);
     il_host_log(vm->host, "uncaught error in an event handler of '%s': %s", vm->isolate->name,
                 r.traceback != NULL ? r.traceback : r.message);
@@ -607,7 +621,7 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
     memset(&vm->failure, 0, sizeof vm->failure);
     return IL_FAILED;
   }
-  if (dying != 0 && end.status == LUA_ERRMEM) {
+  if (dying != 0 && end.status != LUA_OK) {
     end_with(r, dying, take_traceback(vm));
     return dying == ISOLUA_EXITED ? IL_DONE : IL_KILLED;
   }
@@ -620,12 +634,30 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
   lua_pushcfunction(L, make_result);
   lua_insert(L, 1);
   lua_pushlightuserdata(L, &end);
-  if (lua_pcall(L, lua_gettop(L) - 1, 0, 0) == LUA_OK)
-    return r->code == ISOLUA_OK ? IL_DONE : IL_FAILED;
+  if (lua_pcall(L, lua_gettop(L) - 1, 0, 0) == LUA_OK) {
+    if (r->code == ISOLUA_OK) return IL_DONE;
+    if (il_vm_dying(vm) == 0) return IL_FAILED;
+  }
 no_memory:
   dying = il_vm_dying(vm);
   end_with(r, dying != 0 ? dying : ISOLUA_MEMORY, NULL);
   return IL_FAILED;
+}
+
+/* The message goes before the traceback that the kill has noted. */
+static void head_traceback(il_result *r) {
+  size_t n, m;
+  char *whole;
+  if (r->traceback == NULL || r->message == NULL) return;
+  n = strlen(r->message);
+  m = strlen(r->traceback);
+  whole = malloc(n + m + 2);
+  if (whole == NULL) return;
+  memcpy(whole, r->message, n);
+  whole[n] = '\n';
+  memcpy(whole + n + 1, r->traceback, m + 1);
+  free(r->traceback);
+  r->traceback = whole;
 }
 
 static void message_for(il_isolate *i, il_result *r) {
@@ -641,6 +673,7 @@ static void message_for(il_isolate *i, il_result *r) {
   }
   snprintf(text, sizeof text, format, i->name);
   r->message = strdup(text);
+  head_traceback(r);
 }
 
 void il_vm_body(il_isolate *i, void *spare) {
@@ -669,8 +702,9 @@ void il_vm_body(il_isolate *i, void *spare) {
   il_isolate_finish(i, status, &r);
   if (vm != NULL) {
     if (vm->isolate != NULL) il_loop_fini(vm);
+    il_isolate_closing(i);
     lua_close(vm->L);
-    il_vm_current(NULL);
+    il_vm_not_current(vm);
     vm_free(vm);
   }
   il_isolate_leave(i);

@@ -28,6 +28,7 @@ typedef struct il_vm {
   struct il_encoder *encoder; /* kept between sends; NULL while in use or before the first */
   il_result failure;          /* what ended it, when its own code or a handler did */
   bool forced;                /* the signal handler let a hook run where Lua allows none */
+  int closes;                 /* coroutines being closed, one in the other */
   char *traceback;            /* of the error that is under way in the body */
   char *remote;               /* traceback of the error last raised out of a future, whose value
                                   is kept in the registry */
@@ -83,8 +84,13 @@ int il_vm_raise(il_vm *vm, lua_State *L);
 int il_vm_end(il_vm *vm, lua_State *L, int code);
 /* Error number the isolate is told to end with; 0: none. */
 int il_vm_dying(const il_vm *vm);
-/* The thread's vm, for the signal handler; NULL: none. */
+/* The thread's vm, for the signal handler, which is called at once if the isolate is dying already. */
 void il_vm_current(il_vm *vm);
+void il_vm_not_current(const il_vm *vm); /* no signal finds it any more */
+/* Has the isolate been told to end since il_vm_dying was `before`? Then what a protected call of ours
+** caught goes on with il_vm_pass_on. */
+bool il_vm_passes(const il_vm *vm, int before);
+int il_vm_pass_on(lua_State *L); /* [-0, +0, v] */
 /* Our pcall, xpcall, load and coroutine functions, in an owned state. [-0, +0, m] */
 void il_vm_open_control(lua_State *L);
 void il_vm_name_control(il_std *std); /* they stand for the standard ones */

@@ -32,6 +32,11 @@ static char memory_error_key;
 
 void il_vm_current(il_vm *vm) {
   current = vm;
+  if (vm->isolate != NULL && il_vm_wanted(vm)) il_vm_on_signal();
+}
+
+void il_vm_not_current(const il_vm *vm) {
+  if (current == vm) current = NULL;
 }
 
 int il_vm_dying(const il_vm *vm) {
@@ -72,10 +77,21 @@ int il_vm_end(il_vm *vm, lua_State *L, int code) {
 
 /* -- The hook ---------------------------------------------------------------------------------- */
 
+/* Does a finalizer run on L? Lua calls the frame of one `__gc`; it is not looked for deeper than this. */
+static bool in_finalizer(lua_State *L) {
+  enum { LEVELS = 200 };
+  lua_Debug ar;
+  for (int level = 0; level < LEVELS && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "n", &ar);
+    if (ar.name != NULL && strcmp(ar.name, "__gc") == 0) return true;
+  }
+  return false;
+}
+
 /* Where it was when it was stopped. Memory may lack: what that raises unwinds as well. */
 static void note_traceback(il_vm *vm, lua_State *L) {
   if (vm->isolate->is_main || !lua_checkstack(L, LUA_MINSTACK)) return;
-  luaL_traceback(L, L, isolua_code_message(il_vm_dying(vm)), 0);
+  luaL_traceback(L, L, NULL, 0);
   free(vm->traceback);
   vm->traceback = strdup(lua_tostring(L, -1));
   lua_pop(L, 1);
@@ -89,12 +105,14 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
-  forced = vm->forced;
+  forced = vm->forced && in_finalizer(L);
   vm->forced = false;
   if (forced) /* the hook stays, for what comes after the finalizer */
     raise_memory_error(L);
   if (!hard(vm)) {
     lua_sethook(L, NULL, 0, 0);
+    if (!vm->isolate->is_main)
+      atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
     note_traceback(vm, L);
   }
   il_vm_raise(vm, L);
@@ -203,6 +221,25 @@ static bool passes(const il_vm *vm, int before) {
   return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main && il_vm_dying(vm) != before;
 }
 
+/* The kill goes on, from a call that has caught it. Whatever raised first, it is under way now: the
+** hook, if it has not fired, must not fire in a closer. */
+static int pass_on(lua_State *L) {
+  il_vm *vm = current;
+  if (!hard(vm)) {
+    atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
+    lua_sethook(L, NULL, 0, 0);
+  }
+  return raise_memory_error(L);
+}
+
+bool il_vm_passes(const il_vm *vm, int before) {
+  return vm->isolate != NULL && !vm->isolate->is_main && il_vm_dying(vm) != before;
+}
+
+int il_vm_pass_on(lua_State *L) {
+  return current != NULL ? pass_on(L) : raise_memory_error(L);
+}
+
 static int dying_now(const il_vm *vm) {
   return vm != NULL && vm->isolate != NULL ? il_vm_dying(vm) : 0;
 }
@@ -210,7 +247,7 @@ static int dying_now(const il_vm *vm) {
 /* Stack: (true or handler), …; `skip` values lie below the results. */
 static int finish_pcall(lua_State *L, int status, lua_KContext before) {
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
-  if (passes(current, (int)before)) return raise_memory_error(L);
+  if (passes(current, (int)before)) return pass_on(L);
   lua_pushboolean(L, 0);
   lua_pushvalue(L, -2);
   return 2;
@@ -247,7 +284,7 @@ static int safe_load(lua_State *L) {
   lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, "load"));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  if (passes(current, before)) return raise_memory_error(L);
+  if (passes(current, before)) return pass_on(L);
   return lua_gettop(L);
 }
 
@@ -257,6 +294,23 @@ static lua_State *check_coroutine(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
   luaL_argexpected(L, co != NULL, 1, "coroutine");
   return co;
+}
+
+/* lua_resetthread does not count C calls, so closers that close one another are counted here. */
+#define CLOSES_MAX 180 /* as LUAI_MAXCCALLS, less some */
+
+static int close_coroutine(lua_State *co) {
+  il_vm *vm = current;
+  lua_State *outer;
+  int status;
+  if (vm == NULL) return lua_resetthread(co);
+  outer = vm->running;
+  vm->running = co;
+  vm->closes++;
+  status = lua_resetthread(co);
+  vm->closes--;
+  vm->running = outer;
+  return status;
 }
 
 /* Resumes `co` with the `n` values on the top. The results, at least 0, or -1: an error on the top. */
@@ -284,11 +338,9 @@ static int resume(lua_State *L, lua_State *co, int n) {
     lua_xmove(co, L, results);
     return results;
   }
-  if (passes(vm, before)) { /* its closers run now: nobody will close it later */
-    vm->running = co;
-    lua_resetthread(co);
-    vm->running = outer;
-    return raise_memory_error(L);
+  if (passes(vm, before)) {
+    if (lua_status(co) > LUA_YIELD) close_coroutine(co); /* now: nobody will later */
+    return pass_on(L);
   }
   lua_xmove(co, L, 1);
   return -1;
@@ -302,16 +354,6 @@ static int co_resume(lua_State *L) {
   return n >= 0 ? n + 1 : 2;
 }
 
-static int close_coroutine(lua_State *co) {
-  il_vm *vm = current;
-  lua_State *outer = vm != NULL ? vm->running : NULL;
-  int status;
-  if (vm != NULL) vm->running = co;
-  status = lua_resetthread(co);
-  if (vm != NULL) vm->running = outer;
-  return status;
-}
-
 static int call_wrapped(lua_State *L) {
   lua_State *co = lua_tothread(L, lua_upvalueindex(1));
   int before = dying_now(current), n = resume(L, co, lua_gettop(L)), status;
@@ -321,7 +363,7 @@ static int call_wrapped(lua_State *L) {
       status != LUA_YIELD) { /* it failed, not the resume: close its variables */
     status = close_coroutine(co);
     lua_xmove(co, L, 1);
-    if (passes(current, before)) return raise_memory_error(L);
+    if (passes(current, before)) return pass_on(L);
   }
   if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
     luaL_where(L, 1);
@@ -354,8 +396,9 @@ static int co_close(lua_State *L) {
   const char *state = unclosable(L, co);
   int before = dying_now(current), status;
   if (state != NULL) return luaL_error(L, "cannot close a %s coroutine", state);
+  if (current != NULL && current->closes >= CLOSES_MAX) return luaL_error(L, "C stack overflow");
   status = close_coroutine(co);
-  if (passes(current, before)) return raise_memory_error(L);
+  if (passes(current, before)) return pass_on(L);
   lua_pushboolean(L, status == LUA_OK);
   if (status == LUA_OK) return 1;
   lua_xmove(co, L, 1);

@@ -51,6 +51,7 @@ static bool spin(il_waiter *w, int64_t start) {
       if (signalled(w)) return true;
       il_spin_pause();
     }
+    il_yield(); /* whoever is to wake us may wait for this very processor */
   }
   return signalled(w);
 }

@@ -71,6 +71,12 @@ static void ring_first(il_watchdog *d) {
   il_mutex_lock(&d->lock);
 }
 
+static void wait_locked(il_watchdog *d) {
+  d->asleep = d->count > 0 ? d->heap[0]->when : INT64_MAX;
+  il_cond_wait(&d->change, &d->lock, d->count > 0 ? d->asleep : -1);
+  d->asleep = 0;
+}
+
 static void watch(void *arg) {
   il_watchdog *d = arg;
   il_thread_name("isolua-watchdog");
@@ -79,7 +85,7 @@ static void watch(void *arg) {
     if (d->count > 0 && d->heap[0]->when <= il_now())
       ring_first(d);
     else
-      il_cond_wait(&d->change, &d->lock, d->count > 0 ? d->heap[0]->when : -1);
+      wait_locked(d);
   }
   il_mutex_unlock(&d->lock);
 }
@@ -89,6 +95,7 @@ int il_watchdog_init(il_watchdog *d) {
   d->heap = NULL;
   d->count = d->room = d->reserved = 0;
   d->ringing = NULL;
+  d->asleep = 0;
   if (il_mutex_init(&d->lock) != 0) return ISOLUA_MEMORY;
   if (il_cond_init(&d->change) != 0) {
     il_mutex_fini(&d->lock);
@@ -181,7 +188,7 @@ int il_alarm_set(il_watchdog *d, il_alarm *a, int64_t when) {
   } else {
     changed = false;
   }
-  if (changed && d->heap[0] == a) il_cond_wake_all(&d->change);
+  if (changed && when < d->asleep) il_cond_wake_all(&d->change);
   il_mutex_unlock(&d->lock);
   return err;
 }

@@ -27,6 +27,7 @@ typedef struct il_watchdog {
   il_alarm **heap; /* by `when`, earliest first */
   size_t count, room, reserved;
   il_alarm *ringing;
+  int64_t asleep; /* the thread sleeps until then at the latest; 0: it does not */
 } il_watchdog;
 
 int il_watchdog_init(il_watchdog *d);

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "isolua.h"
-
 #define LIMIT_SECONDS 30
 #define SLOW_LIMIT_SECONDS 120 /* under a sanitizer */
 #define PATIENCE 10            /* seconds, of check_eventually */
@@ -171,6 +169,8 @@ static size_t entries(const char *path) {
   return n;
 }
 
+static counts before; /* the test that runs */
+
 static counts count(void) {
   counts c;
   isolua_count(&c.live);
@@ -179,39 +179,52 @@ static counts count(void) {
   return c;
 }
 
-static bool as_before(void *p) {
-  const counts *before = p;
-  counts now = count();
-  return now.live.isolates == before->live.isolates && now.live.futures == before->live.futures &&
-         now.live.messages == before->live.messages && now.live.bytes == before->live.bytes &&
-         now.live.threads == before->live.threads && now.tasks == before->tasks &&
-         now.files == before->files;
+const isolua_counts *check_before(void) {
+  return &before.live;
 }
 
-static void check_left(counts *before) {
+static bool isolates_as_before(void *p) {
+  (void)p;
+  return count().live.isolates <= before.live.isolates;
+}
+
+bool check_isolates_end(void) {
+  return check_eventually(isolates_as_before, NULL);
+}
+
+static bool all_as_before(void *p) {
+  counts now = count();
+  (void)p;
+  return now.live.isolates == before.live.isolates && now.live.futures == before.live.futures &&
+         now.live.messages == before.live.messages && now.live.bytes == before.live.bytes &&
+         now.live.threads == before.live.threads && now.tasks == before.tasks &&
+         now.files == before.files;
+}
+
+static void check_left(void) {
   counts now;
-  if (check_eventually(as_before, before)) return;
+  if (check_eventually(all_as_before, NULL)) return;
   now = count();
-  CHECK_INT(now.live.isolates, before->live.isolates);
-  CHECK_INT(now.live.futures, before->live.futures);
-  CHECK_INT(now.live.messages, before->live.messages);
-  CHECK_INT(now.live.bytes, before->live.bytes);
-  CHECK_INT(now.live.threads, before->live.threads);
-  CHECK_INT(now.tasks, before->tasks);
-  CHECK_INT(now.files, before->files);
+  CHECK_INT(now.live.isolates, before.live.isolates);
+  CHECK_INT(now.live.futures, before.live.futures);
+  CHECK_INT(now.live.messages, before.live.messages);
+  CHECK_INT(now.live.bytes, before.live.bytes);
+  CHECK_INT(now.live.threads, before.live.threads);
+  CHECK_INT(now.tasks, before.tasks);
+  CHECK_INT(now.files, before.files);
 }
 
 /* -- Running ----------------------------------------------------------------------------------- */
 
 static bool passes(const check_case *test) {
-  counts before = count();
   struct timespec from, to;
   bool passed;
+  before = count();
   atomic_store(&failures, 0);
   clock_gettime(CLOCK_MONOTONIC, &from);
   begin(test->name);
   test->run();
-  check_left(&before);
+  check_left();
   clock_gettime(CLOCK_MONOTONIC, &to);
   passed = atomic_load(&failures) == 0;
   printf("  %s: %s, %.3f s\n", test->name, passed ? "passed" : "FAILED",

@@ -1,4 +1,4 @@
-/* check.h - the tests of one program: run in order, each with a limit, each leaving nothing behind. */
+/* check.h - the tests of one program: run in order, each with a limit, each leaving nothing. */
 /* SPDX-License-Identifier: MIT */
 #ifndef CHECK_H
 #define CHECK_H
@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "isolua.h"
 
 /*
 ** A test is a function, named by the behaviour it states. It fails when a CHECK in it fails, on any
@@ -46,6 +48,11 @@ int check_scale(int n, int few);
 
 /* Asks until `held(arg)`; false when that does not come about within ten seconds. */
 bool check_eventually(bool (*held)(void *arg), void *arg);
+
+/* What isolua_count told when the test began: what it tells may be compared to that. */
+const isolua_counts *check_before(void);
+/* Waits until no more isolates are alive than then. */
+bool check_isolates_end(void);
 
 /* Runs `run(0, arg)` to `run(n - 1, arg)` on threads of their own, and waits for their ends. */
 void check_parallel(int n, void (*run)(int index, void *arg), void *arg);

@@ -21,7 +21,8 @@ typedef struct capture {
   size_t length;
   int calls;
 } capture;
-#define CAPTURE {.lock = PTHREAD_MUTEX_INITIALIZER}
+#define CAPTURE                                                                                    \
+  { .lock = PTHREAD_MUTEX_INITIALIZER }
 
 void capture_text(void *ud, const char *text, size_t length); /* an isolua_log and isolua_print */
 int capture_calls(capture *c);
@@ -34,10 +35,10 @@ isolua_host *embed_open(isolua_host_options *options);
 /* Closes it and checks that all isolates have ended. */
 void embed_close(isolua_host *host);
 
-/* Runs `source`; `options` NULL: all defaults; else its `size` is set. NULL: failed, and checked. */
+/* Runs `source`; `options` as above. NULL: failed, and checked. */
 isolua_future *embed_run(isolua_host *host, isolua_options *options, const char *source);
 
-/* Checks that `future` settles with `code`, and that its message holds `part` if that is not NULL. */
+/* Checks that `future` settles with `code`, and that its message holds `part`, unless NULL. */
 bool embed_settles(isolua_future *future, int code, const char *part);
 
 /* The same of `source`, which it runs. */

@@ -67,19 +67,13 @@ static int start(play *p) {
   return il_isolate_start(p->isolate);
 }
 
-static bool has_left(void *arg) {
-  play *p = arg;
-  (void)p;
-  return atomic_load(&il_live_isolates) == 0;
-}
-
 static bool is_free(void *p) {
   return atomic_load(&((play *)p)->freed) > 0;
 }
 
 /* Gives up the holds, and checks that nothing else holds the isolate any more. */
 static void finish(play *p) {
-  CHECK(check_eventually(has_left, p));
+  CHECK(check_isolates_end());
   il_future_release(p->future);
   il_isolate_release(p->isolate);
   CHECK(check_eventually(is_free, p));
@@ -131,7 +125,7 @@ static void kill_after_its_end(void) {
   if (!open_host()) return;
   CHECK_INT(start(&p), ISOLUA_OK);
   CHECK_INT(isolua_future_wait(p.future, SOON), ISOLUA_OK);
-  CHECK(check_eventually(has_left, &p));
+  CHECK(check_isolates_end());
   il_isolate_kill(p.isolate, ISOLUA_KILLED, IL_GRACE);
   CHECK_TEXT(il_isolate_status(p.isolate), "done");
   finish(&p); /* also of the watchdog */

@@ -9,6 +9,24 @@
 #define MILLISECOND ((int64_t)1000000)
 #define SOON il_deadline((int64_t)20000000000) /* what should come at once has come by then */
 
+/* Threads that own waiters say when they begin and end. */
+typedef struct owners {
+  void (*run)(int index, void *arg);
+  void *arg;
+} owners;
+
+static void own(int index, void *arg) {
+  owners *o = arg;
+  il_awake_add(1);
+  o->run(index, o->arg);
+  il_awake_add(-1);
+}
+
+static void parallel(int n, void (*run)(int index, void *arg), void *arg) {
+  owners o = {run, arg};
+  check_parallel(n, own, &o);
+}
+
 /* -- Two threads take turns -------------------------------------------------------------------- */
 
 typedef struct turns {
@@ -34,7 +52,7 @@ static void take_turns(bool spinning, int rounds) {
   turns t = {.rounds = rounds, .spinning = spinning};
   il_waiter_init(&t.waiters[0]);
   il_waiter_init(&t.waiters[1]);
-  check_parallel(2, play, &t);
+  parallel(2, play, &t);
   CHECK_INT(atomic_load(&t.turn), rounds);
 }
 
@@ -74,7 +92,7 @@ static void many_wakers(void) {
   for (int i = 0; i < check_scale(200, 20); i++) {
     crowd c = {.each = i};
     il_waiter_init(&c.waiter);
-    check_parallel(WAKERS + 1, wake_or_sleep, &c);
+    parallel(WAKERS + 1, wake_or_sleep, &c);
   }
 }
 
@@ -107,7 +125,7 @@ static void wake_meets_deadline(void) {
   meeting m = {.rounds = check_scale(20000, 2000)};
   il_waiter_init(&m.sleeper);
   il_waiter_init(&m.waker);
-  check_parallel(2, meet, &m);
+  parallel(2, meet, &m);
 }
 
 static void polls(void) {
@@ -267,7 +285,7 @@ static void fire_or_watch(int index, void *arg) {
 static void removal_while_firing(void) {
   contest c = {.rounds = check_scale(20000, 500)};
   if (!CHECK(il_mutex_init(&c.lock) == 0)) return;
-  check_parallel(3, fire_or_watch, &c);
+  parallel(3, fire_or_watch, &c);
   CHECK(c.list.first == NULL);
   il_mutex_fini(&c.lock);
 }
@@ -306,7 +324,7 @@ static void many_fire(void) {
     il_waiter_init(&v->waiter);
     for (int i = 0; i < WAKERS * EACH; i++)
       il_watch_init(&v->watches[i / EACH][i % EACH], &v->waiter);
-    check_parallel(WAKERS + 1, fire_or_take, v);
+    parallel(WAKERS + 1, fire_or_take, v);
     CHECK(il_waiter_take(&v->waiter) == NULL);
   }
   free(v);

@@ -251,7 +251,7 @@ static int64_t at_once(bell *b) {
   return il_now();
 }
 
-/* Once the watchdog has let go of it, it has rung for the last time, however often it did before. */
+/* Once the watchdog has let go of it, it has rung for the last time, however often before. */
 static void cancel_against_ring(void) {
   il_watchdog d;
   if (!CHECK_INT(il_watchdog_init(&d), ISOLUA_OK)) return;

@@ -71,7 +71,9 @@ static void pool_fini(pool *p) {
 typedef struct task {
   il_job job; /* first */
   pool *pool;
-  bool blocking; /* it waits at the gate */
+  bool blocking;   /* it waits at the gate */
+  bool announcing; /* and says before that it is about to end */
+  bool queued;     /* it waited for a thread that got ready */
   atomic_int runs;
   il_thread thread;
   bool had_spare;
@@ -80,6 +82,7 @@ typedef struct task {
 static void run(il_job *job, void *spare) {
   task *t = (task *)job;
   if (spare != NULL) atomic_fetch_add(&t->pool->used, 1);
+  if (t->announcing) il_workers_announce();
   if (t->blocking) pass_gate(t->pool);
   t->thread = il_thread_self();
   t->had_spare = spare != NULL;
@@ -90,14 +93,18 @@ static void task_init(task *t, pool *p) {
   *t = (task){.job = {.run = run}, .pool = p};
 }
 
+static void start(task *t, pool *p, size_t stack) {
+  task_init(t, p);
+  CHECK_INT(il_workers_start(&p->w, &t->job, stack, &t->queued), ISOLUA_OK);
+}
+
 static bool has_run(void *t) {
   return atomic_load(&((task *)t)->runs) > 0;
 }
 
 /* Runs a task to its end. */
 static void do_task(task *t, pool *p, size_t stack) {
-  task_init(t, p);
-  CHECK_INT(il_workers_start(&p->w, &t->job, stack), ISOLUA_OK);
+  start(t, p, stack);
   CHECK(check_eventually(has_run, t));
 }
 
@@ -137,7 +144,7 @@ typedef struct rush {
   int each;
   bool disturbed; /* by trims, drains and waits */
   atomic_bool over;
-  task *tasks; /* `each` a starter */
+  task *tasks; /* `each` of them a starter's */
 } rush;
 
 static bool wait_for(task *t) {
@@ -165,20 +172,17 @@ static void start_each(int index, void *arg) {
   }
   for (int i = 0; i < r->each; i++) {
     task *t = &r->tasks[index * r->each + i];
-    task_init(t, &r->pool);
-    if (!CHECK_INT(il_workers_start(&r->pool.w, &t->job, i % 50 == 49 ? 2 * STACK : STACK),
-                   ISOLUA_OK))
-      break;
+    start(t, &r->pool, i % 50 == 49 ? 2 * STACK : STACK);
     if (i % 4 == 3 && !wait_for(t)) break; /* else it starts more than there are threads */
   }
   if (index == 0) atomic_store(&r->over, true);
 }
 
-static void run_rush(int each, bool disturbed) {
+static void run_rush(int each, bool disturbed, void (*part)(int index, void *arg)) {
   rush r = {.each = each, .disturbed = disturbed};
   r.tasks = calloc((size_t)(STARTERS * each), sizeof *r.tasks);
   if (!CHECK(r.tasks != NULL) || !pool_init(&r.pool, 4)) return;
-  check_parallel(STARTERS + 1, start_each, &r);
+  check_parallel(STARTERS + 1, part, &r);
   for (int i = 0; i < STARTERS * each; i++)
     if (!wait_for(&r.tasks[i])) break;
   pool_fini(&r.pool);
@@ -187,11 +191,25 @@ static void run_rush(int each, bool disturbed) {
 }
 
 static void each_runs_once(void) {
-  run_rush(check_scale(500, 60), false);
+  run_rush(check_scale(500, 60), false, start_each);
 }
 
 static void each_runs_once_with_trims(void) {
-  run_rush(check_scale(500, 60), true);
+  run_rush(check_scale(500, 60), true, start_each);
+}
+
+/* One kicks, as the host's watchdog does. */
+static void start_or_kick(int index, void *arg) {
+  rush *r = arg;
+  if (index < STARTERS) {
+    start_each(index, arg);
+    return;
+  }
+  while (!atomic_load(&r->over)) il_workers_kick(&r->pool.w);
+}
+
+static void each_runs_once_with_kicks(void) {
+  run_rush(check_scale(500, 60), false, start_or_kick);
 }
 
 /* -- Parked threads ---------------------------------------------------------------------------- */
@@ -226,12 +244,13 @@ static void another_stack_is_not_kept(void) {
 }
 
 /* Starts `n` tasks that are all running at one time. */
-static void start_blocked(pool *p, task *tasks, int n) {
+static void start_blocked(pool *p, task *tasks, int n, bool announcing) {
   set_gate(p, true);
   for (int i = 0; i < n; i++) {
     task_init(&tasks[i], p);
     tasks[i].blocking = true;
-    CHECK_INT(il_workers_start(&p->w, &tasks[i].job, STACK), ISOLUA_OK);
+    tasks[i].announcing = announcing;
+    CHECK_INT(il_workers_start(&p->w, &tasks[i].job, STACK, &tasks[i].queued), ISOLUA_OK);
   }
 }
 
@@ -240,7 +259,7 @@ static void keeps_at_most(void) {
   pool p;
   task tasks[N];
   if (!pool_init(&p, KEEP)) return;
-  start_blocked(&p, tasks, N);
+  start_blocked(&p, tasks, N, false);
   check_pool(&p, N, 0, 0);
   set_gate(&p, false);
   for (int i = 0; i < N; i++) wait_for(&tasks[i]);
@@ -278,10 +297,11 @@ static void waits_for_one_that_gets_ready(void) {
   pool p;
   task first, second, third;
   if (!with_preparing(&p, &first)) return;
-  task_init(&second, &p);
-  CHECK_INT(il_workers_start(&p.w, &second.job, STACK), ISOLUA_OK);
+  start(&second, &p, STACK);
+  CHECK(second.queued);
   check_pool(&p, 1, 0, 1);
   do_task(&third, &p, STACK); /* on a thread of its own: one job waits for one thread */
+  CHECK(!third.queued);
   CHECK(!pthread_equal(first.thread, third.thread));
   CHECK_INT(atomic_load(&second.runs), 0);
   set_gate(&p, false);
@@ -294,8 +314,8 @@ static void queued_runs_in_spite_of(void (*end)(il_workers *)) {
   pool p;
   task first, second;
   if (!with_preparing(&p, &first)) return;
-  task_init(&second, &p);
-  CHECK_INT(il_workers_start(&p.w, &second.job, STACK), ISOLUA_OK);
+  start(&second, &p, STACK);
+  CHECK(second.queued);
   end(&p.w);
   set_gate(&p, false);
   wait_for(&second);
@@ -315,6 +335,41 @@ static void drain_begin(il_workers *w) {
 static void queued_runs(void) {
   queued_runs_in_spite_of(trim_for_good);
   queued_runs_in_spite_of(drain_begin);
+}
+
+/* As a thread that does not get ready soon would leave the job waiting. */
+static void kicked_job_goes_on(void) {
+  pool p;
+  task first, second;
+  if (!with_preparing(&p, &first)) return;
+  CHECK(!il_workers_kick(&p.w));
+  start(&second, &p, STACK);
+  CHECK(il_workers_kick(&p.w)); /* it has come since the last kick */
+  CHECK_INT(atomic_load(&second.runs), 0);
+  CHECK(!il_workers_kick(&p.w));
+  wait_for(&second);
+  CHECK(!pthread_equal(first.thread, second.thread));
+  CHECK(!il_workers_kick(&p.w));
+  set_gate(&p, false);
+  pool_fini(&p);
+  CHECK_INT(atomic_load(&second.runs), 1);
+}
+
+static void announced_thread_is_waited_for(void) {
+  pool p;
+  task first, second;
+  if (!pool_init(&p, 2)) return;
+  start_blocked(&p, &first, 1, true);
+  check_pool(&p, 1, 0, 1);
+  start(&second, &p, STACK);
+  CHECK(second.queued);
+  CHECK_INT(atomic_load(&first.runs), 0);
+  set_gate(&p, false);
+  wait_for(&first);
+  wait_for(&second);
+  CHECK(pthread_equal(first.thread, second.thread));
+  check_pool(&p, 1, 1, 0);
+  pool_fini(&p);
 }
 
 /* -- Ending ------------------------------------------------------------------------------------ */
@@ -358,7 +413,7 @@ static void wait_keeps_deadline(void) {
   task tasks[N];
   int64_t end;
   if (!pool_init(&p, 0)) return;
-  start_blocked(&p, tasks, N);
+  start_blocked(&p, tasks, N, false);
   CHECK_INT(il_workers_wait(&p.w, 0, 0), N);
   CHECK_INT(il_workers_wait(&p.w, N, -1), N);
   end = il_now() + 20000000;
@@ -376,10 +431,7 @@ static void ends_while_busy(void) {
     pool p;
     task tasks[N];
     if (!pool_init(&p, N / 2)) return;
-    for (int j = 0; j < N; j++) {
-      task_init(&tasks[j], &p);
-      CHECK_INT(il_workers_start(&p.w, &tasks[j].job, STACK), ISOLUA_OK);
-    }
+    for (int j = 0; j < N; j++) start(&tasks[j], &p, STACK);
     pool_fini(&p);
     for (int j = 0; j < N; j++) CHECK_INT(atomic_load(&tasks[j].runs), 1);
   }
@@ -391,7 +443,8 @@ static void no_thread(void) {
   task t;
   if (check_under("tsan") || !pool_init(&p, 2)) return;
   task_init(&t, &p);
-  CHECK_INT(il_workers_start(&p.w, &t.job, (size_t)1 << 46), ISOLUA_SPAWN);
+  CHECK_INT(il_workers_start(&p.w, &t.job, (size_t)1 << 46, &t.queued), ISOLUA_SPAWN);
+  CHECK(!t.queued);
   check_pool(&p, 0, 0, 0);
   pool_fini(&p);
   CHECK_INT(atomic_load(&t.runs), 0);
@@ -400,12 +453,16 @@ static void no_thread(void) {
 static const check_case cases[] = {
   {"jobs of many starters run once each", each_runs_once},
   {"jobs run once each while idle threads are ended", each_runs_once_with_trims},
+  {"jobs run once each while they are kicked", each_runs_once_with_kicks},
   {"a parked thread runs the next job, with what it made ready", parked_is_reused},
   {"a thread with another stack is not kept", another_stack_is_not_kept},
   {"no more idle threads are kept than asked for", keeps_at_most},
   {"no idle thread is kept when none is wanted", keeps_none},
   {"a job waits for a thread that gets ready, one each", waits_for_one_that_gets_ready},
   {"a job that waits for a thread runs whatever is ended", queued_runs},
+  {"a job that waited since the last kick goes to another thread", kicked_job_goes_on},
+  {"a job waits for a thread whose job says that it is about to end",
+   announced_thread_is_waited_for},
   {"trimming ends idle threads", trim_ends_idle},
   {"no thread is kept between the begin and the end of a drain", drain_keeps_none_idle},
   {"waiting for threads keeps its deadline", wait_keeps_deadline},
