@@ -18,22 +18,17 @@ static atomic_int failures; /* of the test that runs */
 
 /* -- Checks ------------------------------------------------------------------------------------ */
 
-static bool report(bool held, const char *file, int line, const char *what) {
-  if (held) return true;
+void check_failed(const char *what, const char *file, int line) {
   atomic_fetch_add(&failures, 1);
   printf("    %s:%d: %s\n", file, line, what);
   fflush(stdout);
-  return false;
 }
 
-bool check_that(bool held, const char *text, const char *file, int line) {
-  return report(held, file, line, text);
-}
-
-bool check_int(long long actual, long long expected, const char *text, const char *file, int line) {
+void check_failed_int(long long actual, long long expected, const char *text, const char *file,
+                      int line) {
   char what[512];
   snprintf(what, sizeof what, "%.400s is %lld, not %lld", text, actual, expected);
-  return report(actual == expected, file, line, what);
+  check_failed(what, file, line);
 }
 
 static const char *shown(const char *text) {
@@ -45,7 +40,7 @@ bool check_text(const char *actual, const char *expected, const char *text, cons
   char what[2048];
   snprintf(what, sizeof what, "%.200s is\n      %.800s\n    not\n      %.800s", text, shown(actual),
            shown(expected));
-  return report(strcmp(shown(actual), shown(expected)) == 0, file, line, what);
+  return check_that(strcmp(shown(actual), shown(expected)) == 0, what, file, line);
 }
 
 bool check_part(const char *actual, const char *part, const char *text, const char *file,
@@ -53,7 +48,7 @@ bool check_part(const char *actual, const char *part, const char *text, const ch
   char what[2048];
   snprintf(what, sizeof what, "%.200s is\n      %.800s\n    without\n      %.800s", text,
            shown(actual), part);
-  return report(strstr(shown(actual), part) != NULL, file, line, what);
+  return check_that(strstr(shown(actual), part) != NULL, what, file, line);
 }
 
 /* -- Help for tests ---------------------------------------------------------------------------- */

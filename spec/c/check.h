@@ -35,11 +35,24 @@ int check_main(int argc, char **argv, const check_case *cases, size_t n);
 /* `part` occurs in the text `actual`. */
 #define CHECK_PART(actual, part) check_part(actual, part, #actual, __FILE__, __LINE__)
 
-bool check_that(bool held, const char *text, const char *file, int line);
-bool check_int(long long actual, long long expected, const char *text, const char *file, int line);
+void check_failed(const char *what, const char *file, int line);
+void check_failed_int(long long actual, long long expected, const char *text, const char *file,
+                      int line);
 bool check_text(const char *actual, const char *expected, const char *text, const char *file,
                 int line);
 bool check_part(const char *actual, const char *part, const char *text, const char *file, int line);
+
+/* Here, so that who reads the code, a tool too, knows what was checked. */
+static inline bool check_that(bool held, const char *text, const char *file, int line) {
+  if (!held) check_failed(text, file, line);
+  return held;
+}
+
+static inline bool check_int(long long actual, long long expected, const char *text,
+                             const char *file, int line) {
+  if (actual != expected) check_failed_int(actual, expected, text, file, line);
+  return actual == expected;
+}
 
 /* Is everything slowed down, by a sanitizer or valgrind? `name` NULL: any of them. */
 bool check_under(const char *name);

@@ -160,6 +160,23 @@ static void ends_finalizers(void) {
   embed_remove(&file);
 }
 
+/* What ends soon after the timeout was not left behind. */
+static void closes_without_time(void) {
+  for (int i = 0; i < 6; i++) {
+    isolua_host *host = embed_open(NULL);
+    isolua_future *f = embed_run(host, NULL, endless[i]);
+    isolua_counts counts;
+    int code;
+    isolua_future_wait(f, 5 * MILLISECOND);
+    code = isolua_host_close(host, 0);
+    isolua_count(&counts);
+    if (!check_under(NULL)) CHECK_INT(code, ISOLUA_OK);
+    CHECK(code == ISOLUA_OK || counts.threads > check_before()->threads);
+    embed_settles(f, ISOLUA_KILLED, NULL);
+    isolua_future_release(f);
+  }
+}
+
 static void ends_many(void) {
   enum { N = 50 };
   isolua_host *host = embed_open(NULL);
@@ -225,11 +242,14 @@ static void close_stuck(int index, int64_t timeout, int64_t bound) {
   isolua_future_release(f);
 }
 
+/* ThreadSanitizer says of the thread that was left that nobody joins it. */
 static void leaves_stuck_ones(void) {
+  if (check_under("tsan")) return;
   close_stuck(0, ISOLUA_FOREVER, check_scale(1500, 20000) * MILLISECOND);
 }
 
 static void leaves_stuck_ones_at_timeout(void) {
+  if (check_under("tsan")) return;
   close_stuck(1, 50 * MILLISECOND, check_scale(500, 20000) * MILLISECOND);
 }
 
@@ -628,6 +648,7 @@ static const check_case cases[] = {
   {"hosts opened and closed leak nothing", leaks_nothing},
   {"close ends endless loops of any kind", ends_endless_loops},
   {"close ends a finalizer that runs at the end of an isolate", ends_finalizers},
+  {"close leaves nothing that ends soon after its timeout", closes_without_time},
   {"close ends many isolates", ends_many},
   {"close leaves nothing, whatever is under way", closes_from_any_state},
   {"close leaves a stuck isolate behind and names it", leaves_stuck_ones},
