@@ -98,6 +98,7 @@ int luaopen_isolate_core(lua_State *L) {
   check_version(L);
   if (isolua_host_of(L) == NULL && isolua_attach(NULL, L) != ISOLUA_OK)
     return luaL_error(L, "isolate.core: no memory to attach this Lua state");
+  isolua_host_set_types(isolua_host_of(L), "isolate.core");
   luaL_newlib(L, functions);
   open_future(L);
   open_isolate(L);

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "codec.h"
-#include "options.h"
+#include "names.h"
+#include "task.h"
 
 /* -- Options ----------------------------------------------------------------------------------- */
 
@@ -72,7 +73,7 @@ int il_task_start(isolua_host *host, const isolua_options *o, const char *name, 
   i->task = task;
   i->body = il_vm_body;
   i->free_body = il_vm_free_task;
-  *future = il_future_new(host, i);
+  *future = il_future_new(host, i, il_isolate_lost);
   if (*future == NULL) {
     il_isolate_release(i);
     return ISOLUA_MEMORY;
@@ -136,12 +137,7 @@ int isolua_future_done(isolua_future *f) {
 }
 
 int isolua_future_wait(isolua_future *f, int64_t timeout) {
-  int64_t deadline = il_deadline(timeout);
-  il_mutex_lock(&f->lock);
-  while (!il_future_is_done(f) && (deadline < 0 || il_now() < deadline))
-    il_cond_wait(&f->changed, &f->lock, deadline);
-  il_mutex_unlock(&f->lock);
-  if (!il_future_is_done(f)) return ISOLUA_TIMEOUT;
+  if (!il_future_wait(f, il_deadline(timeout))) return ISOLUA_TIMEOUT;
   atomic_store(&f->looked, true);
   return f->result.code;
 }

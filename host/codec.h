@@ -3,10 +3,7 @@
 #ifndef IL_CODEC_H
 #define IL_CODEC_H
 
-#include <lua.h>
-
-#include "msg.h"
-#include "vm.h"
+#include "state.h"
 
 /* What the values on the stack are, for the paths in refusals. */
 enum il_root {
@@ -28,6 +25,9 @@ typedef struct il_sending {
 ** caller's. Else pops them, pushes an error object and returns its code; nothing was sent. Calls
 ** __isolate_pack methods. [-n, +0|1, -] */
 int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out);
+
+/* What a state keeps between sends; NULL does nothing. */
+void il_encoder_free(struct il_encoder *e);
 
 /* Pushes the values of `m` (as many as were sent). Raises when one cannot be made here: then `m` is
 ** still the caller's, who keeps it in a box. Calls unpackers. [-0, +n, e] */

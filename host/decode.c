@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 
 #include "codec.h"
+#include "names.h"
 #include "wire.h"
 
 /*
@@ -90,7 +91,7 @@ static frame *push_frame(decoder *d, enum decode_kind kind) {
   if (d->nframes == d->room) {
     size_t room = d->room * 2;
     frame *bigger = lua_newuserdatauv(d->L, room * sizeof *bigger, 0);
-    memcpy(bigger, d->frames, d->nframes * sizeof *bigger);
+    if (d->nframes > 0) memcpy(bigger, d->frames, d->nframes * sizeof *bigger);
     lua_replace(d->L, d->box);
     d->frames = bigger;
     d->room = room;

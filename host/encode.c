@@ -9,6 +9,8 @@
 #include "codec.h"
 #include "dump.h"
 #include "heap.h"
+#include "kill.h"
+#include "names.h"
 #include "wire.h"
 
 /*
@@ -133,8 +135,9 @@ enum {
 
 /* -- Growing ----------------------------------------------------------------------------------- */
 
-static void no_memory(il_encoder *e) {
+static _Noreturn void no_memory(il_encoder *e) {
   luaL_error(e->L, "not enough memory");
+  abort(); /* luaL_error does not return */
 }
 
 /* Room for one more in an array of `size`-byte things. */
@@ -235,7 +238,7 @@ static size_t enter(il_encoder *e, const void *p, bool *fresh) {
 
 /* Entries go in reverse, so every probe sequence is again what it was. */
 static void forget_entries(il_encoder *e, size_t down_to) {
-  while (e->nentries > down_to) {
+  while (e->map != NULL && e->nentries > down_to) {
     e->map[place_in_map(e, e->entries[e->nentries - 1].p)] = 0;
     e->nentries--;
   }

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#include "isolate.h"
-
 atomic_size_t il_live_futures;
 
 void il_result_fini(il_result *r) {
@@ -19,8 +17,8 @@ void il_result_fini(il_result *r) {
 static void future_close(il_handle *h) {
   isolua_future *f = (isolua_future *)h;
   il_result_fini(&f->result);
-  if (f->isolate != NULL) il_isolate_release(f->isolate);
-  il_host_release(f->host);
+  il_handle_release((il_handle *)f->isolate); /* the first member of both */
+  il_handle_release((il_handle *)f->host);
   il_cond_fini(&f->changed);
   il_mutex_fini(&f->lock);
   atomic_fetch_sub_explicit(&il_live_futures, 1, memory_order_relaxed);
@@ -29,16 +27,18 @@ static void future_close(il_handle *h) {
 
 static const il_handle_type future_type = {"isolate.future", future_close};
 
-isolua_future *il_future_new(isolua_host *host, il_isolate *isolate) {
+isolua_future *il_future_new(struct isolua_host *host, struct isolua_isolate *isolate,
+                             il_future_lost *lost) {
   isolua_future *f = calloc(1, sizeof *f);
   if (f == NULL) return NULL;
   if (il_mutex_init(&f->lock) != 0) goto fail_lock;
   if (il_cond_init(&f->changed) != 0) goto fail_cond;
   il_handle_init(&f->h, &future_type);
   f->host = host;
-  il_handle_retain(&host->h);
+  il_handle_retain((il_handle *)host);
+  f->lost = lost;
   f->isolate = isolate;
-  if (isolate != NULL) il_handle_retain(&isolate->h);
+  if (isolate != NULL) il_handle_retain((il_handle *)isolate);
   atomic_fetch_add_explicit(&il_live_futures, 1, memory_order_relaxed);
   return f;
 fail_cond:
@@ -56,18 +56,20 @@ bool il_future_is_done(isolua_future *f) {
   return atomic_load_explicit(&f->done, memory_order_acquire);
 }
 
-/* Once, and only when nobody will see to it any more. Cancelling was the user's own doing. */
-static void log_if_lost(isolua_future *f) {
-  const il_result *r = &f->result;
+/* Once, and only when nobody will see to it any more. Cancelling and killing were somebody's doing. */
+static void lose(isolua_future *f) {
+  int code = f->result.code;
   if (!atomic_load(&f->dropped) || !atomic_load(&f->done) || atomic_load(&f->looked)) return;
-  if (r->code == ISOLUA_OK || r->code == ISOLUA_CANCELLED || f->isolate == NULL) return;
-  if (r->code == ISOLUA_KILLED) return; /* whoever killed it knows */
-  if (atomic_exchange(&f->logged, true)) return;
-  atomic_store(&f->host->failed, true);
-  il_host_log(f->host, "uncaught error in isolate '%s': %s", f->isolate->name,
-              r->traceback != NULL ? r->traceback
-              : r->message != NULL ? r->message
-                                   : isolua_code_message(r->code));
+  if (code == ISOLUA_OK || code == ISOLUA_CANCELLED || code == ISOLUA_KILLED) return;
+  if (f->lost != NULL && !atomic_exchange(&f->logged, true)) f->lost(f);
+}
+
+bool il_future_wait(isolua_future *f, int64_t deadline) {
+  il_mutex_lock(&f->lock);
+  while (!il_future_is_done(f) && (deadline < 0 || il_now() < deadline))
+    il_cond_wait(&f->changed, &f->lock, deadline);
+  il_mutex_unlock(&f->lock);
+  return il_future_is_done(f);
 }
 
 bool il_future_settle(isolua_future *f, il_result *r) {
@@ -76,13 +78,13 @@ bool il_future_settle(isolua_future *f, il_result *r) {
   first = !il_future_is_done(f);
   if (first) {
     f->result = *r;
-    atomic_store(&f->done, true); /* seq_cst: against `dropped` in log_if_lost */
+    atomic_store(&f->done, true); /* seq_cst: against `dropped` in lose */
     il_watches_fire(&f->watches);
     il_cond_wake_all(&f->changed);
   }
   il_mutex_unlock(&f->lock);
   if (first)
-    log_if_lost(f);
+    lose(f);
   else
     il_result_fini(r);
   return first;
@@ -103,5 +105,5 @@ void il_future_unwatch(isolua_future *f, il_watch *watch) {
 
 void il_future_drop(isolua_future *f) {
   atomic_store(&f->dropped, true);
-  log_if_lost(f);
+  lose(f);
 }

@@ -23,8 +23,9 @@ void il_result_fini(il_result *r);
 struct isolua_future {
   il_handle h;
   /* fixed at creation */
-  struct isolua_isolate *isolate; /* one hold; NULL: settled by its maker (local) */
-  struct isolua_host *host;       /* one hold */
+  struct isolua_isolate *isolate;       /* one hold; NULL: settled by its maker (local) */
+  struct isolua_host *host;             /* one hold */
+  void (*lost)(struct isolua_future *); /* NULL: nothing is done */
 
   il_mutex lock; /* guards the two below, and `result` until `done` */
   il_watches watches;
@@ -38,13 +39,19 @@ struct isolua_future {
   il_result result;      /* written once, before `done`; read after it */
 };
 
+/* What is done with an error that nobody will look at: once, on any thread, no lock held. */
+typedef void il_future_lost(isolua_future *f);
+
 /* With one hold; takes holds of its own on `isolate` (may be NULL) and `host`. NULL: no memory. */
-isolua_future *il_future_new(struct isolua_host *host, struct isolua_isolate *isolate);
+isolua_future *il_future_new(struct isolua_host *host, struct isolua_isolate *isolate,
+                             il_future_lost *lost);
 void il_future_release(isolua_future *f);
 
 /* Settles it with *r, which it takes over; a settled one frees *r. True: it was the first. */
 bool il_future_settle(isolua_future *f, il_result *r);
 bool il_future_is_done(isolua_future *f);
+/* For threads without an event loop: false at the deadline. */
+bool il_future_wait(isolua_future *f, int64_t deadline);
 
 /* Fires `watch` when the future is settled, also when it is already. */
 void il_future_watch(isolua_future *f, il_watch *watch);

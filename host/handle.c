@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "codec.h"
+#include "names.h"
 
 static char handle_key; /* in a metatable: userdata with it are handles */
 static char interned_key;
@@ -80,11 +81,14 @@ static void push_interned(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &interned_key);
 }
 
-/* The metatable is the binding's: it makes it when the module is loaded. */
+/* The metatable is the binding's: it makes it when its module is loaded. */
 static void push_metatable(lua_State *L, const char *name) {
+  il_vm *vm = il_vm_check(L);
+  const char *module = atomic_load(&vm->host->types);
   if (luaL_getmetatable(L, name) != LUA_TNIL) return;
   lua_pop(L, 1);
-  il_names_resolve(il_vm_check(L), L, "isolate.core", NULL);
+  if (module == NULL) luaL_error(L, "cannot receive a handle (%s): nothing here knows it", name);
+  il_names_resolve(vm, L, module, NULL);
   lua_pop(L, 1);
   luaL_getmetatable(L, name);
 }

@@ -134,6 +134,12 @@ static il_isolate *next_to_kill(isolua_host *host) {
   return i;
 }
 
+void il_host_drain(isolua_host *host) {
+  il_mutex_lock(&host->lock);
+  host->draining = true;
+  il_mutex_unlock(&host->lock);
+}
+
 bool il_host_wait(isolua_host *host, int64_t deadline) {
   bool all;
   il_mutex_lock(&host->lock);

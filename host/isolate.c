@@ -14,7 +14,7 @@
 ** Nothing calls Lua, allocates, calls back or gives up a last hold under a lock.
 **
 ** DESIGN. An isolate ends once: `dying` is set by the first kill and never reset. From then on the
-** watchdog signals its thread, at growing intervals, until vm_kill.c has set `acknowledged`; when
+** watchdog signals its thread, at growing intervals, until kill.c has set `acknowledged`; when
 ** the grace is over the phase becomes IL_HARD and signals go on until the thread has left. A thread
 ** that is still there IL_STUCK later sits in a C function: the isolate counts as stuck, its future
 ** settles, and nobody waits for it any more.
@@ -145,6 +145,14 @@ static void run(il_job *job, void *spare) {
   i->body(i, spare);
 }
 
+void il_isolate_lost(isolua_future *f) {
+  const il_result *r = &f->result;
+  const char *text = r->traceback != NULL ? r->traceback : r->message;
+  atomic_store(&f->host->failed, true);
+  il_host_log(f->host, "uncaught error in isolate '%s': %s", f->isolate->name,
+              text != NULL ? text : isolua_code_message(r->code));
+}
+
 void il_isolate_set_future(il_isolate *i, isolua_future *f) {
   il_handle_retain(&f->h);
   i->future = f;
@@ -207,18 +215,40 @@ fail:
   return err;
 }
 
-bool il_isolate_enter(il_isolate *i) {
-  if (i->is_main && !list(i)) return false;
-  if (i->is_main) {
-    atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
-    il_awake_add(1);
-  }
+void il_isolate_enter(il_isolate *i) {
   il_mutex_lock(&i->lock);
   i->thread = il_thread_self();
   i->attached = true;
   il_mutex_unlock(&i->lock);
   atomic_store_explicit(&i->status, IL_RUNNING, memory_order_relaxed);
-  return true;
+}
+
+static bool set_main(isolua_host *host, il_isolate *from, il_isolate *to) {
+  bool done;
+  il_mutex_lock(&host->lock);
+  done = host->main == from;
+  if (done) host->main = to;
+  il_mutex_unlock(&host->lock);
+  return done;
+}
+
+int il_isolate_enter_main(il_isolate *i) {
+  i->is_main = true;
+  if (!set_main(i->host, NULL, i)) return ISOLUA_INVALID;
+  if (!list(i)) {
+    set_main(i->host, i, NULL);
+    return ISOLUA_CLOSED;
+  }
+  atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
+  il_awake_add(1);
+  il_isolate_enter(i);
+  return ISOLUA_OK;
+}
+
+void il_isolate_leave_main(il_isolate *i) {
+  il_isolate_finish(i, IL_DONE, NULL);
+  il_isolate_leave(i);
+  set_main(i->host, i, NULL);
 }
 
 void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {

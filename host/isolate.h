@@ -110,6 +110,7 @@ struct isolua_host {
   bool draining;   /* main waits until all are settled */
   il_cond changed; /* fewer are unsettled */
 
+  _Atomic(const char *) types; /* module that makes the metatables of handles; a static string */
   atomic_llong next_id;
   _Atomic(bool) failed;     /* an error was logged that nobody caught */
   _Atomic(uint64_t) states; /* made so far; relaxed */
@@ -119,6 +120,8 @@ struct isolua_host {
 
 /* With one hold, in no list. ISOLUA_MEMORY: nothing was made. */
 int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name, il_isolate **out);
+/* Logs the error of its future (il_future_new's `lost`). */
+void il_isolate_lost(isolua_future *f);
 void il_isolate_set_future(il_isolate *i, isolua_future *f); /* before it starts; takes a hold */
 /* Starts it. 0, ISOLUA_CLOSED or ISOLUA_SPAWN: its future is settled with that. */
 int il_isolate_start(il_isolate *i);
@@ -126,8 +129,12 @@ int il_isolate_start(il_isolate *i);
 void il_isolate_kill(il_isolate *i, int code, int64_t grace);
 /* Its state is about to be closed: finalizers have the usual grace. Its own thread. */
 void il_isolate_closing(il_isolate *i);
-/* Puts it in the list of its host and takes the calling thread as its own. False: host closing. */
-bool il_isolate_enter(il_isolate *i);
+/* The calling thread is its own from now on. */
+void il_isolate_enter(il_isolate *i);
+/* It becomes the main isolate of its host, on the calling thread. ISOLUA_INVALID: there is one.
+** ISOLUA_CLOSED: the host is closing. */
+int il_isolate_enter_main(il_isolate *i);
+void il_isolate_leave_main(il_isolate *i);
 /* Out of the list, and its future settled with *r (taken over; NULL for a main isolate). Its own
 ** thread, before its state is closed. */
 void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r);
@@ -140,6 +147,8 @@ const char *il_isolate_status(il_isolate *i);
 
 void il_host_log(isolua_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void il_host_release(isolua_host *host);
+/* Main is woken when the last isolate settles its future, from now on. */
+void il_host_drain(isolua_host *host);
 /* Waits until every isolate but main has settled its future, or `deadline`: then false. */
 bool il_host_wait(isolua_host *host, int64_t deadline);
 /* Sees to it that a job does not wait for a thread that does not get ready. */

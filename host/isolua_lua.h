@@ -24,6 +24,8 @@ extern "C" {
 ** isolua_host_set_open: `open` is called (as a C function, protected, without arguments) in every
 **   fresh state of the host after the standard libraries, to add preloaded modules. Call it before
 **   the first isolate starts. Thread: the opener of the host.
+** isolua_host_set_types: names the module (a string that stays) which makes the metatables of handles
+**   when it is required; an isolate that gets a handle before that requires it. Thread: any.
 ** isolua_main_open: makes a Lua state with all libraries for the calling thread and attaches it as
 **   the host's main isolate. Its allocator is the host's. Gives *L, closed by isolua_main_close.
 **   Errors: ISOLUA_MEMORY, ISOLUA_INVALID (the host has a main isolate).
@@ -35,6 +37,7 @@ extern "C" {
 ** isolua_is_main: 1 in a main isolate, 0 in another isolate and in a state that is not attached.
 */
 ISOLUA_API void isolua_host_set_open(isolua_host *host, lua_CFunction open);
+ISOLUA_API void isolua_host_set_types(isolua_host *host, const char *module);
 ISOLUA_API int isolua_main_open(isolua_host *host, lua_State **L);
 ISOLUA_API void isolua_main_close(lua_State *L);
 ISOLUA_API int isolua_attach(isolua_host *host, lua_State *L);

@@ -5,7 +5,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 
-#include "vm.h"
+#include "kill.h"
 
 /*
 ** DESIGN. A wait runs the loop on the stack of whoever waits, so waits nest: last in, first out. The
@@ -20,7 +20,6 @@ void il_loop_init(il_loop *loop) {
   loop->sources = NULL;
   loop->handlers = 0;
   loop->closed = false;
-  loop->running = 0;
 }
 
 static void take(il_vm *vm) {
@@ -84,14 +83,15 @@ void il_loop_fini(il_vm *vm) {
 
 /* [-1, +0]: the error value that a handler raised. */
 static int handler_failed(lua_State *L) {
-  il_vm_handler_failed(il_vm_of(L), L);
+  il_vm *vm = il_vm_of(L);
+  vm->loop.failed(vm, L);
   return 0;
 }
 
 /* False: the isolate is to end. */
 static bool call_handler(il_vm *vm, lua_State *L, il_source *s) {
   int base = lua_gettop(L), before = il_vm_dying(vm), status;
-  lua_pushcfunction(L, il_vm_traceback);
+  lua_pushcfunction(L, vm->loop.traceback);
   lua_rawgeti(L, LUA_REGISTRYINDEX, s->handler);
   drop(vm, L, s);
   status = lua_pcall(L, 0, 0, base + 1);
@@ -119,7 +119,6 @@ static enum outcome run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, void *),
                         int64_t deadline) {
   il_isolate *i = vm->isolate;
   enum outcome out = READY;
-  vm->loop.running++;
   for (;;) {
     if (il_vm_wanted(vm) || !dispatch(vm, L)) {
       out = ENDED;
@@ -136,7 +135,6 @@ static enum outcome run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, void *),
       atomic_store_explicit(&i->status, IL_RUNNING, memory_order_relaxed);
     }
   }
-  vm->loop.running--;
   return out;
 }
 

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vm.h"
-
 /*
 ** DESIGN. A registry table with weak keys maps functions and tables to a string: "M" or "R", the
 ** name of the module (or the registered name), and for a field of a module a zero and its key. A

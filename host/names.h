@@ -3,12 +3,7 @@
 #ifndef IL_NAMES_H
 #define IL_NAMES_H
 
-#include <lua.h>
-#include <stdbool.h>
-#include <stddef.h>
-
-struct isolua_host;
-struct il_vm;
+#include "state.h"
 
 /* -- The standard libraries, the same in every state ------------------------------------------- */
 
@@ -51,21 +46,13 @@ const il_std_function *il_std_get(const il_std *std, int index);
 
 /* -- Names in one state ------------------------------------------------------------------------ */
 
-/* A set of addresses that may have a name: a miss says for sure that there is none. */
-typedef struct il_names {
-  const void **filter;
-  size_t mask, count; /* of filter, which is a power of two long; mask 0: none yet */
-  bool opened;        /* what was loaded at the start was looked at */
-  bool pending;       /* a module was put into package.loaded by hand since the last look */
-} il_names;
-
 void il_names_init(il_names *n);
 void il_names_fini(il_names *n);
 /* Begins to keep the names of `L`: watches what will be loaded, and looks at what is; a fresh state of
 ** ours has only the standard libraries, so there that waits for the first look. [-0, +0, m] */
-void il_names_open(struct il_vm *vm, lua_State *L);
+void il_names_open(il_vm *vm, lua_State *L);
 /* Looks again at modules that were put in by hand. [-0, +0, m] */
-void il_names_refresh(struct il_vm *vm, lua_State *L);
+void il_names_refresh(il_vm *vm, lua_State *L);
 
 /*
 ** The name of the value at `index`, if it has one: pushes the kind's strings and returns the kind.
@@ -74,13 +61,13 @@ void il_names_refresh(struct il_vm *vm, lua_State *L);
 **   IL_BY_NONE: pushes nothing. [-0, +0, m]
 */
 enum il_by { IL_BY_NONE, IL_BY_MODULE, IL_BY_REGISTER };
-enum il_by il_names_find(struct il_vm *vm, lua_State *L, int index);
+enum il_by il_names_find(il_vm *vm, lua_State *L, int index);
 
 /* Can a fresh isolate with `libs` resolve the module at `index` (a string)? [-0, +0, m] */
-bool il_names_findable(struct il_vm *vm, lua_State *L, int index, unsigned libs);
+bool il_names_findable(il_vm *vm, lua_State *L, int index, unsigned libs);
 
 /* Pushes what module (and field, or NULL) stand for here; raises when it cannot. [-0, +1, e] */
-void il_names_resolve(struct il_vm *vm, lua_State *L, const char *module, const char *field);
+void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *field);
 
 /* The metatable of error objects, registered in every state (handle.c). [-0, +1, m] */
 #define IL_ERROR_NAME "isolate.error"
@@ -89,8 +76,8 @@ int il_error_tostring(lua_State *L); /* its __tostring, which goes by name like 
 
 /* Registered names. il_names_registered pushes the value, or returns false and pushes nothing. A
 ** copy that came by a name keeps it (il_names_adopt): sent back it goes by that name. */
-void il_names_register(struct il_vm *vm, lua_State *L, const char *name, int index);
+void il_names_register(il_vm *vm, lua_State *L, const char *name, int index);
 bool il_names_registered(lua_State *L, const char *name);
-void il_names_adopt(struct il_vm *vm, lua_State *L, const char *name, int index);
+void il_names_adopt(il_vm *vm, lua_State *L, const char *name, int index);
 
 #endif

@@ -6,13 +6,20 @@
 #include <string.h>
 
 #include "codec.h"
-#include "options.h"
+#include "kill.h"
+#include "loop.h"
+#include "names.h"
+#include "task.h"
 #include "vm_host.h"
 
 /* -- Hosts and states -------------------------------------------------------------------------- */
 
 void isolua_host_set_open(isolua_host *host, lua_CFunction open) {
   memcpy(&host->open, &open, sizeof open);
+}
+
+void isolua_host_set_types(isolua_host *host, const char *module) {
+  atomic_store(&host->types, module);
 }
 
 /* The host of a state that attached itself, and the state's end of it: __gc of a registry value. */
@@ -111,9 +118,7 @@ static bool all_ended(il_vm *vm, void *host) {
 
 void isolua_drain(lua_State *L) {
   il_vm *vm = il_vm_check(L);
-  il_mutex_lock(&vm->host->lock);
-  vm->host->draining = true;
-  il_mutex_unlock(&vm->host->lock);
+  il_host_drain(vm->host);
   il_loop_run(vm, L, all_ended, vm->host, -1);
 }
 
@@ -268,7 +273,7 @@ int isolua_exit(lua_State *L) {
 /* -- Futures ----------------------------------------------------------------------------------- */
 
 isolua_future *isolua_future_new(lua_State *L) {
-  return il_future_new(il_vm_check(L)->host, NULL);
+  return il_future_new(il_vm_check(L)->host, NULL, NULL);
 }
 
 int isolua_future_settle(isolua_future *f, int ok, const char *traceback) {

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "codec.h"
+#include "kill.h"
+#include "loop.h"
 #include "vm_host.h"
 
 static char vm_key, remote_key;
@@ -82,7 +84,8 @@ static void seed_random(lua_State *L, isolua_host *host) {
   if (lua_getglobal(L, "math") == LUA_TTABLE &&
       lua_getfield(L, -1, "randomseed") == LUA_TFUNCTION) {
     lua_pushinteger(L, (lua_Integer)host->seed[0]);
-    lua_pushinteger(L, (lua_Integer)(host->seed[1] + n));
+    n += host->seed[1];
+    lua_pushinteger(L, (lua_Integer)n);
     lua_call(L, 2, 0);
     lua_pop(L, 1);
   } else {
@@ -127,6 +130,8 @@ static il_vm *vm_new(isolua_host *host) {
   il_arena_init(&vm->arena);
   il_names_init(&vm->names);
   il_loop_init(&vm->loop);
+  vm->loop.traceback = il_vm_traceback;
+  vm->loop.failed = il_vm_handler_failed;
   return vm;
 }
 
@@ -224,33 +229,9 @@ static int attach_names(lua_State *L) {
 
 /* Makes the isolate of a main state and enters it. */
 static int become_main(il_vm *vm) {
-  isolua_host *host = vm->host;
   isolua_options none = {.size = sizeof none};
-  bool taken;
-  int err = il_isolate_new(host, &none, "main", &vm->isolate);
-  if (err != ISOLUA_OK) return err;
-  vm->isolate->is_main = true;
-  il_mutex_lock(&host->lock);
-  taken = host->main != NULL;
-  if (!taken) host->main = vm->isolate;
-  il_mutex_unlock(&host->lock);
-  if (taken) return ISOLUA_INVALID;
-  if (!il_isolate_enter(vm->isolate)) {
-    il_mutex_lock(&host->lock);
-    host->main = NULL;
-    il_mutex_unlock(&host->lock);
-    return ISOLUA_CLOSED;
-  }
-  return ISOLUA_OK;
-}
-
-static void leave_main(il_vm *vm) {
-  isolua_host *host = vm->host;
-  il_isolate_finish(vm->isolate, IL_DONE, NULL);
-  il_isolate_leave(vm->isolate);
-  il_mutex_lock(&host->lock);
-  host->main = NULL;
-  il_mutex_unlock(&host->lock);
+  int err = il_isolate_new(vm->host, &none, "main", &vm->isolate);
+  return err == ISOLUA_OK ? il_isolate_enter_main(vm->isolate) : err;
 }
 
 int il_vm_attach(isolua_host *host, lua_State *L) {
@@ -272,7 +253,7 @@ int il_vm_attach(isolua_host *host, lua_State *L) {
     lua_pop(L, 1);
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
-    leave_main(vm);
+    il_isolate_leave_main(vm->isolate);
     vm_free(vm);
     return ISOLUA_MEMORY;
   }
@@ -284,7 +265,7 @@ void il_vm_detach(il_vm *vm) {
   il_loop_fini(vm);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
-  leave_main(vm);
+  il_isolate_leave_main(vm->isolate);
   vm_free(vm);
 }
 
@@ -319,7 +300,7 @@ void isolua_main_close(lua_State *any) {
   il_loop_fini(vm);
   lua_close(vm->L);
   il_vm_not_current(vm);
-  leave_main(vm);
+  il_isolate_leave_main(vm->isolate);
   vm_free(vm);
 }
 

@@ -65,7 +65,9 @@ end
 -- @usage local answer = isolate.race{ isolate.run(ask, "a"), isolate.run(ask, "b") }:await()
 function M.race(list)
   check(list, "race")
-  if #list == 0 then error("bad argument #1 to 'race' (a list of at least one future expected)", 2) end
+  if #list == 0 then
+    error("bad argument #1 to 'race' (a list of at least one future expected)", 2)
+  end
   local future, settle = over(list)
   for _, member in ipairs(list) do
     member:on_done(function(...)

@@ -5,8 +5,8 @@ local M = {}
 
 local powers = { [""] = 0, k = 1, m = 2, g = 3, t = 4 }
 
---- Reads a size: a number, and k, M, G or T, with B (powers of 1000) or iB or nothing else behind it
--- (powers of 1024: `512k` is what people mean by it). Case and spaces do not matter.
+--- Reads a size: a number, then k, M, G or T, then B (powers of 1000), or iB or nothing (powers of
+-- 1024: that is what people mean by `512k`). Case and spaces do not matter.
 -- @tparam string text
 -- @treturn ?integer bytes; nil when it is no size
 -- @usage size.parse "64MB" --> 64000000

@@ -108,16 +108,13 @@ typedef struct slot {
 
 static bool change(il_arena *a, slot *s, uint32_t *random) {
   size_t size = check_random(random) % (check_random(random) % 8 == 0 ? 100000 : 700);
-  unsigned char *p = il_arena_resize(a, s->p, s->size, size), *copy;
-  if (size == 0) {
-    free(s->copy);
-    *s = (slot){NULL, NULL, 0};
-    return CHECK(p == NULL);
-  }
-  copy = realloc(s->copy, size);
-  if (!CHECK(p != NULL && copy != NULL)) return false;
-  if (!CHECK(memcmp(p, copy, s->size < size ? s->size : size) == 0)) return false;
+  size_t old = s->size;
+  unsigned char *copy = realloc(s->copy, size + 1), *p;
+  if (!CHECK(copy != NULL)) return false;
+  p = il_arena_resize(a, s->p, old, size);
   *s = (slot){p, copy, size};
+  if (size == 0) return CHECK(p == NULL);
+  if (!CHECK(p != NULL) || !CHECK(memcmp(p, copy, old < size ? old : size) == 0)) return false;
   for (size_t i = 0; i < size; i++) p[i] = copy[i] = (unsigned char)(check_random(random) >> 8);
   return true;
 }

@@ -23,7 +23,7 @@ static void close_host(void) {
 }
 
 static isolua_future *new_future(void) {
-  isolua_future *f = il_future_new(host, NULL);
+  isolua_future *f = il_future_new(host, NULL, NULL);
   CHECK(f != NULL);
   return f;
 }
@@ -75,8 +75,9 @@ static void settled_once(void) {
 
 static void goes_with_its_last_hold(void) {
   isolua_future *f;
-  il_result r = result(ISOLUA_OK, "text");
+  il_result r;
   if (!open_host() || (f = new_future()) == NULL) return;
+  r = result(ISOLUA_OK, "text");
   il_handle_retain(&f->h);
   il_future_settle(f, &r);
   il_future_release(f);

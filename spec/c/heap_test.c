@@ -181,27 +181,23 @@ static size_t random_size(uint32_t *random) {
   }
 }
 
-/* New bytes, mostly beyond what was there before, in both. */
-static void scribble(slot *s, size_t from, uint32_t *random) {
-  for (size_t i = from; i < s->size; i += 1 + check_random(random) % 4096)
+/* New bytes, here and there, in both. */
+static void scribble(slot *s, uint32_t *random) {
+  for (size_t i = 0; i < s->size; i += 1 + check_random(random) % 4096)
     s->p[i] = s->copy[i] = (unsigned char)check_random(random);
 }
 
 static bool change(slot *s, uint32_t *random) {
   size_t size = random_size(random), old = s->size;
-  unsigned char *p = il_heap_resize(s->p, s->size, size), *copy;
-  if (size == 0) {
-    free(s->copy);
-    *s = (slot){NULL, NULL, 0};
-    return CHECK(p == NULL);
-  }
-  copy = realloc(s->copy, size);
-  if (!CHECK(p != NULL && copy != NULL)) return false;
+  unsigned char *copy = realloc(s->copy, size + 1), *p;
+  if (!CHECK(copy != NULL)) return false;
+  p = il_heap_resize(s->p, old, size);
   *s = (slot){p, copy, size};
-  if (!CHECK(memcmp(p, copy, old < size ? old : size) == 0)) return false;
+  if (size == 0) return CHECK(p == NULL);
+  if (!CHECK(p != NULL) || !CHECK(memcmp(p, copy, old < size ? old : size) == 0)) return false;
   if (size > old) memset(p + old, (int)(size % 251), size - old);
   if (size > old) memset(copy + old, (int)(size % 251), size - old);
-  scribble(s, 0, random);
+  scribble(s, random);
   return true;
 }
 

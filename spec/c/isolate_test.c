@@ -61,7 +61,7 @@ static int start(play *p) {
   p->isolate->task = p;
   p->isolate->body = body;
   p->isolate->free_body = free_body;
-  p->future = il_future_new(host, p->isolate);
+  p->future = il_future_new(host, p->isolate, il_isolate_lost);
   if (!CHECK(p->future != NULL)) return ISOLUA_MEMORY;
   il_isolate_set_future(p->isolate, p->future);
   return il_isolate_start(p->isolate);
@@ -169,7 +169,7 @@ static void no_thread_for_it(void) {
   p.isolate->task = &p;
   p.isolate->body = body;
   p.isolate->free_body = free_body;
-  p.future = il_future_new(host, p.isolate);
+  p.future = il_future_new(host, p.isolate, il_isolate_lost);
   if (!CHECK(p.future != NULL)) return;
   il_isolate_set_future(p.isolate, p.future);
   CHECK_INT(il_isolate_start(p.isolate), ISOLUA_SPAWN);

@@ -71,12 +71,12 @@ static void pool_fini(pool *p) {
 typedef struct task {
   il_job job; /* first */
   pool *pool;
-  bool blocking;   /* it waits at the gate */
-  bool announcing; /* and says before that it is about to end */
-  bool queued;     /* it waited for a thread that got ready */
   atomic_int runs;
-  il_thread thread;
-  bool had_spare;
+  bool blocking;    /* it waits at the gate */
+  bool announcing;  /* and says before that it is about to end */
+  bool queued;      /* it waited for a thread that got ready */
+  bool had_spare;   /* when it ran */
+  il_thread thread; /* that ran it */
 } task;
 
 static void run(il_job *job, void *spare) {
@@ -180,7 +180,7 @@ static void start_each(int index, void *arg) {
 
 static void run_rush(int each, bool disturbed, void (*part)(int index, void *arg)) {
   rush r = {.each = each, .disturbed = disturbed};
-  r.tasks = calloc((size_t)(STARTERS * each), sizeof *r.tasks);
+  r.tasks = calloc((size_t)each, STARTERS * sizeof *r.tasks);
   if (!CHECK(r.tasks != NULL) || !pool_init(&r.pool, 4)) return;
   check_parallel(STARTERS + 1, part, &r);
   for (int i = 0; i < STARTERS * each; i++)

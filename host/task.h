@@ -1,7 +1,7 @@
-/* options.h - isolua_options checked and made into tasks and isolates. */
+/* task.h - isolua_options checked and made into tasks and isolates. */
 /* SPDX-License-Identifier: MIT */
-#ifndef IL_OPTIONS_H
-#define IL_OPTIONS_H
+#ifndef IL_TASK_H
+#define IL_TASK_H
 
 #include "vm.h"
 

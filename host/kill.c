@@ -1,12 +1,13 @@
-/* vm_kill.c - stopping Lua code: the signal, the hook, and the functions that must not swallow it. */
+/* kill.c - stopping Lua code: the signal, the hook, and the functions that must not swallow it. */
 /* SPDX-License-Identifier: MIT */
+#include "kill.h"
+
 #include <lauxlib.h>
 #include <lualib.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "vm.h"
 #include "vm_host.h"
 
 /*

@@ -1,0 +1,34 @@
+/* kill.h - stopping the Lua code of an isolate, or of main after Ctrl-C. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_KILL_H
+#define IL_KILL_H
+
+#include "names.h"
+#include "state.h"
+
+/* The isolate was told to end and does not know it yet, or its grace is over; or main was
+** interrupted: a wait ends. */
+bool il_vm_wanted(il_vm *vm);
+/* Raises what il_vm_wanted told. [-0, +0, v] */
+int il_vm_raise(il_vm *vm, lua_State *L);
+/* Unwinds this isolate with `code`, as if it had been killed. [-0, +0, v] */
+int il_vm_end(il_vm *vm, lua_State *L, int code);
+/* Error number the isolate is told to end with; 0: none. */
+int il_vm_dying(const il_vm *vm);
+/* The thread's vm, for the signal handler, which is called at once if the isolate is dying already. */
+void il_vm_current(il_vm *vm);
+void il_vm_not_current(const il_vm *vm); /* no signal finds it any more */
+/* Has the isolate been told to end since il_vm_dying was `before`? Then what a protected call of ours
+** caught goes on with il_vm_pass_on. */
+bool il_vm_passes(const il_vm *vm, int before);
+int il_vm_pass_on(lua_State *L); /* [-0, +0, v] */
+/* Our pcall, xpcall, load and coroutine functions, in an owned state. [-0, +0, m] */
+void il_vm_open_control(lua_State *L);
+void il_vm_name_control(il_std *std); /* they stand for the standard ones */
+/* Finds out where this Lua keeps some of its state, once a process. */
+void il_vm_probe(void);
+/* Are the items 1 to `n` (a border, as lua_rawlen gives it) of the table at `index` all in its array
+** part, so that lua_next goes on behind them from key n? False: perhaps not. [-0, +0, -] */
+bool il_vm_is_array(lua_State *L, int index, lua_Unsigned n);
+
+#endif
