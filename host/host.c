@@ -181,13 +181,12 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   int64_t deadline = il_deadline(timeout);
   char names[NAMES_MAX];
   size_t left, killed;
-  bool settled;
   if (host == NULL) return ISOLUA_OK;
   killed = kill_all(host, names, sizeof names);
   if (killed > 0)
     il_host_log(host, "%zu isolate%s still running at the end: %s", killed, killed > 1 ? "s" : "",
                 names);
-  settled = il_host_wait(host, deadline);
+  il_host_wait(host, deadline);
   il_workers_trim(&host->workers, true);
   if (deadline >= 0 && deadline < il_deadline(IL_GRACE)) deadline = il_deadline(IL_GRACE);
   do { /* a thread may turn out to be stuck while it is waited for */
@@ -197,7 +196,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   } while (left > stuck(host) && (deadline < 0 || il_now() < deadline));
   il_watchdog_stop(&host->watchdog);
   il_heap_trim();
-  if (left > 0 || !settled) return ISOLUA_STUCK;
+  if (left > 0 || !il_host_wait(host, 0)) return ISOLUA_STUCK;
   il_host_release(host);
   return ISOLUA_OK;
 }

@@ -621,8 +621,8 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
   }
 no_memory:
   dying = il_vm_dying(vm);
-  end_with(r, dying != 0 ? dying : ISOLUA_MEMORY, NULL);
-  return IL_FAILED;
+  end_with(r, dying != 0 ? dying : ISOLUA_MEMORY, take_traceback(vm));
+  return dying != 0 ? IL_KILLED : IL_FAILED;
 }
 
 /* The message goes before the traceback that the kill has noted. */

@@ -15,7 +15,7 @@ local shell = require "spec.support.shell"
 
 local await = settle.await
 
--- What a function given to on_done may do in main of the host only.
+-- A test of what the host does and stock Lua does not.
 local function host_only(name, fn)
   if lua.is_host then it(name, fn) else pending(name .. " (host only)") end
 end

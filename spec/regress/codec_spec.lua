@@ -116,7 +116,9 @@ tables = {
   function(depth) -- keys of all kinds
     local t, value = {}, chooser(depth)
     for i = 1, size() do
-      local key = one_of { i, i, i, -i, "k" .. i, i + 0.5, i * 1000003, i % 2 == 0, -(2.0 ^ i % 1000) }
+      local key = one_of {
+        i, i, i, -i, "k" .. i, i + 0.5, i * 1000003, i % 2 == 0, -(2.0 ^ i % 1000),
+      }
       t[key] = value(i)
     end
     t[math.maxinteger] = random(2) == 1 and value(0) or nil
