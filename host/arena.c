@@ -66,7 +66,7 @@ static void *take(il_arena *a, size_t n) {
 static void *move(il_arena *a, void *p, size_t osize, size_t nsize) {
   int small = nsize <= IL_ARENA_SMALL;
   void *q = small ? take(a, steps(nsize)) : il_heap_resize(NULL, 0, nsize);
-  if (q == NULL) return NULL;
+  if (q == NULL) return nsize <= osize && osize <= IL_ARENA_SMALL ? p : NULL;
   memcpy(q, p, osize < nsize ? osize : nsize);
   if (osize <= IL_ARENA_SMALL)
     give(a, p, steps(osize));

@@ -58,8 +58,9 @@ bool il_future_is_done(isolua_future *f) {
 
 /* Once, and only when nobody will see to it any more. Cancelling and killing were somebody's doing. */
 static void lose(isolua_future *f) {
-  int code = f->result.code;
+  int code;
   if (!atomic_load(&f->dropped) || !atomic_load(&f->done) || atomic_load(&f->looked)) return;
+  code = f->result.code; /* written before `done` */
   if (code == ISOLUA_OK || code == ISOLUA_CANCELLED || code == ISOLUA_KILLED) return;
   if (f->lost != NULL && !atomic_exchange(&f->logged, true)) f->lost(f);
 }

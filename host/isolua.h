@@ -99,7 +99,7 @@ ISOLUA_API const char *isolua_code_message(int code);
 ** it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps. The default keeps small blocks
 **   of each heap together and large ones on warm pages.
 ** isolua_log: one message without a newline at its end: an error that nobody caught, a stuck
-** isolate. The default drops it.
+** isolate, the names of those that a closing host had to kill. The default drops it.
 ** isolua_print: what `print` prints in an isolate, with its newline. The default writes to stdout
 ** with one fwrite.
 */
@@ -169,8 +169,8 @@ ISOLUA_API int isolua_run_file(isolua_host *host, const isolua_options *options,
 **   that ran over its own time); else the error number of the work. Thread: any, but not an isolate
 **   or an attached state (it would stop its event loop): Lua awaits there.
 ** isolua_future_done: 1 when it is settled, else 0. Thread: any.
-** isolua_future_cancel: settles it with ISOLUA_CANCELLED and kills its isolate; does nothing when it
-**   is settled. `reason` may be NULL. Thread: any.
+** isolua_future_cancel: settles it with ISOLUA_CANCELLED and kills its isolate: 1. It does nothing when
+**   it is settled: 0. `reason` may be NULL. Thread: any.
 ** isolua_future_release: gives up your hold; the work goes on. NULL does nothing. Thread: any.
 */
 ISOLUA_API int isolua_future_wait(isolua_future *future, int64_t timeout);

@@ -202,8 +202,19 @@ bool il_vm_is_array(lua_State *L, int index, lua_Unsigned n) {
   return limit >= n;
 }
 
+/* Zeroed memory, so that padding compares equal. */
+static void *probe_alloc(void *ud, void *p, size_t osize, size_t nsize) {
+  void *q = nsize > 0 ? calloc(1, nsize) : NULL;
+  (void)ud;
+  if (p != NULL && (q != NULL || nsize == 0)) {
+    if (q != NULL) memcpy(q, p, osize < nsize ? osize : nsize);
+    free(p);
+  }
+  return q;
+}
+
 static void probe_all(void) {
-  lua_State *L = luaL_newstate();
+  lua_State *L = lua_newstate(probe_alloc, NULL);
   if (L == NULL) return;
   probe_hooks(L);
   probe_table(L);
