@@ -123,7 +123,9 @@ static int future_done(lua_State *L) {
 /* Cancels the future at index 1 with the reason at 2. */
 static int cancel(lua_State *L) {
   isolua_future *f = check_future(L, 1);
-  const char *reason = luaL_optstring(L, 2, NULL);
+  size_t len = 0;
+  const char *reason = luaL_optlstring(L, 2, NULL, &len);
+  luaL_argcheck(L, reason == NULL || strlen(reason) == len, 2, "a reason has no zeros in it");
   isolua_future_look(f);
   if (isolua_future_done(f)) {
     lua_pushboolean(L, 0);

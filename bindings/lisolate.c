@@ -41,8 +41,11 @@ static int64_t option_seconds(lua_State *L, const char *name, int index) {
 }
 
 static const char *option_string(lua_State *L, const char *name, int index) {
+  const char *s = lua_tostring(L, index);
   if (lua_type(L, index) != LUA_TSTRING) bad_option(L, name, "a string", index);
-  return lua_tostring(L, index);
+  if (strlen(s) != lua_rawlen(L, index))
+    luaL_error(L, "option '%s': a string without zeros expected", name);
+  return s;
 }
 
 static int option_boolean(lua_State *L, const char *name, int index) {

@@ -285,6 +285,14 @@ static void get_run(decoder *d, frame *f, int tag) {
   d->at = p;
 }
 
+/* An unpacker may have made the value on the top. */
+static void set_metatable(decoder *d, int object) {
+  if (!lua_istable(d->L, -1))
+    luaL_error(d->L, "cannot receive an object: its metatable arrived as a %s",
+               luaL_typename(d->L, -1));
+  lua_setmetatable(d->L, object);
+}
+
 /* Takes the value on the top, if the frame waits for one (`have`), and reads on until another frame
 ** is needed (false) or this one is through. */
 static bool step_table(decoder *d, bool have) {
@@ -300,7 +308,7 @@ static bool step_table(decoder *d, bool have) {
       } else if (f->kind == HASH_KEY) {
         f->kind = HASH_VALUE;
       } else {
-        lua_setmetatable(L, f->object);
+        set_metatable(d, f->object);
       }
     }
     if (f->kind == LIST || f->kind == HASH_KEY || f->kind == META) {

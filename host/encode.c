@@ -1434,7 +1434,12 @@ int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **ou
     lua_pop(L, 1);
     return *out != NULL ? ISOLUA_OK : push_no_memory(vm, L);
   }
-  e = lua_checkstack(L, 4) ? take_encoder(vm) : NULL;
+  if (!lua_checkstack(L, 4)) {
+    lua_pop(L, n);
+    lua_pushliteral(L, "stack overflow (too many values)");
+    return ISOLUA_ERROR;
+  }
+  e = take_encoder(vm);
   if (e == NULL) {
     lua_pop(L, n);
     return push_no_memory(vm, L);

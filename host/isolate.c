@@ -331,6 +331,12 @@ static void give_up(il_isolate *i) {
   settled(i);
 }
 
+/* Has its thread had its chances? On a machine with more to do than processors it may not have run. */
+static bool in_vain(const il_isolate *i) {
+  return !atomic_load_explicit(&i->counts, memory_order_relaxed) ||
+         atomic_load_explicit(&i->signals, memory_order_relaxed) >= IL_STUCK_SIGNALS;
+}
+
 /* On the watchdog's thread. */
 static int64_t ring(il_alarm *a) {
   il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, alarm));
@@ -346,7 +352,7 @@ static int64_t ring(il_alarm *a) {
   closing = i->closing;
   il_mutex_unlock(&i->lock);
   if (left) return -1;
-  if (now >= end + (closing ? IL_STUCK_CLOSING : IL_STUCK)) {
+  if (now >= end + (closing ? IL_STUCK_CLOSING : IL_STUCK) && in_vain(i)) {
     give_up(i);
     signal_thread(i);
     return now + ISOLUA_SECOND; /* it may come back to Lua some day */

@@ -17,6 +17,10 @@
 #ifndef IL_STUCK
 #define IL_STUCK ((int64_t)500000000) /* ns after the grace until it counts as stuck */
 #endif
+#ifndef IL_STUCK_SIGNALS
+#define IL_STUCK_SIGNALS                                                                           \
+  4 /* handled in vain by a thread that counts as stuck: else it has not run */
+#endif
 #ifndef IL_STUCK_CLOSING
 #define IL_STUCK_CLOSING                                                                           \
   ((int64_t)5000000000) /* the same, when it ended by itself: freeing a large
@@ -83,6 +87,8 @@ struct isolua_isolate {
   atomic_int dying;           /* error number it ends with, 0: none; acq_rel */
   atomic_int phase;           /* il_phase; acq_rel */
   _Atomic(bool) acknowledged; /* the unwinding is under way, no more signals needed */
+  atomic_int signals;         /* handled by its thread since it last ran Lua code; relaxed */
+  _Atomic(bool) counts;       /* its thread counts them */
   _Atomic(bool) interrupted;  /* main: Ctrl-C */
   il_alarm alarm;
   int64_t retry; /* watchdog's thread only: ns to the next signal */

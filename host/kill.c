@@ -69,15 +69,6 @@ int il_vm_raise(il_vm *vm, lua_State *L) {
   return raise_memory_error(L);
 }
 
-/* Acknowledged first, so that the signal of this kill finds nothing to do. */
-int il_vm_end(il_vm *vm, lua_State *L, int code) {
-  atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
-  il_isolate_kill(vm->isolate, code, IL_GRACE);
-  return raise_memory_error(L);
-}
-
-/* -- The hook ---------------------------------------------------------------------------------- */
-
 /* Does a finalizer run on L? Lua calls the frame of one `__gc`; it is not looked for deeper than this. */
 static bool in_finalizer(lua_State *L) {
   enum { LEVELS = 200 };
@@ -88,6 +79,17 @@ static bool in_finalizer(lua_State *L) {
   }
   return false;
 }
+
+/* Acknowledged first, so that the signal of this kill finds nothing to do; but what a finalizer raises
+** is swallowed, so there the signal is needed. */
+int il_vm_end(il_vm *vm, lua_State *L, int code) {
+  if (!in_finalizer(L))
+    atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
+  il_isolate_kill(vm->isolate, code, IL_GRACE);
+  return raise_memory_error(L);
+}
+
+/* -- The hook ---------------------------------------------------------------------------------- */
 
 /* Where it was when it was stopped. Memory may lack: what that raises unwinds as well. */
 static void note_traceback(il_vm *vm, lua_State *L) {
@@ -106,6 +108,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
+  atomic_store_explicit(&vm->isolate->signals, 0, memory_order_relaxed); /* it is in Lua */
   forced = vm->forced && in_finalizer(L);
   vm->forced = false;
   if (forced) /* the hook stays, for what comes after the finalizer */
@@ -123,6 +126,7 @@ void il_vm_on_signal(void) {
   il_vm *vm = current;
   lua_State *L;
   if (vm == NULL || vm->isolate == NULL || !il_vm_wanted(vm)) return;
+  atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
   L = vm->running;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
   if (allowhook != 0) {

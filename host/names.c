@@ -244,6 +244,7 @@ static void take_loaded(il_vm *vm, lua_State *L, bool fields) {
 }
 
 static void open_names(il_vm *vm, lua_State *L);
+static void take_replaced(il_vm *vm, lua_State *L);
 
 /* package.loaded's __newindex: a module has been loaded. When Lua code put it there by hand its
 ** fields may come later, so it is looked at again at the next send. */
@@ -295,6 +296,27 @@ static void open_names(il_vm *vm, lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
   take_loaded(vm, L, false);
   take_special(vm, L);
+  if (vm->isolate != NULL && vm->isolate->is_main) take_replaced(vm, L);
+}
+
+/* An embedder may put C functions of its own in the place of standard ones of main (os.exit, say): an
+** isolate gets its own by that name. */
+static void take_replaced(il_vm *vm, lua_State *L) {
+  const il_std *std = vm->host->std;
+  for (int i = 0; i < std->count; i++) {
+    const char *name = std->functions[i].name, *dot = strchr(name, '.');
+    int top = lua_gettop(L);
+    if (dot == NULL) continue;
+    lua_pushlstring(L, name, (size_t)(dot - name));
+    if (lua_getglobal(L, lua_tostring(L, -1)) == LUA_TTABLE) {
+      lua_getfield(L, -1, dot + 1);
+      if (lua_iscfunction(L, -1) && il_std_find(std, lua_tocfunction(L, -1)) < 0) {
+        push_name(L, "M", lua_tostring(L, top + 1), dot + 1, strlen(dot + 1));
+        give_name(vm, L, -2, false);
+      }
+    }
+    lua_settop(L, top);
+  }
 }
 
 void il_names_open(il_vm *vm, lua_State *L) {

@@ -610,8 +610,12 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
     end_with(r, ISOLUA_MEMORY, NULL);
     return IL_FAILED;
   }
-  vm->cap = 0; /* the results are there: sending them is not the task's heap */
-  if (!lua_checkstack(L, 3)) goto no_memory;
+  vm->cap = 0;                 /* the results are there: sending them is not the task's heap */
+  if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
+    lua_settop(L, 0);
+    lua_pushliteral(L, "stack overflow (too many results)");
+    end.status = LUA_ERRRUN;
+  }
   lua_pushcfunction(L, make_result);
   lua_insert(L, 1);
   lua_pushlightuserdata(L, &end);
@@ -619,7 +623,6 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
     if (r->code == ISOLUA_OK) return IL_DONE;
     if (il_vm_dying(vm) == 0) return IL_FAILED;
   }
-no_memory:
   dying = il_vm_dying(vm);
   end_with(r, dying != 0 ? dying : ISOLUA_MEMORY, take_traceback(vm));
   return dying != 0 ? IL_KILLED : IL_FAILED;
@@ -675,6 +678,7 @@ void il_vm_body(il_isolate *i, void *spare) {
   } else {
     vm->isolate = i;
     il_handle_retain(&i->h);
+    atomic_store(&i->counts, i->host->workers.sig > 0);
     il_vm_current(vm);
     status = run_protected(vm, vm->L, &r);
   }

@@ -404,6 +404,13 @@ end):await()
   end)
 
   describe("on Ctrl-C", function()
+    -- ThreadSanitizer holds signals back whose handler was installed by sigaction until the thread
+    -- makes its next library call, which one that waits or is busy does not make.
+    if os.getenv "ISOLUA_SANITIZER" == "tsan" then
+      pending "is not tested under ThreadSanitizer"
+      return
+    end
+
     -- Sends SIGINT to the process; unlike os.execute, io.popen does not ignore it meanwhile.
     local prelude = [[
       local isolate = require "isolate"

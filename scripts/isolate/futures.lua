@@ -19,8 +19,22 @@ local function check(list, who)
   return list
 end
 
+-- Futures that are still to be cancelled while one call of cancel_all is at it: cancelling one that
+-- is made of others adds those, so that any depth of them takes no stack.
+local waiting
+
 local function cancel_all(list, reason)
-  for _, future in ipairs(list) do future:cancel(reason) end
+  if waiting then
+    for _, future in ipairs(list) do waiting[#waiting + 1] = { future, reason } end
+    return
+  end
+  waiting = {}
+  for _, future in ipairs(list) do waiting[#waiting + 1] = { future, reason } end
+  while #waiting > 0 do
+    local item = table.remove(waiting)
+    item[1]:cancel(item[2])
+  end
+  waiting = nil
 end
 
 --- A future whose cancelling cancels those of the list.

@@ -262,13 +262,14 @@ describe("the codec", function()
 
     it("captured as a whole", function()
       local err = refusal(function() return lfs end)
-      assert.matches("C function 'lfs.", err.message, 1, true)
+      -- Of whichever module it is: Penlight has functions of lfs as its own.
+      assert.matches("cannot send C function '[%w_.]+', whose module", err.message)
       assert.matches("^upvalue 'lfs'%.", err.path)
     end)
 
     it("captured as one function", function()
       local err = refusal(function() return attributes "." end)
-      assert.matches("C function 'lfs.attributes'", err.message, 1, true)
+      assert.matches("cannot send C function '[%w_.]+', whose module", err.message)
       assert.equal("upvalue 'attributes'", err.path)
     end)
 
