@@ -559,6 +559,7 @@ typedef struct ending {
   il_vm *vm;
   il_result *result;
   int status;
+  bool overflow; /* the results do not fit the stack: they are gone */
 } ending;
 
 /* The values, and a light userdata with the ending above them. */
@@ -568,7 +569,8 @@ static int make_result(lua_State *L) {
   il_sending how = {IL_ROOT_RESULT, IL_LIBS_ALL, false, false};
   int code;
   lua_pop(L, 1);
-  if (end->status != LUA_OK) {
+  if (end->overflow) lua_pushliteral(L, "stack overflow (too many results)");
+  if (end->overflow || end->status != LUA_OK) {
     fail_with(vm, L, end->result);
     return 0;
   }
@@ -588,7 +590,7 @@ static void end_with(il_result *r, int code, char *traceback) {
 }
 
 static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
-  ending end = {vm, r, LUA_OK};
+  ending end = {vm, r, LUA_OK, false};
   int dying;
   lua_pushcfunction(L, il_vm_traceback);
   lua_pushcfunction(L, run_task);
@@ -613,8 +615,7 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
   vm->cap = 0;                 /* the results are there: sending them is not the task's heap */
   if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
     lua_settop(L, 0);
-    lua_pushliteral(L, "stack overflow (too many results)");
-    end.status = LUA_ERRRUN;
+    end.overflow = true;
   }
   lua_pushcfunction(L, make_result);
   lua_insert(L, 1);
