@@ -8,10 +8,11 @@
 #include "heap.h"
 
 #define CHUNK_FIRST ((size_t)32 << 10) /* a state with its libraries takes some 25 KiB */
-#define CHUNK_LAST ((size_t)256 << 10)
+#define CHUNK_LAST IL_HEAP_BIG         /* of a heap past 2 MiB: on pages that are kept warm */
 
 struct il_chunk {
   _Alignas(IL_ARENA_STEP) il_chunk *next;
+  size_t size;
 };
 
 void il_arena_init(il_arena *a) {
@@ -22,7 +23,7 @@ void il_arena_init(il_arena *a) {
 void il_arena_fini(il_arena *a) {
   while (a->chunks != NULL) {
     il_chunk *next = a->chunks->next;
-    free(a->chunks);
+    il_heap_resize(a->chunks, a->chunks->size, 0);
     a->chunks = next;
   }
   il_arena_init(a);
@@ -40,10 +41,11 @@ static void give(il_arena *a, void *p, size_t n) {
 /* A new chunk; what is left of the last one becomes a free block. */
 static int refill(il_arena *a) {
   size_t left = (size_t)(a->end - a->at) / IL_ARENA_STEP;
-  il_chunk *c = malloc(a->next);
+  il_chunk *c = il_heap_resize(NULL, 0, a->next);
   if (c == NULL) return 0;
   if (left > 0) give(a, a->at, left);
   c->next = a->chunks;
+  c->size = a->next;
   a->chunks = c;
   a->at = (char *)(c + 1);
   a->end = (char *)c + a->next;

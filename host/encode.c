@@ -212,9 +212,12 @@ static size_t place_in_map(const il_encoder *e, const void *p) {
   return i;
 }
 
-static void grow_map(il_encoder *e) {
+/* Makes room in the map for `n` more entries. */
+static void grow_map(il_encoder *e, size_t n) {
   size_t mask = e->mask == 0 ? 63 : e->mask * 2 + 1;
-  uint32_t *map = calloc(mask + 1, sizeof *map);
+  uint32_t *map;
+  while ((e->nentries + n) * 2 >= mask) mask = mask * 2 + 1;
+  map = calloc(mask + 1, sizeof *map);
   if (map == NULL) no_memory(e);
   free(e->map);
   e->map = map;
@@ -226,7 +229,7 @@ static void grow_map(il_encoder *e) {
 /* The entry of `p`; a new one has no slot and says so in *fresh. */
 static size_t enter(il_encoder *e, const void *p, bool *fresh) {
   size_t i;
-  if (e->nentries * 2 >= e->mask) grow_map(e);
+  if (e->nentries * 2 >= e->mask) grow_map(e, 1);
   i = place_in_map(e, p);
   *fresh = e->map[i] == 0;
   if (!*fresh) return e->map[i] - 1;
@@ -1017,6 +1020,8 @@ static bool step_array(il_encoder *e, frame *f) {
       lua_settop(L, object + 1);
       continue;
     }
+    if (f->list == 0 && lua_istable(L, -1) && (size_t)f->array * 2 >= e->mask)
+      grow_map(e, (size_t)f->array); /* a list of tables */
     f->list++;
     end_run(e, f);
     lua_pushinteger(L, f->list);

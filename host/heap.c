@@ -28,14 +28,33 @@ static size_t extent(size_t size) {
   return (size + IL_HEAP_BIG - 1) / IL_HEAP_BIG * IL_HEAP_BIG;
 }
 
+/* A kept block that lies right before or behind this one; -1: none. */
+static int neighbour_locked(const char *p, size_t size) {
+  for (int i = 0; i < kept.count; i++)
+    if (kept.blocks[i].p + kept.blocks[i].size == p || kept.blocks[i].p == p + size) return i;
+  return -1;
+}
+
+/* Pieces of one block that was cut become one again. */
 static bool keep(char *p, size_t size) {
-  bool done = false;
+  bool done;
   pthread_mutex_lock(&kept.lock);
-  if (kept.count < KEPT_MAX && kept.bytes + size <= IL_HEAP_KEEP) {
-    kept.blocks[kept.count].p = p;
-    kept.blocks[kept.count++].size = size;
+  done = kept.bytes + size <= IL_HEAP_KEEP;
+  if (done) {
+    int i;
     kept.bytes += size;
-    done = true;
+    while ((i = neighbour_locked(p, size)) >= 0) {
+      if (kept.blocks[i].p < p) p = kept.blocks[i].p;
+      size += kept.blocks[i].size;
+      kept.blocks[i] = kept.blocks[--kept.count];
+    }
+    done = kept.count < KEPT_MAX;
+    if (done) {
+      kept.blocks[kept.count].p = p;
+      kept.blocks[kept.count++].size = size;
+    } else {
+      kept.bytes -= size;
+    }
   }
   pthread_mutex_unlock(&kept.lock);
   return done;

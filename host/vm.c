@@ -612,7 +612,7 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
     end_with(r, ISOLUA_MEMORY, NULL);
     return IL_FAILED;
   }
-  vm->cap = 0;                 /* the results are there: sending them is not the task's heap */
+  vm->cap = 0; /* the results are there: sending them is not the task's heap */
   if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
     lua_settop(L, 0);
     end.overflow = true;
