@@ -83,6 +83,10 @@ void il_pages_unmap(void *p, size_t size);
 /* Grows in place; NULL, and `p` as it was, when it cannot. */
 void *il_pages_remap(void *p, size_t osize, size_t nsize);
 
+/* This library's code stays mapped until the process ends: a thread may be in it when the Lua state
+** that loaded it is closed. */
+void il_pin_code(void);
+
 void il_entropy(void *p, size_t n); /* random bytes from the system */
 
 #endif

@@ -3,6 +3,7 @@
 #include "plat.h"
 
 #include <assert.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -336,6 +337,15 @@ void il_pages_unmap(void *p, size_t size) {
 void *il_pages_remap(void *p, size_t osize, size_t nsize) {
   void *q = mremap(p, osize, nsize, 0);
   return q == MAP_FAILED ? NULL : q;
+}
+
+/* As linking with -z nodelete does, where the build cannot say so (a rock). */
+void il_pin_code(void) {
+  Dl_info info;
+  void *handle;
+  if (dladdr(signals, &info) == 0 || info.dli_fname == NULL) return;
+  handle = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  if (handle != NULL) dlclose(handle); /* the flag stays */
 }
 
 void il_entropy(void *p, size_t n) {

@@ -68,6 +68,7 @@ int isolua_attach(isolua_host *host, lua_State *L) {
   int err = ISOLUA_MEMORY;
   if (il_vm_of(L) != NULL) return ISOLUA_INVALID;
   if (host != NULL) return il_vm_attach(host, L);
+  il_pin_code();
   lua_pushcfunction(L, attach_own);
   if (lua_pcall(L, 0, 1, 0) == LUA_OK) err = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
