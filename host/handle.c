@@ -102,6 +102,8 @@ void il_handle_push(lua_State *L, il_handle *h) {
     return;
   }
   lua_pop(L, 1);
+  if (il_vm_check(L)->loop.closed)
+    luaL_error(L, "the isolate is ending: it gets no handle any more");
   u = lua_newuserdatauv(L, sizeof *u, 0);
   u->h = NULL;
   push_metatable(L, h->type->name);

@@ -126,7 +126,6 @@ void il_host_log(isolua_host *host, const char *format, ...) {
 static il_isolate *next_to_kill(isolua_host *host) {
   il_isolate *i;
   il_mutex_lock(&host->lock);
-  host->closing = true;
   for (i = host->first; i != NULL; i = i->next)
     if (!i->is_main && atomic_load_explicit(&i->dying, memory_order_acquire) == 0) break;
   if (i != NULL) il_handle_retain(&i->h);
@@ -160,6 +159,15 @@ static size_t stuck(isolua_host *host) {
 
 #define NAMES_MAX 1024 /* bytes of names in one message */
 
+/* Nothing starts any more. What ends by itself within the grace, and in time, was not still running. */
+static void let_end(isolua_host *host, int64_t deadline) {
+  int64_t grace = il_deadline(IL_GRACE);
+  il_mutex_lock(&host->lock);
+  host->closing = true;
+  il_mutex_unlock(&host->lock);
+  il_host_wait(host, deadline >= 0 && deadline < grace ? deadline : grace);
+}
+
 /* Kills all, and gives their names, as many as there is room for. */
 static size_t kill_all(isolua_host *host, char *names, size_t size) {
   size_t count = 0, len = 0;
@@ -182,6 +190,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   char names[NAMES_MAX];
   size_t left, killed;
   if (host == NULL) return ISOLUA_OK;
+  let_end(host, deadline);
   killed = kill_all(host, names, sizeof names);
   if (killed > 0)
     il_host_log(host, "%zu isolate%s still running at the end: %s", killed, killed > 1 ? "s" : "",

@@ -124,8 +124,9 @@ typedef struct isolua_host_options {
 /*
 ** isolua_host_open: makes a host. `options` NULL: all defaults.
 **   Errors: ISOLUA_INVALID (size or kill_signal), ISOLUA_MEMORY. Thread: any.
-** isolua_host_close: ends every isolate of the host and frees it. Isolates that do not end within
-**   `timeout` ns are left alone (their threads may go on inside a C function) and named in the log.
+** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by themselves
+**   in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns are left
+**   alone (their threads may go on inside a C function) and named in the log, too.
 **   Futures that are not released yet stay valid and settle. Returns ISOLUA_OK, or ISOLUA_STUCK
 **   when a thread was left. NULL does nothing. Thread: any but the host's own isolates and
 **   callbacks; once.

@@ -152,6 +152,10 @@ static bool future_done(il_vm *vm, void *f) {
   return il_future_is_done(f);
 }
 
+void il_loop_check_open(il_vm *vm, lua_State *L) {
+  if (vm->loop.closed) luaL_error(L, "the isolate is ending: it starts and gets nothing any more");
+}
+
 bool il_loop_await(il_vm *vm, lua_State *L, isolua_future *f, int64_t deadline) {
   il_source s;
   enum outcome out;
@@ -167,8 +171,7 @@ bool il_loop_await(il_vm *vm, lua_State *L, isolua_future *f, int64_t deadline) 
 void il_loop_on_done(il_vm *vm, lua_State *L, isolua_future *f) {
   il_source *s;
   int handler;
-  if (vm->loop.closed)
-    luaL_error(L, "the isolate is ending: its event loop calls nothing any more");
+  il_loop_check_open(vm, L);
   handler = luaL_ref(L, LUA_REGISTRYINDEX);
   s = malloc(sizeof *s);
   if (s == NULL) {

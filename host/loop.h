@@ -14,6 +14,10 @@ void il_loop_fini(il_vm *vm);
 bool il_loop_run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, void *), void *arg,
                  int64_t deadline);
 
+/* Raises while the state is being closed: Lua calls no finalizer of a userdata made then, so what it
+** holds would be lost. [-0, +0, v] */
+void il_loop_check_open(il_vm *vm, lua_State *L);
+
 /* A future is awaited until it is done or the deadline comes: then false. [-0, +0, e] */
 bool il_loop_await(il_vm *vm, lua_State *L, isolua_future *f, int64_t deadline);
 

@@ -251,6 +251,7 @@ int isolua_run(lua_State *L, const isolua_run_options *options, int index, int n
   il_vm *vm = il_vm_check(L);
   il_task **box;
   int err;
+  il_loop_check_open(vm, L);
   memset(&o, 0, sizeof o);
   if (options != NULL) o = *options;
   o.init = o.init != 0 ? lua_absindex(L, o.init) : 0;
@@ -274,7 +275,9 @@ int isolua_exit(lua_State *L) {
 /* -- Futures ----------------------------------------------------------------------------------- */
 
 isolua_future *isolua_future_new(lua_State *L) {
-  return il_future_new(il_vm_check(L)->host, NULL, NULL);
+  il_vm *vm = il_vm_check(L);
+  il_loop_check_open(vm, L);
+  return il_future_new(vm->host, NULL, NULL);
 }
 
 int isolua_future_settle(isolua_future *f, int ok, const char *traceback) {

@@ -25,7 +25,7 @@ describe("the end of an isolate", function()
     local result = lua.source [[
       local isolate = require "isolate"
       local future = isolate.run(function()
-        KEPT = setmetatable({}, { __gc = function() while true do end end })
+        spec_kept = setmetatable({}, { __gc = function() while true do end end })
         return 1
       end)
       print(future:await())
@@ -52,11 +52,11 @@ describe("the end of an isolate", function()
   it("refuses handlers that finalizers give to futures", function()
     local path = os.tmpname()
     await(isolate.run(function()
+      local future = isolate.run(function()
+        local stop = isolate.now() + 0.05
+        while isolate.now() < stop do end
+      end)
       spec_kept = setmetatable({}, { __gc = function()
-        local future = isolate.run(function()
-          local stop = isolate.now() + 0.05
-          while isolate.now() < stop do end
-        end)
         local ok, err = pcall(future.on_done, future, function() end)
         shell.write(tostring(ok) .. " " .. tostring(err), path)
       end })
@@ -64,7 +64,7 @@ describe("the end of an isolate", function()
     assert.is_truthy(settle.eventually(function() return shell.read(path) ~= "" end))
     local text = shell.read(path)
     os.remove(path)
-    assert.matches("^false .*the isolate is ending: its event loop calls nothing any more", text)
+    assert.matches("^false .*the isolate is ending: it starts and gets nothing any more", text)
     await(isolate.run(function() end))
   end)
 
@@ -168,5 +168,27 @@ describe("an error of main, when isolates still run", function()
     ]]
     assert.equal(1, result.status)
     assert.is_nil(result.stderr:find("still running", 1, true))
+  end)
+end)
+
+describe("a finalizer that runs while the state is closed", function()
+  it("is told that it can start nothing any more", function()
+    local path = os.tmpname()
+    assert.is_true((isolate.run(function()
+      spec_kept = setmetatable({}, { __gc = function()
+        local ok, err = pcall(isolate.run, function() end)
+        local file = assert(io.open(path, "w"))
+        file:write(tostring(ok), " ", tostring(err))
+        file:close()
+      end })
+      return true
+    end):await()))
+    assert.is_true(settle.eventually(function()
+      local file = io.open(path)
+      local text = file and file:read "a" or ""
+      if file then file:close() end
+      return text:find("false the isolate is ending", 1, true) ~= nil
+    end))
+    os.remove(path)
   end)
 end)
