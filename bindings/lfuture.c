@@ -196,11 +196,6 @@ static int future_on_done(lua_State *L) {
   return 0;
 }
 
-static int future_look(lua_State *L) {
-  isolua_future_look(check_future(L, 1));
-  return 0;
-}
-
 static int future_index(lua_State *L) {
   isolua_future *f = check_future(L, 1);
   const char *key = lua_tostring(L, 2);
@@ -295,8 +290,7 @@ static const luaL_Reg methods[] = {{"await", future_await},
 static const luaL_Reg metamethods[] = {
   {"__tostring", future_tostring}, {"__gc", future_gc}, {"__close", future_close}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-  {"promise", promise}, {"is_future", is_future}, {"look", future_look}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"promise", promise}, {"is_future", is_future}, {NULL, NULL}};
 
 void open_future(lua_State *L) {
   if (luaL_newmetatable(L, TYPE)) {

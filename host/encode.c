@@ -261,7 +261,6 @@ static uint32_t slot_of(il_encoder *e, size_t index) {
 typedef struct path {
   char text[PATH_MAX_BYTES * 2 + 64];
   size_t len;
-  bool cut;
 } path;
 
 /* Keeps the beginning and the end of what grows too long. */
@@ -394,7 +393,7 @@ static void path_local(path *p, il_encoder *e) {
 
 /* Always false, so that callers can return it. */
 static bool refuse(il_encoder *e, const char *format, ...) {
-  path p = {{0}, 0, false};
+  path p = {{0}, 0};
   va_list args;
   va_start(args, format);
   vsnprintf(e->what, sizeof e->what, format, args);
@@ -570,7 +569,7 @@ static void announce(il_encoder *e, size_t entry_index, size_t code_place) {
   l->path = NULL;
   e->nlaters++;
   if (e->tracing) {
-    path p = {{0}, 0, false};
+    path p = {{0}, 0};
     path_local(&p, e);
     l->path = strdup(p.text);
   }
@@ -647,7 +646,7 @@ static bool put_by_name(il_encoder *e, size_t entry_index, bool *done) {
   lua_State *L = e->L;
   enum il_by by = il_names_find(e->vm, L, -1);
   *done = false;
-  if (by == IL_BY_MODULE && il_names_findable(e->vm, L, -2, e->how->libs)) {
+  if (by == IL_BY_MODULE && il_names_findable(L, -2, e->how->libs)) {
     *done = true;
     return put_named(e, entry_index);
   }

@@ -51,12 +51,9 @@ ISOLUA_API int isolua_is_main(lua_State *L);
 **   [-0, +1, m]
 ** isolua_pushtraceback: pushes the traceback of L with the error value at `index` in front, and
 **   before it, when this error came out of an isolate, the traceback from there. [-0, +1, m]
-** isolua_log_error: hands the error value at `index` with its `traceback` (or NULL) to the host's
-**   log as an error that nobody caught. [-0, +0, -]
 */
 ISOLUA_API void isolua_pusherror(lua_State *L, int code, const char *message, const char *isolate);
 ISOLUA_API void isolua_pushtraceback(lua_State *L, int index, int level);
-ISOLUA_API void isolua_log_error(lua_State *L, int index, const char *traceback);
 
 /* -- Sending ----------------------------------------------------------------------------------- */
 

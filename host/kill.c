@@ -232,28 +232,18 @@ void il_vm_probe(void) {
 
 /* -- Protected calls --------------------------------------------------------------------------- */
 
-/* The error that comes out of a call entered when `before` was the state of things: is it a kill? */
-static bool passes(const il_vm *vm, int before) {
+bool il_vm_passes(const il_vm *vm, int before) {
   return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main && il_vm_dying(vm) != before;
 }
 
-/* The kill goes on, from a call that has caught it. Whatever raised first, it is under way now: the
-** hook, if it has not fired, must not fire in a closer. */
-static int pass_on(lua_State *L) {
-  il_vm *vm = current;
-  if (!hard(vm)) {
-    atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
+/* Whatever raised first, the kill is under way now: the hook, if it has not fired, must not fire in a
+** closer. */
+int il_vm_pass_on(lua_State *L) {
+  if (current != NULL && !hard(current)) {
+    atomic_store_explicit(&current->isolate->acknowledged, true, memory_order_release);
     lua_sethook(L, NULL, 0, 0);
   }
   return raise_memory_error(L);
-}
-
-bool il_vm_passes(const il_vm *vm, int before) {
-  return vm->isolate != NULL && !vm->isolate->is_main && il_vm_dying(vm) != before;
-}
-
-int il_vm_pass_on(lua_State *L) {
-  return current != NULL ? pass_on(L) : raise_memory_error(L);
 }
 
 static int dying_now(const il_vm *vm) {
@@ -263,7 +253,7 @@ static int dying_now(const il_vm *vm) {
 /* Stack: (true or handler), …; `skip` values lie below the results. */
 static int finish_pcall(lua_State *L, int status, lua_KContext before) {
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
-  if (passes(current, (int)before)) return pass_on(L);
+  if (il_vm_passes(current, (int)before)) return il_vm_pass_on(L);
   lua_pushboolean(L, 0);
   lua_pushvalue(L, -2);
   return 2;
@@ -300,7 +290,7 @@ static int safe_load(lua_State *L) {
   lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, "load"));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  if (passes(current, before)) return pass_on(L);
+  if (il_vm_passes(current, before)) return il_vm_pass_on(L);
   return lua_gettop(L);
 }
 
@@ -354,9 +344,9 @@ static int resume(lua_State *L, lua_State *co, int n) {
     lua_xmove(co, L, results);
     return results;
   }
-  if (passes(vm, before)) {
+  if (il_vm_passes(vm, before)) {
     if (lua_status(co) > LUA_YIELD) close_coroutine(co); /* now: nobody will later */
-    return pass_on(L);
+    return il_vm_pass_on(L);
   }
   lua_xmove(co, L, 1);
   return -1;
@@ -379,7 +369,7 @@ static int call_wrapped(lua_State *L) {
       status != LUA_YIELD) { /* it failed, not the resume: close its variables */
     status = close_coroutine(co);
     lua_xmove(co, L, 1);
-    if (passes(current, before)) return pass_on(L);
+    if (il_vm_passes(current, before)) return il_vm_pass_on(L);
   }
   if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
     luaL_where(L, 1);
@@ -414,7 +404,7 @@ static int co_close(lua_State *L) {
   if (state != NULL) return luaL_error(L, "cannot close a %s coroutine", state);
   if (current != NULL && current->closes >= CLOSES_MAX) return luaL_error(L, "C stack overflow");
   status = close_coroutine(co);
-  if (passes(current, before)) return pass_on(L);
+  if (il_vm_passes(current, before)) return il_vm_pass_on(L);
   lua_pushboolean(L, status == LUA_OK);
   if (status == LUA_OK) return 1;
   lua_xmove(co, L, 1);

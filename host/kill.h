@@ -18,7 +18,7 @@ int il_vm_dying(const il_vm *vm);
 /* The thread's vm, for the signal handler, which is called at once if the isolate is dying already. */
 void il_vm_current(il_vm *vm);
 void il_vm_not_current(const il_vm *vm); /* no signal finds it any more */
-/* Has the isolate been told to end since il_vm_dying was `before`? Then what a protected call of ours
+/* Has the isolate been told to end since il_vm_dying was `before` (NULL: no)? Then what a protected call of ours
 ** caught goes on with il_vm_pass_on. */
 bool il_vm_passes(const il_vm *vm, int before);
 int il_vm_pass_on(lua_State *L); /* [-0, +0, v] */

@@ -405,12 +405,11 @@ static bool find_module(lua_State *L, const char *name) {
   return found;
 }
 
-bool il_names_findable(il_vm *vm, lua_State *L, int index, unsigned libs) {
+bool il_names_findable(lua_State *L, int index, unsigned libs) {
   size_t len;
   const char *name = lua_tolstring(L, index, &len);
   unsigned lib = il_lib_bit(name, len);
   bool found;
-  (void)vm;
   if (is_base(name)) return true;
   if (lib != 0) return (libs & lib) != 0;
   if ((libs & IL_LIB(package)) == 0) return false;

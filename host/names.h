@@ -64,7 +64,7 @@ enum il_by { IL_BY_NONE, IL_BY_MODULE, IL_BY_REGISTER };
 enum il_by il_names_find(il_vm *vm, lua_State *L, int index);
 
 /* Can a fresh isolate with `libs` resolve the module at `index` (a string)? [-0, +0, m] */
-bool il_names_findable(il_vm *vm, lua_State *L, int index, unsigned libs);
+bool il_names_findable(lua_State *L, int index, unsigned libs);
 
 /* Pushes what module (and field, or NULL) stand for here; raises when it cannot. [-0, +1, e] */
 void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *field);

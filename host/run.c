@@ -93,14 +93,6 @@ double isolua_now(void) {
   return (double)il_now() / 1e9;
 }
 
-void isolua_log_error(lua_State *L, int index, const char *traceback) {
-  il_vm *vm = il_vm_of(L);
-  if (vm != NULL)
-    il_host_log(vm->host, "uncaught error in isolate '%s': %s", vm->isolate->name,
-                traceback != NULL ? traceback : luaL_tolstring(L, index, NULL));
-  if (vm != NULL && traceback == NULL) lua_pop(L, 1);
-}
-
 /* The main state of isolua_main_open keeps its vm where a signal handler can read it. */
 void isolua_interrupt(lua_State *L) {
   il_vm *vm = *(il_vm **)lua_getextraspace(L);

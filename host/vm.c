@@ -333,7 +333,7 @@ static void push_safe_text(lua_State *L, int index) {
   lua_pushcfunction(L, text_of);
   lua_pushvalue(L, index);
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-    if (vm != NULL && il_vm_passes(vm, before)) il_vm_pass_on(L);
+    if (il_vm_passes(vm, before)) il_vm_pass_on(L);
     lua_pop(L, 1);
     lua_pushfstring(L, "(error object is a %s value, and its __tostring fails)",
                     luaL_typename(L, index));
