@@ -102,6 +102,9 @@ int luaopen_isolate_core(lua_State *L) {
   luaL_newlib(L, functions);
   open_future(L);
   open_isolate(L);
+  open_port(L);
+  open_timer(L);
+  open_loop(L);
   lua_pushinteger(L, ISOLUA_CANCELLED);
   lua_setfield(L, -2, "CANCELLED");
   return 1;

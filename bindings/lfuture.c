@@ -9,10 +9,11 @@
 #define TYPE "isolate.future"
 
 /*
-** A future handle has two user values: 1, once decoded, a table with what try gives ({n=, true, …} or
-** {n=, false, err}); 2, of a local future, a function that cancels what stands behind it.
+** A future handle has three user values: 1, once decoded, a table with what try gives ({n=, true, …} or
+** {n=, false, err}); 2, of a local future, a function that cancels what stands behind it; 3, of an
+** isolate's, the handle of that.
 */
-enum { RESULT = 1, CANCEL = 2 };
+enum { RESULT = 1, CANCEL = 2, ISOLATE = 3, USER_VALUES = 3 };
 
 typedef struct handle {
   isolua_future *future; /* NULL: collected */
@@ -27,6 +28,26 @@ int64_t check_timeout(lua_State *L, int arg) {
   return (int64_t)ceil(s * (lua_Number)ISOLUA_SECOND);
 }
 
+int64_t check_seconds(lua_State *L, int arg, const char *what) {
+  lua_Number s = luaL_checknumber(L, arg);
+  if (!(s >= 0))
+    luaL_argerror(L, arg, lua_pushfstring(L, "%s: seconds, 0 or more, expected", what));
+  return s < 9e9 ? (int64_t)ceil(s * (lua_Number)ISOLUA_SECOND) : INT64_MAX / 2;
+}
+
+int push_reason(lua_State *L, int code) {
+  lua_pushnil(L);
+  lua_pushstring(L, isolua_code_name(code));
+  return 2;
+}
+
+bool test_future(lua_State *L, int index, isolua_case *c) {
+  const handle *h = luaL_testudata(L, index, TYPE);
+  if (h == NULL || h->future == NULL) return false;
+  *c = (isolua_case){.kind = ISOLUA_FUTURE, .future = h->future};
+  return true;
+}
+
 static isolua_future *check_future(lua_State *L, int arg) {
   handle *h = luaL_checkudata(L, arg, TYPE);
   luaL_argcheck(L, h->future != NULL, arg, "the future was collected");
@@ -34,16 +55,20 @@ static isolua_future *check_future(lua_State *L, int arg) {
 }
 
 void push_future(lua_State *L, isolua_future *future) {
-  handle *h = lua_newuserdatauv(L, sizeof *h, 2);
+  handle *h = lua_newuserdatauv(L, sizeof *h, USER_VALUES);
   h->future = future;
   luaL_setmetatable(L, TYPE);
 }
 
-/* Pushes the result table of a settled future at index 1. */
-static void push_result(lua_State *L, isolua_future *f) {
+/* Senders to its inbox are left as long as somebody can ask for its handle. */
+void set_future(lua_State *L, int index, isolua_future *future) {
+  ((handle *)lua_touserdata(L, index))->future = future;
+  lua_setiuservalue(L, index, ISOLATE);
+}
+
+/* Pushes a table with what a settled future holds. */
+static void decode_result(lua_State *L, isolua_future *f) {
   int first, code;
-  if (lua_getiuservalue(L, 1, RESULT) == LUA_TTABLE) return;
-  lua_pop(L, 1);
   first = lua_gettop(L) + 1;
   code = isolua_future_push(L, f);
   lua_pushboolean(L, code == ISOLUA_OK);
@@ -53,8 +78,20 @@ static void push_result(lua_State *L, isolua_future *f) {
   lua_pushinteger(L, lua_gettop(L) - first);
   lua_setfield(L, first, "n");
   for (int i = lua_gettop(L) - first; i >= 1; i--) lua_rawseti(L, first, i);
-  lua_pushvalue(L, first);
-  lua_setiuservalue(L, 1, RESULT);
+}
+
+/* Pushes the result table of the settled future whose handle is at `index`. */
+static void push_result_at(lua_State *L, int index, isolua_future *f) {
+  index = lua_absindex(L, index);
+  if (lua_getiuservalue(L, index, RESULT) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  decode_result(L, f);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, index, RESULT);
+}
+
+static void push_result(lua_State *L, isolua_future *f) {
+  push_result_at(L, 1, f);
 }
 
 /* Pushes (true, …) or (false, err) of the result table on the top; how many. */
@@ -68,23 +105,53 @@ static int unpack(lua_State *L) {
   return n;
 }
 
+void push_outcome(lua_State *L, int index, isolua_future *f) {
+  int n;
+  if (luaL_testudata(L, index, TYPE) != NULL)
+    push_result_at(L, index, f);
+  else
+    decode_result(L, f);
+  n = unpack(L);
+  lua_remove(L, -(n + 1));
+}
+
+static int awaited(lua_State *L, int winner, int code, lua_KContext ctx) {
+  isolua_future *f = check_future(L, 1);
+  int n;
+  (void)winner, (void)code, (void)ctx;
+  lua_settop(L, 1);
+  push_result(L, f);
+  n = unpack(L);
+  if (lua_toboolean(L, -n)) return n - 1;
+  return isolua_future_raise(L, isolua_future_traceback(f));
+}
+
 /***
-Waits until the work has ended and gives its results. Other handlers of this isolate run meanwhile.
+Waits until the work has ended and gives its results. The rest of this isolate goes on meanwhile.
 @function future:await
 @return the results of the function
 @raise the error that the work ended with, the same value
 @usage local sum = isolate.run(add, 1, 2):await()
 */
 static int future_await(lua_State *L) {
-  isolua_future *f = check_future(L, 1);
-  int n;
+  isolua_case c = {.kind = ISOLUA_FUTURE, .future = check_future(L, 1)};
   lua_settop(L, 1);
+  isolua_future_look(c.future);
+  return isolua_wait(L, &c, 1, ISOLUA_FOREVER, 0, awaited);
+}
+
+static int tried(lua_State *L, int winner, int code, lua_KContext ctx) {
+  isolua_future *f = check_future(L, 1);
+  (void)code, (void)ctx;
+  lua_settop(L, 1);
+  if (winner < 0) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "timeout");
+    return 2;
+  }
   isolua_future_look(f);
-  isolua_future_await(L, f, ISOLUA_FOREVER);
   push_result(L, f);
-  n = unpack(L);
-  if (lua_toboolean(L, -n)) return n - 1;
-  return isolua_future_raise(L, isolua_future_traceback(f));
+  return unpack(L);
 }
 
 /***
@@ -97,17 +164,10 @@ Waits for the work at most `timeout` seconds and never raises for it.
 @usage local ok, value = future:try(0.5)
 */
 static int future_try(lua_State *L) {
-  isolua_future *f = check_future(L, 1);
+  isolua_case c = {.kind = ISOLUA_FUTURE, .future = check_future(L, 1)};
   int64_t timeout = check_timeout(L, 2);
   lua_settop(L, 1);
-  if (isolua_future_await(L, f, timeout) != ISOLUA_OK) {
-    lua_pushnil(L);
-    lua_pushliteral(L, "timeout");
-    return 2;
-  }
-  isolua_future_look(f);
-  push_result(L, f);
-  return unpack(L);
+  return isolua_wait(L, &c, 1, timeout, 0, tried);
 }
 
 /***
@@ -164,6 +224,11 @@ static int future_traceback(lua_State *L) {
   return 1;
 }
 
+static int after_on_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)L, (void)status, (void)ctx;
+  return 0;
+}
+
 /* Upvalues: the future handle, the function. */
 static int call_on_done(lua_State *L) {
   isolua_future *f;
@@ -176,7 +241,7 @@ static int call_on_done(lua_State *L) {
   lua_insert(L, -2);
   n = unpack(L);
   lua_remove(L, -(n + 1));
-  lua_call(L, n, 0);
+  lua_callk(L, n, 0, 0, after_on_done);
   return 0;
 }
 
@@ -197,10 +262,10 @@ static int future_on_done(lua_State *L) {
 }
 
 static int future_index(lua_State *L) {
-  isolua_future *f = check_future(L, 1);
   const char *key = lua_tostring(L, 2);
+  check_future(L, 1);
   if (key != NULL && lua_type(L, 2) == LUA_TSTRING && strcmp(key, "isolate") == 0) {
-    isolua_future_pushisolate(L, f);
+    lua_getiuservalue(L, 1, ISOLATE);
     return 1;
   }
   lua_settop(L, 2);
@@ -235,6 +300,7 @@ static int future_close(lua_State *L) {
 /* settle(traceback, ok, …) of the local future, upvalue 1. False: it was settled before. */
 static int settle(lua_State *L) {
   isolua_future *f;
+  const char *message;
   int n = lua_gettop(L) - 1;
   const char *traceback = luaL_optstring(L, 1, NULL);
   luaL_checktype(L, 2, LUA_TBOOLEAN);
@@ -252,9 +318,11 @@ static int settle(lua_State *L) {
   for (int i = n; i >= 1; i--) lua_rawseti(L, 3, i);
   lua_rawgeti(L, 3, 1);
   n = lua_toboolean(L, -1);
-  lua_pop(L, 1);
+  lua_rawgeti(L, 3, 2);
+  message = n ? NULL : luaL_tolstring(L, -1, NULL);
+  lua_pushvalue(L, 3);
   lua_setiuservalue(L, 1, RESULT);
-  lua_pushboolean(L, isolua_future_settle(f, n, traceback));
+  lua_pushboolean(L, isolua_future_settle(f, n, message, traceback));
   return 1;
 }
 

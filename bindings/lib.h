@@ -4,21 +4,49 @@
 #define ISOLUA_LIB_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 #include "isolua_lua.h"
 
 /* Each adds its functions to the table on the top. [-0, +0, m] */
 void open_future(lua_State *L);
 void open_isolate(lua_State *L);
+void open_loop(lua_State *L);
+void open_port(lua_State *L);
+void open_timer(lua_State *L);
 
 /* A timeout argument in seconds: nothing or nil is ISOLUA_FOREVER. Raises. [-0, +0, v] */
 int64_t check_timeout(lua_State *L, int arg);
 
-/* Pushes a new future handle for `future`, which it takes over. [-0, +1, m] */
-void push_future(lua_State *L, isolua_future *future);
+/* A number of seconds, 0 or more, as ns; `what` for the message. Raises. [-0, +0, v] */
+int64_t check_seconds(lua_State *L, int arg, const char *what);
 
-/* Options in the table at `index`. Strings in `o` are those of the table or of `keep`, a table that
-** is pushed and must stay. [-0, +1, v] */
+/* What can be waited for at `index`, as a case; false: nothing. [-0, +0, -] */
+bool test_future(lua_State *L, int index, isolua_case *c);
+bool test_port(lua_State *L, int index, isolua_case *c);
+bool test_timer(lua_State *L, int index, isolua_case *c);
+bool test_isolate(lua_State *L, int index, isolua_case *c); /* its end */
+
+/* The port that the thing at `index` sends to; raises for other things. NULL and *closed: it was given
+** up. [-0, +0, v] */
+isolua_port *check_sending(lua_State *L, int index, bool *closed);
+int port_send(lua_State *L); /* the method of senders, channels and isolates */
+
+/* Pushes (true, …) or (false, err) of a settled future, that of the handle at `index` if that is one,
+** which then keeps it. [-0, +n, m] */
+void push_outcome(lua_State *L, int index, isolua_future *future);
+
+/* Pushes nil and the reason for an ISOLUA_… number: closed, timeout, full. [-0, +2, -] */
+int push_reason(lua_State *L, int code);
+
+/* Pushes a new future handle for `future`, which it takes over; NULL: set_future gives it one. [-0, +1, m] */
+void push_future(lua_State *L, isolua_future *future);
+/* The handle at `index` gets its future, and keeps the handle of the isolate behind it, which is on the top
+** (or nil). [-1, +0, -] */
+void set_future(lua_State *L, int index, isolua_future *future);
+
+/* Options in the table at `index`. What `o` refers to is in the table, or in four values that are pushed
+** and must stay: strings, the init function, senders. [-0, +4, v] */
 void check_options(lua_State *L, int index, isolua_run_options *o);
 
 #endif

@@ -91,6 +91,30 @@ static const char *option_libs(lua_State *L, int index) {
   return lua_tostring(L, -1);
 }
 
+/* A sender: kept in the table at `keep`, in slot 1 or 2; its index is given by fill_senders. */
+static int option_sender(lua_State *L, const char *name, int value, int keep, int slot) {
+  if (isolua_port_of(L, value) == NULL) bad_option(L, name, "a sender", value);
+  lua_pushvalue(L, value);
+  lua_rawseti(L, keep, slot);
+  return 1;
+}
+
+/* Those about its life. False: it is none of them. */
+static bool take_start_option(lua_State *L, const char *name, int value, int keep,
+                              isolua_run_options *o) {
+  if (strcmp(name, "paused") == 0)
+    o->paused = option_boolean(L, name, value);
+  else if (strcmp(name, "errors_fatal") == 0)
+    o->errors_go_on = !option_boolean(L, name, value);
+  else if (strcmp(name, "on_exit") == 0)
+    o->on_exit = option_sender(L, name, value, keep, 1);
+  else if (strcmp(name, "on_error") == 0)
+    o->on_error = option_sender(L, name, value, keep, 2);
+  else
+    return false;
+  return true;
+}
+
 /* One option: name at index `key`, value above it. `keep` holds what must live on. */
 static void take_option(lua_State *L, int key, int keep, isolua_run_options *o) {
   static const char *const gcs[] = {"generational", "incremental", "stop", NULL};
@@ -125,12 +149,12 @@ static void take_option(lua_State *L, int key, int keep, isolua_run_options *o) 
     } else {
       bad_option(L, name, "a module name or a function", value);
     }
-  } else {
+  } else if (!take_start_option(L, name, value, keep, o)) {
     luaL_error(L, "unknown option '%s'", name);
   }
 }
 
-/* Two values stay on the stack: a table of strings, and the init function or nil. */
+/* Four values stay on the stack: a table of strings, the init function or nil, two senders or nil. */
 void check_options(lua_State *L, int index, isolua_run_options *o) {
   int keep;
   lua_newtable(L);
@@ -141,6 +165,33 @@ void check_options(lua_State *L, int index, isolua_run_options *o) {
     take_option(L, keep + 2, keep, o);
     lua_settop(L, keep + 2);
   }
+  lua_rawgeti(L, keep, 1);
+  lua_rawgeti(L, keep, 2);
+}
+
+enum { KEPT = 4 };
+
+/* Options at 1 if that is a table; what they keep is moved below index *first, where the rest of the
+** arguments begins. */
+static void start_options(lua_State *L, isolua_run_options *o, int *first) {
+  int n = lua_gettop(L);
+  memset(o, 0, sizeof *o);
+  o->base.size = sizeof o->base;
+  *first = 1;
+  if (!lua_istable(L, 1)) return;
+  check_options(L, 1, o);
+  lua_rotate(L, 2, KEPT);
+  if (o->init != 0) o->init = 3;
+  if (o->on_exit != 0) o->on_exit = 4;
+  if (o->on_error != 0) o->on_error = 5;
+  *first = 2 + KEPT;
+  (void)n;
+}
+
+static void check_function(lua_State *L) {
+  int fn = lua_istable(L, 1) ? 2 : 1;
+  if (lua_type(L, fn) != LUA_TFUNCTION)
+    luaL_typeerror(L, fn, fn == 1 ? "function or table of options" : "function");
 }
 
 /***
@@ -156,33 +207,97 @@ Runs `fn(...)` in a fresh isolate. Never waits.
 static int run(lua_State *L) {
   isolua_run_options o;
   isolua_future *f;
-  int fn = lua_istable(L, 1) ? 2 : 1, nargs;
-  memset(&o, 0, sizeof o);
-  o.base.size = sizeof o.base;
-  if (lua_type(L, fn) != LUA_TFUNCTION)
-    luaL_typeerror(L, fn, fn == 1 ? "function or table of options" : "function");
-  nargs = lua_gettop(L) - fn;
-  if (fn == 2) {
-    check_options(L, 1, &o);
-    lua_rotate(L, 2, 2); /* the two kept values go below the function */
-    if (o.init != 0) o.init = 3;
-    fn = 4;
-  }
+  int fn;
+  check_function(L);
+  start_options(L, &o, &fn);
   push_future(L, NULL);
   lua_insert(L, fn);
-  if (isolua_run(L, &o, fn + 1, nargs, &f) != ISOLUA_OK) return lua_error(L);
-  *(isolua_future **)lua_touserdata(L, fn) = f;
+  if (isolua_run(L, &o, fn + 1, lua_gettop(L) - fn - 1, &f) != ISOLUA_OK) return lua_error(L);
+  set_future(L, fn, f); /* with the handle on the top */
   lua_settop(L, fn);
+  return 1;
+}
+
+/***
+Starts an isolate that lives until `fn` has returned and its event loop has nothing left: no task, no
+timer with a function, no receiver with a function that a sender elsewhere can still reach.
+@function isolate.spawn
+@tparam[opt] table opts as for run, and paused, errors_fatal, on_exit, on_error
+@tparam function fn
+@param ... arguments, copied now
+@treturn isolate its handle
+@raise not_sendable
+*/
+static int spawn(lua_State *L) {
+  isolua_run_options o;
+  int fn;
+  check_function(L);
+  start_options(L, &o, &fn);
+  if (isolua_spawn(L, &o, fn, lua_gettop(L) - fn) != ISOLUA_OK) return lua_error(L);
+  return 1;
+}
+
+/***
+The same for the chunk in a file, which gets the arguments as `...`.
+@function isolate.spawn_file
+@tparam[opt] table opts as for spawn
+@tparam string path
+@param ... arguments, copied now
+@treturn isolate its handle; what is wrong with the file is the isolate's error
+*/
+static int spawn_file(lua_State *L) {
+  isolua_run_options o;
+  const char *path = luaL_checkstring(L, lua_istable(L, 1) ? 2 : 1);
+  int first;
+  start_options(L, &o, &first);
+  if (isolua_spawn_file(L, &o, path, lua_gettop(L) - first) != ISOLUA_OK) return lua_error(L);
   return 1;
 }
 
 /***
 Ends this isolate now. Its future fails with `exited`; `<close>` variables run.
 @function isolate.exit
-@raise in the main isolate
+@tparam[opt] sender tx
+@param[opt] value what is sent to it as the last message of this isolate
+@raise in the main isolate; not_sendable, and then the isolate goes on
 */
 static int exit_isolate(lua_State *L) {
-  return isolua_exit(L);
+  if (lua_isnoneornil(L, 1)) return isolua_exit(L, 0);
+  luaL_argexpected(L, isolua_port_of(L, 1) != NULL, 1, "sender");
+  if (lua_isnoneornil(L, 2)) luaL_argerror(L, 2, "a message is a value, and not nil");
+  lua_settop(L, 2);
+  return isolua_exit(L, 1);
+}
+
+/***
+The handle of the isolate that started this one.
+@function isolate.parent
+@treturn ?isolate nil in main
+*/
+static int parent(lua_State *L) {
+  isolua_pushparent(L);
+  return 1;
+}
+
+/***
+The handles of all isolates that have not ended, main too.
+@function isolate.list
+@treturn {isolate,...}
+*/
+static int list(lua_State *L) {
+  isolua_pushlist(L);
+  return 1;
+}
+
+/***
+The isolate with a name; of several the one that was started last.
+@function isolate.find
+@tparam string name
+@treturn ?isolate nil: there is none
+*/
+static int find(lua_State *L) {
+  isolua_pushfound(L, luaL_checkstring(L, 1));
+  return 1;
 }
 
 /***
@@ -198,7 +313,7 @@ static int self(lua_State *L) {
 /* -- Handles ----------------------------------------------------------------------------------- */
 
 static isolua_isolate *check_isolate(lua_State *L, int arg) {
-  return isolua_checkhandle(L, arg, ISOLUA_TISOLATE);
+  return isolua_checkisolate(L, arg);
 }
 
 /***
@@ -238,19 +353,261 @@ static int isolate_close(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"status", isolate_status}, {NULL, NULL}};
+bool test_isolate(lua_State *L, int index, isolua_case *c) {
+  if (luaL_testudata(L, index, ISOLUA_TISOLATE) == NULL) return false;
+  *c = (isolua_case){.kind = ISOLUA_FUTURE,
+                     .future = isolua_isolate_gone(isolua_checkisolate(L, index))};
+  return true;
+}
+
+static int joined(lua_State *L, int winner, int code, lua_KContext ctx) {
+  isolua_future *f = isolua_isolate_future(check_isolate(L, 1));
+  (void)ctx;
+  if (winner < 0) return push_reason(L, code);
+  isolua_future_look(f);
+  lua_settop(L, 1);
+  push_outcome(L, 1, f);
+  return lua_gettop(L) - 1;
+}
+
+/***
+Waits until the isolate's work has ended, as `future:try`.
+@function isolate:join
+@tparam[opt] number timeout seconds; nil waits without end
+@return[1] true and the results
+@return[2] false and the error value
+@return[3] nil and "timeout"
+*/
+static int isolate_join(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  isolua_case c = {.kind = ISOLUA_FUTURE, .future = isolua_isolate_future(i)};
+  int64_t timeout = check_timeout(L, 2);
+  if (isolua_isolate_is_main(i)) return luaL_error(L, "main cannot be joined: it ends last");
+  if (timeout < 0) isolua_future_look(c.future);
+  lua_settop(L, 1);
+  return isolua_wait(L, &c, 1, timeout, 0, joined);
+}
+
+/* The field `when` of the options at `arg`, if there are any: is it "idle"? */
+static bool when_idle(lua_State *L, int arg) {
+  bool idle;
+  if (!lua_istable(L, arg)) return false;
+  lua_getfield(L, arg, "when");
+  idle = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "idle") == 0;
+  if (!idle && !lua_isnil(L, -1)) luaL_argerror(L, arg, "when: \"idle\" expected");
+  lua_pop(L, 1);
+  return idle;
+}
+
+/* Raises for a field of the options at `arg` that is neither `when` nor the other one. */
+static void only_fields(lua_State *L, int arg, const char *other) {
+  if (!lua_istable(L, arg)) return;
+  lua_pushnil(L);
+  while (lua_next(L, arg) != 0) {
+    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    if (strcmp(key, "when") != 0 && strcmp(key, other) != 0)
+      luaL_error(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL));
+    lua_pop(L, 1);
+  }
+}
+
+/* A field of the options at `arg` in seconds; `none` when it is not there. */
+static int64_t seconds_field(lua_State *L, int arg, const char *name, int64_t none) {
+  lua_Number s;
+  if (!lua_istable(L, arg) || lua_getfield(L, arg, name) == LUA_TNIL) return none;
+  s = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || !(s >= 0))
+    luaL_error(L, "option '%s': a number of seconds, 0 or more, expected", name);
+  return s < 9e9 ? (int64_t)(s * (lua_Number)ISOLUA_SECOND) : INT64_MAX / 2;
+}
+
+/***
+Kills the isolate, whatever Lua code it runs. Its `<close>` variables and finalizers get the grace.
+@function isolate:kill
+@tparam[opt] table opts `grace` in seconds (0.1); `when = "idle"`: not before it waits
+@raise for main
+*/
+static int isolate_kill(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  bool idle;
+  if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TTABLE);
+  only_fields(L, 2, "grace");
+  idle = when_idle(L, 2);
+  if (isolua_isolate_kill(i, seconds_field(L, 2, "grace", ISOLUA_SECOND / 10), idle) != ISOLUA_OK)
+    return luaL_error(L, "main cannot be killed");
+  return 0;
+}
+
+/* A key at 2: a string or an integer. */
+static void check_key(lua_State *L) {
+  if (lua_type(L, 2) != LUA_TSTRING && !lua_isinteger(L, 2))
+    luaL_typeerror(L, 2, "string or integer");
+}
+
+/***
+Pauses the isolate between events: messages and timers queue meanwhile. Pauses by n keys need n resumes.
+@function isolate:pause
+@tparam[opt] string|integer key a second pause by the same key is none; nil: a fresh one
+@treturn string|integer the key; nil and "closed" when it has ended
+@raise for main
+*/
+static int isolate_pause(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  int code;
+  lua_settop(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_pushinteger(L, isolua_fresh_key());
+    lua_replace(L, 2);
+  }
+  check_key(L);
+  code = isolua_isolate_pause(L, i, 2);
+  if (code == ISOLUA_INVALID) return luaL_error(L, "main cannot be paused");
+  if (code == ISOLUA_MEMORY) return luaL_error(L, "not enough memory");
+  return code == ISOLUA_OK ? 1 : push_reason(L, code);
+}
+
+/***
+Takes back the pause by a key, or all of them, and a start with `paused = true`.
+@function isolate:resume
+@tparam[opt] string|integer key one that is unknown has no effect
+@raise for main
+*/
+static int isolate_resume(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  bool all = lua_isnoneornil(L, 2);
+  if (!all) check_key(L);
+  if (isolua_isolate_resume(L, i, all ? 0 : 2) != ISOLUA_OK)
+    return luaL_error(L, "main cannot be paused");
+  return 0;
+}
+
+static int pinged(lua_State *L, int winner, int code, lua_KContext ctx) {
+  isolua_case c;
+  (void)ctx;
+  if (winner < 0) return push_reason(L, code);
+  test_future(L, 2, &c);
+  if (isolua_future_message(c.future) != NULL) return push_reason(L, ISOLUA_CLOSED);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/***
+Is it there? Answered at once, also by code that is busy; or when it is back in its event loop.
+@function isolate:ping
+@tparam[opt] number|table opts seconds to wait for the answer; or `when = "idle"` and `timeout`
+@return[1] true
+@return[2] nil and "timeout"
+@return[3] nil and "closed": it has ended
+*/
+static int isolate_ping(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  bool idle = when_idle(L, 2);
+  isolua_case c = {.kind = ISOLUA_FUTURE};
+  int64_t timeout;
+  only_fields(L, 2, "timeout");
+  timeout =
+    lua_istable(L, 2) ? seconds_field(L, 2, "timeout", ISOLUA_FOREVER) : check_timeout(L, 2);
+  lua_settop(L, 1);
+  push_future(L, NULL);
+  c.future = isolua_isolate_ping(L, i, idle);
+  if (c.future == NULL) return luaL_error(L, "not enough memory");
+  lua_pushnil(L);
+  set_future(L, 2, c.future);
+  isolua_future_look(c.future);
+  return isolua_wait(L, &c, 1, timeout, 0, pinged);
+}
+
+static void check_sender(lua_State *L) {
+  if (isolua_port_of(L, 2) == NULL) luaL_typeerror(L, 2, "sender that is open");
+}
+
+/***
+Sends the exit message `{id, name, status, reason}`, or `value`, when the isolate has ended: the last thing
+of all. Told at once when that was before.
+@function isolate:on_exit
+@tparam sender tx a second call with it replaces its value
+@param[opt] value
+@raise not_sendable
+*/
+static int isolate_on_exit(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  check_sender(L);
+  lua_settop(L, 3);
+  isolua_isolate_listen(L, i, 2, 0, lua_isnil(L, 3) ? 0 : 3);
+  return 0;
+}
+
+/***
+Sends an error message `{id, name, message, traceback, error}` for each error that nobody catches there;
+it is not printed then.
+@function isolate:on_error
+@tparam sender tx
+*/
+static int isolate_on_error(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  check_sender(L);
+  isolua_isolate_listen(L, i, 2, 1, 0);
+  return 0;
+}
+
+/***
+The sender is not told any more.
+@function isolate:off
+@tparam sender tx
+*/
+static int isolate_off(lua_State *L) {
+  isolua_isolate *i = check_isolate(L, 1);
+  check_sender(L);
+  isolua_isolate_unlisten(L, i, 2);
+  return 0;
+}
+
+static void set_number(lua_State *L, const char *name, long long n) {
+  lua_pushinteger(L, (lua_Integer)n);
+  lua_setfield(L, -2, name);
+}
+
+/***
+Numbers about the isolate.
+@function isolate:stats
+@treturn table `memory` bytes of its heap, `cpu` seconds of processor time, `messages_in` received,
+  `messages_out` sent, `queued` in its inbox
+*/
+static int isolate_stats(lua_State *L) {
+  isolua_stats s;
+  isolua_isolate_stats(check_isolate(L, 1), &s);
+  lua_createtable(L, 0, 5);
+  set_number(L, "memory", (long long)s.memory);
+  lua_pushnumber(L, s.cpu);
+  lua_setfield(L, -2, "cpu");
+  set_number(L, "messages_in", s.messages_in);
+  set_number(L, "messages_out", s.messages_out);
+  set_number(L, "queued", (long long)s.queued);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+  {"status", isolate_status}, {"join", isolate_join},       {"send", port_send},
+  {"kill", isolate_kill},     {"pause", isolate_pause},     {"resume", isolate_resume},
+  {"ping", isolate_ping},     {"on_exit", isolate_on_exit}, {"on_error", isolate_on_error},
+  {"off", isolate_off},       {"stats", isolate_stats},     {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {
   {"__tostring", isolate_tostring}, {"__close", isolate_close}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"exit", exit_isolate}, {"self", self}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"exit", exit_isolate}, {"self", self}, {"parent", parent},
+                                     {"list", list},         {"find", find}, {NULL, NULL}};
 
-/* runner(parse): isolate.run, with sizes in strings read by parse(text) -> bytes or nil. */
-static int with_sizes(lua_State *L) {
+/* starters(parse) -> run, spawn, spawn_file, with sizes in strings read by parse(text) -> bytes or nil. */
+static int starters(lua_State *L) {
+  static const lua_CFunction all[] = {run, spawn, spawn_file};
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
-  lua_pushcclosure(L, run, 1);
-  return 1;
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, all[i], 1);
+  }
+  return 3;
 }
 
 void open_isolate(lua_State *L) {
@@ -262,6 +619,6 @@ void open_isolate(lua_State *L) {
   }
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);
-  lua_pushcfunction(L, with_sizes);
-  lua_setfield(L, -2, "runner");
+  lua_pushcfunction(L, starters);
+  lua_setfield(L, -2, "starters");
 }

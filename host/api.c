@@ -62,29 +62,39 @@ int il_task_new(const isolua_options *o, il_task **out) {
   return ISOLUA_OK;
 }
 
-int il_task_start(isolua_host *host, const isolua_options *o, const char *name, il_task *task,
-                  isolua_future **future) {
+int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
+                  const il_start *start, il_task *task, il_isolate **isolate) {
   il_isolate *i;
   int err;
-  if (il_isolate_new(host, o, name, &i) != ISOLUA_OK) {
+  if (il_isolate_new(host, o, name, start, &i) != ISOLUA_OK) {
+    if (start != NULL) il_listeners_free(start->listeners);
     il_task_free(task);
     return ISOLUA_MEMORY;
   }
   i->task = task;
   i->body = il_vm_body;
   i->free_body = il_vm_free_task;
-  *future = il_future_new(host, i, il_isolate_lost);
-  if (*future == NULL) {
-    il_isolate_release(i);
-    return ISOLUA_MEMORY;
-  }
-  il_isolate_set_future(i, *future);
-  err = il_isolate_start(i);
+  il_port_retain_sender(&i->inbox); /* before it looks whether there are any */
   il_isolate_release(i);
-  if (err != ISOLUA_CLOSED) return ISOLUA_OK; /* what else goes wrong is in the future */
-  il_future_release(*future);
-  *future = NULL;
-  return err;
+  err = il_isolate_start(i);
+  if (err == ISOLUA_CLOSED) {
+    il_handle_release(&i->inbox.tx);
+    return err;
+  }
+  *isolate = i;
+  return ISOLUA_OK; /* what else goes wrong is in its future */
+}
+
+/* The same, for the future alone. */
+static int start_run(isolua_host *host, const isolua_options *o, const char *name, il_task *task,
+                     isolua_future **future) {
+  il_isolate *i;
+  int err = il_task_start(host, o, name, NULL, task, &i);
+  if (err != ISOLUA_OK) return err;
+  il_future_retain(&i->future);
+  *future = &i->future;
+  il_handle_release(&i->inbox.tx);
+  return ISOLUA_OK;
 }
 
 /* -- Running ----------------------------------------------------------------------------------- */
@@ -105,7 +115,7 @@ int isolua_run_buffer(isolua_host *host, const isolua_options *options, const ch
   }
   memcpy(task->source, source, length);
   task->length = length;
-  return il_task_start(host, &o, o.name != NULL ? o.name : task->path, task, future);
+  return start_run(host, &o, o.name != NULL ? o.name : task->path, task, future);
 }
 
 int isolua_run_string(isolua_host *host, const isolua_options *options, const char *source,
@@ -127,7 +137,7 @@ int isolua_run_file(isolua_host *host, const isolua_options *options, const char
     il_task_free(task);
     return ISOLUA_MEMORY;
   }
-  return il_task_start(host, &o, o.name != NULL ? o.name : path, task, future);
+  return start_run(host, &o, o.name != NULL ? o.name : path, task, future);
 }
 
 /* -- Futures ----------------------------------------------------------------------------------- */

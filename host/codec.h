@@ -11,7 +11,8 @@ enum il_root {
   IL_ROOT_RESULT,  /* result #1, … */
   IL_ROOT_ERROR,   /* one value: error */
   IL_ROOT_INIT,    /* init (function or nil); entries of package.preload go along */
-  IL_ROOT_CALL     /* function, argument #1, … */
+  IL_ROOT_CALL,    /* function, argument #1, … */
+  IL_ROOT_FILE     /* argument #1, …, of a file's chunk */
 };
 
 typedef struct il_sending {
@@ -55,5 +56,7 @@ void il_msg_scalar(const il_msg *m, size_t i, il_scalar *out); /* 0-based */
 il_handle *il_handle_test(lua_State *L, int index);
 /* Pushes the one userdata of this state for `h` (adding a hold when it is made). [-0, +1, m] */
 void il_handle_push(lua_State *L, il_handle *h);
+/* The handle at `index` gives up its hold now: it stands for nothing any more. [-0, +0, -] */
+void il_handle_giveup(lua_State *L, int index);
 
 #endif

@@ -361,6 +361,7 @@ static void path_root(path *p, const il_encoder *e) {
   case IL_ROOT_ERROR: path_add(p, "error"); break;
   case IL_ROOT_RESULT: path_add(p, "result #%d", e->root + 1); break;
   case IL_ROOT_INIT: path_add(p, "init"); break;
+  case IL_ROOT_FILE: path_add(p, "argument #%d", e->root + 1); break;
   case IL_ROOT_CALL: /* of the function itself: just the upvalue */
     if (e->root > 0) path_add(p, "argument #%d", e->root);
     break;

@@ -19,6 +19,7 @@
   X(ISOLUA_DEADLOCK, "deadlock", "nothing can end this wait")                                      \
   X(ISOLUA_INTERRUPTED, "interrupted", "interrupted")                                              \
   X(ISOLUA_STUCK, "stuck", "the isolate is stuck in a C function")                                 \
-  X(ISOLUA_INVALID, "invalid", "an argument is wrong")
+  X(ISOLUA_INVALID, "invalid", "an argument is wrong")                                             \
+  X(ISOLUA_FULL, "full", "there is no room")
 
 #endif

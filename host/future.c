@@ -14,38 +14,57 @@ void il_result_fini(il_result *r) {
   r->message = r->traceback = NULL;
 }
 
-static void future_close(il_handle *h) {
-  isolua_future *f = (isolua_future *)h;
+void il_future_fini(isolua_future *f) {
   il_result_fini(&f->result);
-  il_handle_release((il_handle *)f->isolate); /* the first member of both */
-  il_handle_release((il_handle *)f->host);
   il_cond_fini(&f->changed);
   il_mutex_fini(&f->lock);
+}
+
+static void future_close(il_handle *h) {
+  isolua_future *f = (isolua_future *)h;
   atomic_fetch_sub_explicit(&il_live_futures, 1, memory_order_relaxed);
+  if (f->keep != NULL) {
+    il_handle_release(f->keep);
+    return;
+  }
+  il_future_fini(f);
+  il_handle_release((il_handle *)f->host); /* its first member */
   free(f);
 }
 
-static const il_handle_type future_type = {"isolate.future", future_close};
+static const il_handle_type future_type = {.name = "isolate.future", .close = future_close};
 
-isolua_future *il_future_new(struct isolua_host *host, struct isolua_isolate *isolate,
-                             il_future_lost *lost) {
-  isolua_future *f = calloc(1, sizeof *f);
-  if (f == NULL) return NULL;
-  if (il_mutex_init(&f->lock) != 0) goto fail_lock;
-  if (il_cond_init(&f->changed) != 0) goto fail_cond;
+int il_future_init(isolua_future *f, struct isolua_host *host, struct isolua_isolate *isolate,
+                   il_future_lost *lost) {
+  if (il_mutex_init(&f->lock) != 0) return ISOLUA_MEMORY;
+  if (il_cond_init(&f->changed) != 0) {
+    il_mutex_fini(&f->lock);
+    return ISOLUA_MEMORY;
+  }
   il_handle_init(&f->h, &future_type);
+  atomic_store_explicit(&f->h.refs, 0, memory_order_relaxed);
   f->host = host;
-  il_handle_retain((il_handle *)host);
   f->lost = lost;
   f->isolate = isolate;
-  if (isolate != NULL) il_handle_retain((il_handle *)isolate);
+  f->keep = (il_handle *)isolate; /* its first member */
+  return ISOLUA_OK;
+}
+
+void il_future_retain(isolua_future *f) {
+  if (atomic_fetch_add_explicit(&f->h.refs, 1, memory_order_relaxed) > 0) return;
   atomic_fetch_add_explicit(&il_live_futures, 1, memory_order_relaxed);
+  il_handle_retain(f->keep != NULL ? f->keep : (il_handle *)f->host);
+}
+
+isolua_future *il_future_new(struct isolua_host *host, il_future_lost *lost) {
+  isolua_future *f = calloc(1, sizeof *f);
+  if (f == NULL) return NULL;
+  if (il_future_init(f, host, NULL, lost) != ISOLUA_OK) {
+    free(f);
+    return NULL;
+  }
+  il_future_retain(f);
   return f;
-fail_cond:
-  il_mutex_fini(&f->lock);
-fail_lock:
-  free(f);
-  return NULL;
 }
 
 void il_future_release(isolua_future *f) {

@@ -23,9 +23,13 @@ void il_result_fini(il_result *r);
 struct isolua_future {
   il_handle h;
   /* fixed at creation */
-  struct isolua_isolate *isolate;       /* one hold; NULL: settled by its maker (local) */
-  struct isolua_host *host;             /* one hold */
+  struct isolua_isolate *isolate;       /* what it lies in; NULL: settled by its maker (local) */
+  il_handle *keep;                      /* what it lies in, which a held one holds; or NULL */
+  struct isolua_host *host;             /* one hold, unless it lies in something that has one */
   void (*lost)(struct isolua_future *); /* NULL: nothing is done */
+  void *maker;                          /* of a local one: for `lost` */
+  bool is_end;                          /* it is il_isolate.gone */
+  bool local;                           /* only the isolate that made it can settle it */
 
   il_mutex lock; /* guards the two below, and `result` until `done` */
   il_watches watches;
@@ -42,9 +46,14 @@ struct isolua_future {
 /* What is done with an error that nobody will look at: once, on any thread, no lock held. */
 typedef void il_future_lost(isolua_future *f);
 
-/* With one hold; takes holds of its own on `isolate` (may be NULL) and `host`. NULL: no memory. */
-isolua_future *il_future_new(struct isolua_host *host, struct isolua_isolate *isolate,
-                             il_future_lost *lost);
+/* With one hold, and one of its own on `host`. NULL: no memory. */
+isolua_future *il_future_new(struct isolua_host *host, il_future_lost *lost);
+/* A future inside an isolate, which it holds while it is held itself: not yet. 0, ISOLUA_MEMORY. */
+int il_future_init(isolua_future *f, struct isolua_host *host, struct isolua_isolate *isolate,
+                   il_future_lost *lost);
+void il_future_fini(isolua_future *f); /* of one inside an isolate, with its isolate */
+/* One more hold, also on one that has none: the caller holds the isolate that it lies in. */
+void il_future_retain(isolua_future *f);
 void il_future_release(isolua_future *f);
 
 /* Settles it with *r, which it takes over; a settled one frees *r. True: it was the first. */

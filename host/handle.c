@@ -35,11 +35,19 @@ typedef struct userdata {
   il_handle *h;
 } userdata;
 
-static int handle_gc(lua_State *L) {
-  userdata *u = lua_touserdata(L, 1);
+void il_handle_giveup(lua_State *L, int index) {
+  userdata *u = lua_touserdata(L, index);
   il_handle *h = u->h;
+  il_vm *vm = il_vm_of(L);
+  if (h == NULL) return;
   u->h = NULL;
+  if (vm != NULL) vm->loop.holds--;
+  if (vm != NULL && h->type->held != NULL) h->type->held(h, vm->isolate, -1);
   il_handle_release(h);
+}
+
+static int handle_gc(lua_State *L) {
+  il_handle_giveup(L, 1);
   return 0;
 }
 
@@ -95,6 +103,7 @@ static void push_metatable(lua_State *L, const char *name) {
 
 void il_handle_push(lua_State *L, il_handle *h) {
   userdata *u;
+  il_vm *vm = il_vm_check(L);
   luaL_checkstack(L, 8, NULL);
   push_interned(L);
   if (lua_rawgetp(L, -1, h) == LUA_TUSERDATA && ((userdata *)lua_touserdata(L, -1))->h == h) {
@@ -102,14 +111,15 @@ void il_handle_push(lua_State *L, il_handle *h) {
     return;
   }
   lua_pop(L, 1);
-  if (il_vm_check(L)->loop.closed)
-    luaL_error(L, "the isolate is ending: it gets no handle any more");
+  if (vm->loop.closed) luaL_error(L, "the isolate is ending: it gets no handle any more");
   u = lua_newuserdatauv(L, sizeof *u, 0);
   u->h = NULL;
   push_metatable(L, h->type->name);
   lua_setmetatable(L, -2);
   il_handle_retain(h);
   u->h = h;
+  vm->loop.holds++;
+  if (h->type->held != NULL) h->type->held(h, vm->isolate, 1);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, h);
   lua_replace(L, -2);

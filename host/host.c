@@ -57,7 +57,7 @@ void il_host_kick_later(isolua_host *host) {
   il_alarm_set(&host->watchdog, &host->kick, il_now() + KICK);
 }
 
-static const il_handle_type host_type = {"isolate.host", host_free};
+static const il_handle_type host_type = {.name = "isolate.host", .close = host_free};
 
 int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
   int err;
@@ -139,14 +139,15 @@ void il_host_drain(isolua_host *host) {
   il_mutex_unlock(&host->lock);
 }
 
-bool il_host_wait(isolua_host *host, int64_t deadline) {
-  bool all;
+bool il_host_wait(isolua_host *host, bool all, int64_t deadline) {
+  const size_t *left = all ? &host->unsettled : &host->awaited;
+  bool none;
   il_mutex_lock(&host->lock);
-  while (host->unsettled > 0 && (deadline < 0 || il_now() < deadline))
+  while (*left > 0 && (deadline < 0 || il_now() < deadline))
     il_cond_wait(&host->changed, &host->lock, deadline);
-  all = host->unsettled == 0;
+  none = *left == 0;
   il_mutex_unlock(&host->lock);
-  return all;
+  return none;
 }
 
 static size_t stuck(isolua_host *host) {
@@ -157,6 +158,30 @@ static size_t stuck(isolua_host *host) {
   return n;
 }
 
+size_t il_host_list(isolua_host *host, il_isolate **all, size_t room) {
+  size_t n = 0;
+  il_mutex_lock(&host->lock);
+  for (il_isolate *i = host->first; i != NULL; i = i->next) {
+    if (n < room) {
+      il_handle_retain(&i->h);
+      all[n] = i;
+    }
+    n++;
+  }
+  il_mutex_unlock(&host->lock);
+  return n;
+}
+
+il_isolate *il_host_find(isolua_host *host, const char *name) {
+  il_isolate *i;
+  il_mutex_lock(&host->lock);
+  for (i = host->first; i != NULL; i = i->next)
+    if (strcmp(i->name, name) == 0) break;
+  if (i != NULL) il_handle_retain(&i->h);
+  il_mutex_unlock(&host->lock);
+  return i;
+}
+
 #define NAMES_MAX 1024 /* bytes of names in one message */
 
 /* Nothing starts any more. What ends by itself within the grace, and in time, was not still running. */
@@ -165,7 +190,7 @@ static void let_end(isolua_host *host, int64_t deadline) {
   il_mutex_lock(&host->lock);
   host->closing = true;
   il_mutex_unlock(&host->lock);
-  il_host_wait(host, deadline >= 0 && deadline < grace ? deadline : grace);
+  il_host_wait(host, true, deadline >= 0 && deadline < grace ? deadline : grace);
 }
 
 /* Kills all, and gives their names, as many as there is room for. */
@@ -195,7 +220,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   if (killed > 0)
     il_host_log(host, "%zu isolate%s still running at the end: %s", killed, killed > 1 ? "s" : "",
                 names);
-  il_host_wait(host, deadline);
+  il_host_wait(host, true, deadline);
   il_workers_trim(&host->workers, true);
   if (deadline >= 0 && deadline < il_deadline(IL_GRACE)) deadline = il_deadline(IL_GRACE);
   do { /* a thread may turn out to be stuck while it is waited for */
@@ -205,7 +230,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   } while (left > stuck(host) && (deadline < 0 || il_now() < deadline));
   il_watchdog_stop(&host->watchdog);
   il_heap_trim();
-  if (left > 0 || !il_host_wait(host, 0)) return ISOLUA_STUCK;
+  if (left > 0 || !il_host_wait(host, true, 0)) return ISOLUA_STUCK;
   il_host_release(host);
   return ISOLUA_OK;
 }

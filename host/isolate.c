@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "build.h"
+
 /*
 ** LOCK ORDER. One lock at a time, but for these pairs, outer first:
 **   future.lock    > (waiter: no lock)
-**   isolate.lock   > none
+**   port.lock      > (waiter: no lock)
+**   isolate.lock, control.lock > none
 ** Nothing calls Lua, allocates, calls back or gives up a last hold under a lock.
 **
 ** DESIGN. An isolate ends once: `dying` is set by the first kill and never reset. From then on the
@@ -20,6 +23,7 @@
 ** settles, and nobody waits for it any more.
 */
 
+#define ISOLATE "isolate.isolate"
 #define RETRY_FIRST ((int64_t)500000) /* ns */
 #define RETRY_LAST ((int64_t)8000000)
 
@@ -30,24 +34,85 @@ static void isolate_close(il_handle *h) {
   isolua_host *host = i->host;
   if (i->task != NULL) i->free_body(i);
   il_watchdog_unreserve(&host->watchdog);
+  il_waiter_fini(&i->waiter);
+  il_control_fini(&i->control);
+  il_future_fini(&i->gone);
+  il_future_fini(&i->future);
+  il_port_fini(&i->inbox);
   il_mutex_fini(&i->lock);
+  if (i->parent != NULL) il_isolate_release(i->parent);
   free(i->name);
   free(i);
   il_host_release(host);
 }
 
-static const il_handle_type isolate_type = {"isolate.isolate", isolate_close};
+static const il_handle_type block_type = {.name = "isolate", .close = isolate_close};
+
+const il_handle_type il_isolate_type = {.name = ISOLATE,
+                                        .retain = il_sender_retain,
+                                        .release = il_sender_release,
+                                        .held = il_sender_held};
 
 static int64_t ring(il_alarm *a);
+static void lost(isolua_future *f);
 
-int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name, il_isolate **out) {
+/* What can fail of making one. */
+static int init_parts(il_isolate *i, isolua_host *host, const char *name) {
+  i->name = strdup(name);
+  if (i->name == NULL) return ISOLUA_MEMORY;
+  if (il_mutex_init(&i->lock) != 0) goto fail_lock;
+  if (il_port_init(&i->inbox, i, &i->h, &il_isolate_type) != ISOLUA_OK) goto fail_inbox;
+  if (il_future_init(&i->future, host, i, lost) != ISOLUA_OK) goto fail_future;
+  if (il_future_init(&i->gone, host, i, NULL) != ISOLUA_OK) goto fail_gone;
+  i->gone.is_end = true;
+  if (il_control_init(&i->control, &i->gone, il_isolate_exit_message) != ISOLUA_OK)
+    goto fail_control;
+  if (il_watchdog_reserve(&host->watchdog) == ISOLUA_OK) return ISOLUA_OK;
+  il_control_fini(&i->control);
+fail_control:
+  il_future_fini(&i->gone);
+fail_gone:
+  il_future_fini(&i->future);
+fail_future:
+  il_port_fini(&i->inbox);
+fail_inbox:
+  il_mutex_fini(&i->lock);
+fail_lock:
+  free(i->name);
+  return ISOLUA_MEMORY;
+}
+
+/* The end of the program waits for runs that main has started, or that such runs have. */
+static void take_start(il_isolate *i, const il_start *start) {
+  static const il_key paused = {NULL, 0};
+  i->spawned = start->spawned;
+  i->errors_go_on = start->errors_go_on;
+  i->parent = start->parent;
+  i->awaited = !start->spawned;
+  if (i->parent != NULL) {
+    il_handle_retain(&i->parent->h);
+    i->awaited = i->awaited && (i->parent->is_main || i->parent->awaited);
+  }
+  if (start->paused) il_control_pause(&i->control, &paused);
+  for (il_listener *l = start->listeners, *next; l != NULL; l = next) {
+    next = l->next;
+    il_control_listen(&i->control, l);
+  }
+  /* Nobody has to look: its error is reported as soon as it is there. */
+  if (i->spawned) atomic_store(&i->future.dropped, true);
+}
+
+int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
+                   const il_start *start, il_isolate **out) {
+  static const il_start none;
   il_isolate *i = calloc(1, sizeof *i);
   if (i == NULL) return ISOLUA_MEMORY;
-  i->name = strdup(name);
-  if (i->name == NULL) goto fail_name;
-  if (il_mutex_init(&i->lock) != 0) goto fail_lock;
-  if (il_watchdog_reserve(&host->watchdog) != ISOLUA_OK) goto fail_reserve;
-  il_handle_init(&i->h, &isolate_type);
+  if (init_parts(i, host, name) != ISOLUA_OK) {
+    free(i);
+    return ISOLUA_MEMORY;
+  }
+  il_handle_init(&i->h, &block_type);
+  i->inbox.inbox = true;
   i->host = host;
   il_handle_retain(&host->h);
   i->id = atomic_fetch_add(&host->next_id, 1) + 1;
@@ -57,15 +122,14 @@ int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
   il_waiter_init(&i->waiter);
   il_alarm_init(&i->alarm, &i->h, ring);
   i->retry = RETRY_FIRST;
+  take_start(i, start != NULL ? start : &none);
   *out = i;
   return ISOLUA_OK;
-fail_reserve:
-  il_mutex_fini(&i->lock);
-fail_lock:
-  free(i->name);
-fail_name:
-  free(i);
-  return ISOLUA_MEMORY;
+}
+
+il_isolate *il_isolate_of(il_handle *tx) {
+  if (tx->type != &il_isolate_type) return NULL;
+  return (il_isolate *)((char *)tx - offsetof(il_port, tx) - offsetof(il_isolate, inbox));
 }
 
 void il_isolate_release(il_isolate *i) {
@@ -75,7 +139,10 @@ void il_isolate_release(il_isolate *i) {
 const char *il_isolate_status(il_isolate *i) {
   static const char *const names[] = {"starting", "running", "waiting", "done",
                                       "failed",   "killed",  "stuck"};
-  return names[atomic_load_explicit(&i->status, memory_order_relaxed)];
+  int status = atomic_load_explicit(&i->status, memory_order_relaxed);
+  if (status <= IL_WAITING && atomic_load_explicit(&i->control.pauses, memory_order_relaxed) > 0)
+    return "paused";
+  return names[status];
 }
 
 /* -- The host's list --------------------------------------------------------------------------- */
@@ -92,6 +159,7 @@ static bool list(il_isolate *i) {
     host->first = i;
     i->listed = true;
     if (!i->is_main) host->unsettled++;
+    if (!i->is_main && i->awaited) host->awaited++;
   }
   il_mutex_unlock(&host->lock);
   return open;
@@ -121,6 +189,7 @@ static void settled(il_isolate *i) {
   if (i->is_main) return;
   il_mutex_lock(&host->lock);
   host->unsettled--;
+  if (i->awaited) host->awaited--;
   il_cond_wake_all(&host->changed);
   if (host->main != NULL && host->draining) il_waiter_wake(&host->main->waiter);
   il_mutex_unlock(&host->lock);
@@ -145,40 +214,32 @@ static void run(il_job *job, void *spare) {
   i->body(i, spare);
 }
 
-void il_isolate_lost(isolua_future *f) {
+/* An error of its future that nobody looked at. */
+static void lost(isolua_future *f) {
   const il_result *r = &f->result;
   const char *text = r->traceback != NULL ? r->traceback : r->message;
+  if (il_control_hears_errors(&f->isolate->control)) return;
   atomic_store(&f->host->failed, true);
   il_host_log(f->host, "uncaught error in isolate '%s': %s", f->isolate->name,
               text != NULL ? text : isolua_code_message(r->code));
 }
 
-void il_isolate_set_future(il_isolate *i, isolua_future *f) {
-  il_handle_retain(&f->h);
-  i->future = f;
-}
-
-/* Its future, with a hold for the caller; NULL: given up already, or it is a main isolate. */
-static isolua_future *take_future(il_isolate *i, bool for_good) {
-  isolua_future *f;
-  il_mutex_lock(&i->lock);
-  f = i->future;
-  if (f != NULL && for_good)
-    i->future = NULL;
-  else if (f != NULL)
-    il_handle_retain(&f->h);
-  il_mutex_unlock(&i->lock);
-  return f;
-}
-
 static void settle_with(il_isolate *i, int code, const char *message) {
   il_result r = {code, NULL, message != NULL ? strdup(message) : NULL, NULL};
-  isolua_future *f = take_future(i, false);
-  if (f != NULL)
-    il_future_settle(f, &r);
-  else
-    il_result_fini(&r);
-  il_future_release(f);
+  il_future_settle(&i->future, &r);
+}
+
+il_msg *il_isolate_exit_message(isolua_future *gone) {
+  il_isolate *i = gone->isolate;
+  const il_result *r = &i->future.result;
+  il_field fields[] = {{"id", NULL, i->id},
+                       {"name", i->name, 0},
+                       {"status", il_isolate_status(i), 0},
+                       {"reason", r->message, 0}};
+  size_t n = sizeof fields / sizeof fields[0];
+  if (r->code != ISOLUA_OK && r->code != ISOLUA_ERROR) fields[3].text = isolua_code_name(r->code);
+  if (fields[3].text == NULL) n--;
+  return il_build_table(fields, n);
 }
 
 int il_isolate_start(il_isolate *i) {
@@ -207,7 +268,9 @@ fail:
   settle_with(i, err, err == ISOLUA_SPAWN ? text : NULL);
   if (listed) settled(i);
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
-  il_future_release(take_future(i, true));
+  il_control_end(&i->control);
+  il_port_close(&i->inbox);
+  il_control_tell_end(&i->control);
   il_mutex_lock(&i->lock);
   i->left = true;
   il_mutex_unlock(&i->lock);
@@ -218,6 +281,7 @@ fail:
 void il_isolate_enter(il_isolate *i) {
   il_mutex_lock(&i->lock);
   i->thread = il_thread_self();
+  i->cpu_before = il_thread_cpu(i->thread);
   i->attached = true;
   il_mutex_unlock(&i->lock);
   atomic_store_explicit(&i->status, IL_RUNNING, memory_order_relaxed);
@@ -252,11 +316,10 @@ void il_isolate_leave_main(il_isolate *i) {
 }
 
 void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
-  isolua_future *f = take_future(i, false);
   bool listed = unlist(i);
+  il_control_end(&i->control);
   if (listed) atomic_store_explicit(&i->status, status, memory_order_relaxed);
-  if (f != NULL) il_future_settle(f, r);
-  il_future_release(f);
+  if (r != NULL) il_future_settle(&i->future, r);
   if (listed) settled(i);
 }
 
@@ -264,10 +327,11 @@ void il_isolate_leave(il_isolate *i) {
   il_mutex_lock(&i->lock);
   i->attached = false;
   i->left = true; /* an alarm that a kill sets from now on rings once */
+  i->cpu = il_thread_cpu(i->thread) - i->cpu_before;
   il_mutex_unlock(&i->lock);
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
   mark_stuck(i, false);
-  il_future_release(take_future(i, true)); /* it holds the isolate in turn */
+  il_control_tell_end(&i->control);
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   if (i->is_main)
     il_awake_add(-1);
@@ -285,20 +349,48 @@ static void signal_thread(il_isolate *i) {
   il_waiter_wake(&i->waiter);
 }
 
+/* A later one may shorten the grace. */
 void il_isolate_kill(il_isolate *i, int code, int64_t grace) {
   int none = 0;
   int64_t end = il_deadline(grace);
-  bool first;
+  bool first, sooner;
   assert(!i->is_main);
   il_mutex_lock(&i->lock);
   first = atomic_compare_exchange_strong_explicit(&i->dying, &none, code, memory_order_acq_rel,
                                                   memory_order_acquire);
-  if (first) i->grace_end = end;
+  sooner = first || end < i->grace_end;
+  if (sooner) i->grace_end = end;
   il_mutex_unlock(&i->lock);
-  if (!first) return;
+  if (!sooner) return;
   signal_thread(i);
   /* Without a watchdog (no thread to be had) this one signal has to do. */
   il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(RETRY_FIRST));
+}
+
+void il_isolate_kill_idle(il_isolate *i) {
+  assert(!i->is_main);
+  atomic_store_explicit(&i->kill_idle, true, memory_order_release);
+  il_waiter_wake(&i->waiter);
+}
+
+void il_isolate_nudge(il_isolate *i, bool busy) {
+  if (busy)
+    signal_thread(i);
+  else
+    il_waiter_wake(&i->waiter);
+}
+
+void il_isolate_set_heap(il_isolate *i, const _Atomic(size_t) *heap) {
+  il_mutex_lock(&i->lock);
+  i->heap = heap;
+  il_mutex_unlock(&i->lock);
+}
+
+void il_isolate_measure(il_isolate *i, int64_t *cpu, size_t *heap) {
+  il_mutex_lock(&i->lock);
+  *cpu = i->attached ? il_thread_cpu(i->thread) - i->cpu_before : i->cpu;
+  *heap = i->heap != NULL ? atomic_load_explicit(i->heap, memory_order_relaxed) : 0;
+  il_mutex_unlock(&i->lock);
 }
 
 /* As a kill that was acknowledged: finalizers run undisturbed, until the grace is over. */
@@ -329,6 +421,9 @@ static void give_up(il_isolate *i) {
            i->name, isolua_code_name(code));
   settle_with(i, code, text);
   settled(i);
+  il_control_end(&i->control);
+  il_port_shut(&i->inbox);
+  il_control_tell_end(&i->control);
 }
 
 /* Has its thread had its chances? On a machine with more to do than processors it may not have run. */

@@ -3,10 +3,12 @@
 #ifndef IL_ISOLATE_H
 #define IL_ISOLATE_H
 
+#include "control.h"
 #include "future.h"
 #include "isolua.h"
 #include "msg.h"
 #include "plat.h"
+#include "port.h"
 #include "wait.h"
 #include "watchdog.h"
 #include "worker.h"
@@ -52,6 +54,15 @@ enum il_phase {
   IL_HARD    /* the grace is over: every instruction is interrupted */
 };
 
+/* What the starter of an isolate says of it, beside isolua_options. */
+typedef struct il_start {
+  bool spawned;           /* it lives as long as its event loop; its error is reported at once */
+  bool paused;            /* until it is resumed */
+  bool errors_go_on;      /* an uncaught error in a task or handler does not end it */
+  il_isolate *parent;     /* who starts it; or NULL */
+  il_listener *listeners; /* of malloc; taken over */
+} il_start;
+
 struct isolua_isolate {
   il_handle h;
   il_job job; /* the worker's */
@@ -64,19 +75,28 @@ struct isolua_isolate {
   size_t memory;   /* bytes, 0: no cap */
   size_t stack;
   bool is_main;
+  bool spawned, errors_go_on;              /* il_start */
+  bool awaited;                            /* the end of the program waits for it */
+  il_isolate *parent;                      /* one hold; or NULL */
   void (*body)(il_isolate *, void *spare); /* runs it, on its thread */
   void (*free_body)(il_isolate *);         /* frees what `task` holds */
   void *task;                              /* what the body runs; body's own */
 
   il_waiter waiter;
+  il_port inbox;        /* `tx` is the isolate's handle in Lua */
+  isolua_future future; /* its results */
+  isolua_future gone;   /* its state is closed */
+  il_control control;
 
-  il_mutex lock;         /* guards the six below */
-  isolua_future *future; /* one hold, until it leaves; NULL: a main isolate */
-  bool attached;         /* `thread` runs it: signals may be sent there */
-  bool left;             /* its thread has done with it */
-  bool closing;          /* it ended by itself, and its state is being closed */
+  il_mutex lock; /* guards the seven below */
+  bool attached; /* `thread` runs it: signals may be sent there */
+  bool left;     /* its thread has done with it */
+  bool closing;  /* it ended by itself, and its state is being closed */
   il_thread thread;
   int64_t grace_end;
+  const _Atomic(size_t) *heap; /* bytes that its state uses; NULL: it has none */
+  int64_t cpu_before;          /* ns that its thread had taken before it */
+  int64_t cpu;                 /* ns that its thread took for it, once it has left */
 
   il_isolate *prev, *next; /* host's lock: its list */
   bool stuck;              /* host's lock */
@@ -86,10 +106,12 @@ struct isolua_isolate {
   atomic_int status;          /* relaxed: for show */
   atomic_int dying;           /* error number it ends with, 0: none; acq_rel */
   atomic_int phase;           /* il_phase; acq_rel */
+  _Atomic(bool) kill_idle;    /* to be killed when it waits */
   _Atomic(bool) acknowledged; /* the unwinding is under way, no more signals needed */
   atomic_int signals;         /* handled by its thread since it last ran Lua code; relaxed */
   _Atomic(bool) counts;       /* its thread counts them */
   _Atomic(bool) interrupted;  /* main: Ctrl-C */
+  atomic_llong messages_in, messages_out; /* relaxed: for show; written by its thread alone */
   il_alarm alarm;
   int64_t retry; /* watchdog's thread only: ns to the next signal */
 };
@@ -110,6 +132,7 @@ struct isolua_host {
   il_mutex lock; /* guards all below */
   il_isolate *first;
   size_t unsettled; /* isolates started whose futures are not settled */
+  size_t awaited;   /* those of them that the end of the program waits for */
   size_t stuck;     /* isolates whose threads are in a C function and do not leave */
   il_isolate *main; /* no hold: it leaves before it ends */
   bool closing;
@@ -124,11 +147,10 @@ struct isolua_host {
 
 /* -- Isolates. Thread: any, unless it says otherwise. ------------------------------------------- */
 
-/* With one hold, in no list. ISOLUA_MEMORY: nothing was made. */
-int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name, il_isolate **out);
-/* Logs the error of its future (il_future_new's `lost`). */
-void il_isolate_lost(isolua_future *f);
-void il_isolate_set_future(il_isolate *i, isolua_future *f); /* before it starts; takes a hold */
+/* With one hold, in no list. ISOLUA_MEMORY: nothing was made, listeners are the caller's. `start` may
+** be NULL. */
+int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
+                   const il_start *start, il_isolate **out);
 /* Starts it. 0, ISOLUA_CLOSED or ISOLUA_SPAWN: its future is settled with that. */
 int il_isolate_start(il_isolate *i);
 /* Tells it to end, with `code`, at its next instruction or wait. The first call counts. */
@@ -148,6 +170,22 @@ void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r);
 void il_isolate_leave(il_isolate *i);
 void il_isolate_release(il_isolate *i);
 const char *il_isolate_status(il_isolate *i);
+/* The isolate whose handle a tx is; NULL: it is another port's. */
+il_isolate *il_isolate_of(il_handle *tx);
+extern const il_handle_type il_isolate_type; /* of those handles */
+
+/* Kills it when it waits the next time, or at once if it does. */
+void il_isolate_kill_idle(il_isolate *i);
+
+/* Wakes its event loop, and with `busy` also interrupts Lua code, so that it answers pings. */
+void il_isolate_nudge(il_isolate *i, bool busy);
+/* The exit message of an isolate whose `gone` is settled. NULL: no memory. Thread: any. */
+il_msg *il_isolate_exit_message(isolua_future *gone);
+
+/* Nanoseconds of processor time, bytes of heap, for show. Thread: any. */
+void il_isolate_measure(il_isolate *i, int64_t *cpu, size_t *heap);
+/* Its state uses *heap bytes (NULL: it has none any more). Its own thread. */
+void il_isolate_set_heap(il_isolate *i, const _Atomic(size_t) *heap);
 
 /* -- Hosts -------------------------------------------------------------------------------------- */
 
@@ -155,8 +193,13 @@ void il_host_log(isolua_host *host, const char *format, ...) __attribute__((form
 void il_host_release(isolua_host *host);
 /* Main is woken when the last isolate settles its future, from now on. */
 void il_host_drain(isolua_host *host);
-/* Waits until every isolate but main has settled its future, or `deadline`: then false. */
-bool il_host_wait(isolua_host *host, int64_t deadline);
+/* Waits until every isolate but main (`all`), or those that the end of the program waits for, have
+** settled their futures, or `deadline`: then false. */
+bool il_host_wait(isolua_host *host, bool all, int64_t deadline);
+/* Isolates that have not ended, `room` of them at most, with a hold on each; how many there are. */
+size_t il_host_list(isolua_host *host, il_isolate **all, size_t room);
+/* One with that name, the one that was started last, with a hold; NULL: none. */
+il_isolate *il_host_find(isolua_host *host, const char *name);
 /* Sees to it that a job does not wait for a thread that does not get ready. */
 void il_host_kick_later(isolua_host *host);
 /* Ends spare threads, and waits until no thread is left but those of isolates that run. `dying`: the

@@ -75,7 +75,8 @@ enum {
   ISOLUA_DEADLOCK = 11,    /* nothing could ever end this wait */
   ISOLUA_INTERRUPTED = 12, /* Ctrl-C */
   ISOLUA_STUCK = 13,       /* a thread sits in a C function and does not end */
-  ISOLUA_INVALID = 14      /* an argument is wrong */
+  ISOLUA_INVALID = 14,     /* an argument is wrong */
+  ISOLUA_FULL = 15         /* a queue has no room */
 };
 
 typedef struct isolua_host isolua_host;

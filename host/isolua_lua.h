@@ -71,29 +71,33 @@ ISOLUA_API void isolua_register(lua_State *L, const char *name, int index);
 /* Options of isolua_run beside those of isolua.h. Zero means the default. */
 typedef struct isolua_run_options {
   isolua_options base; /* its `size` is sizeof(isolua_options) */
-  int init;       /* stack index of a function that runs first (instead of base.init); 0 none */
-  int no_globals; /* 1: capture no globals */
-  int strip;      /* 1: send code without its debug information */
+  int init;         /* stack index of a function that runs first (instead of base.init); 0 none */
+  int no_globals;   /* 1: capture no globals */
+  int strip;        /* 1: send code without its debug information */
+  int paused;       /* 1: it starts paused (isolua_spawn) */
+  int errors_go_on; /* 1: an uncaught error in a task or handler does not end it */
+  int on_exit;      /* index of a sender that is told of its end; 0: none */
+  int on_error;     /* index of one that is told of its errors; 0: none */
 } isolua_run_options;
 
 /*
 ** isolua_run: runs the function at `index` with the `nargs` values above it (which end the stack)
-**   in a fresh isolate. ISOLUA_OK: pops function and arguments, and *future is the caller's. Else
-**   nothing is started, function and arguments are popped, and an error object is pushed.
-**   [-(nargs+1), +0|1, m]
-** isolua_exit: ends the isolate of L now. Raises in main. Does not return. [-0, +0, v]
+**   in a fresh isolate. ISOLUA_OK: replaces function and arguments by the isolate's handle, and *future is
+**   the caller's. Else nothing is started, function and arguments are popped, and an error object is pushed.
+**   [-(nargs+1), +1, m]
+** isolua_exit: ends the isolate of L now. Raises in main. Does not return. With a sender at index `tx`
+**   (0: none) the value above it is sent as its last message. [-0, +0, v]
 */
 ISOLUA_API int isolua_run(lua_State *L, const isolua_run_options *options, int index, int nargs,
                           isolua_future **future);
-ISOLUA_API int isolua_exit(lua_State *L);
+ISOLUA_API int isolua_exit(lua_State *L, int tx);
 
 /*
-** isolua_future_new: a future that this state settles itself: the caller's. NULL: no memory.
-** isolua_future_settle: settles one made by isolua_future_new, with results (`ok`) or an error that
-**   was raised at `traceback` (copied; may be NULL); 0 when it was settled before. The values stay
+** isolua_future_new: a future that this state settles itself: the caller's. NULL: no memory. An error
+**   that nobody looks at is reported as one of a task.
+** isolua_future_settle: settles one made by isolua_future_new, with results (`ok`) or an error with the
+**   text `message` that was raised at `traceback` (both copied; may be NULL); 0 when it was settled before. The values stay
 **   with the caller: isolua_future_push gives none.
-** isolua_future_await: runs the event loop of L until the future is settled (ISOLUA_OK) or `timeout`
-**   ns are over (ISOLUA_TIMEOUT). Raises when this isolate is interrupted. [-0, +0, e]
 ** isolua_future_push: pushes what a settled future holds: ISOLUA_OK and its values, or its error
 **   number and the one error value. [-0, +n, m]
 ** isolua_future_look: says that somebody sees to the future's error, so that it will not be logged.
@@ -102,21 +106,133 @@ ISOLUA_API int isolua_exit(lua_State *L);
 ** isolua_future_on_done: calls the function on the top of the stack, without arguments, from the
 **   event loop of L once the future is settled. [-1, +0, m]
 ** isolua_future_is_local: 1 when it was made by isolua_future_new.
+** isolua_future_hold: one more hold on a future of an isolate that the caller holds.
 */
 ISOLUA_API isolua_future *isolua_future_new(lua_State *L);
-ISOLUA_API int isolua_future_settle(isolua_future *future, int ok, const char *traceback);
-ISOLUA_API int isolua_future_await(lua_State *L, isolua_future *future, int64_t timeout);
+ISOLUA_API int isolua_future_settle(isolua_future *future, int ok, const char *message,
+                                    const char *traceback);
 ISOLUA_API int isolua_future_push(lua_State *L, isolua_future *future);
 ISOLUA_API void isolua_future_look(isolua_future *future);
 ISOLUA_API int isolua_future_raise(lua_State *L, const char *traceback);
 ISOLUA_API void isolua_future_on_done(lua_State *L, isolua_future *future);
 ISOLUA_API int isolua_future_is_local(const isolua_future *future);
+ISOLUA_API void isolua_future_hold(isolua_future *future);
+
+/* -- Ports and channels ------------------------------------------------------------------------ */
+
+/*
+** A port is a queue with one receiver, in the state that made it, and any number of senders, which are
+** handles (ISOLUA_TSENDER). A channel is one handle for both (ISOLUA_TCHANNEL). The handle of an
+** isolate (ISOLUA_TISOLATE) is a sender to its inbox.
+**
+** isolua_port_new: a port whose receiver is the caller's, until isolua_port_drop. `capacity` -1: none,
+**   and then a send never waits; `full`: what a send does when there is no room. `name` may be NULL.
+**   NULL: no memory.
+** isolua_port_drop: closes it and gives up the receiver. NULL does nothing. Thread: the owner's.
+** isolua_port_pushsender: pushes a sender of it. [-0, +1, m]
+** isolua_channel_push: makes a channel and pushes its handle. `capacity` 0: a rendezvous. [-0, +1, m]
+** isolua_port_of: the port behind a sender, channel or isolate handle at `index`; NULL: it is none, or
+**   was given up. [-0, +0, -]
+** isolua_port_giveup: the handle at `index` gives up its hold now. [-0, +0, -]
+** isolua_port_close: nobody sends any more; of a port, what is queued is dropped.
+** isolua_port_take: pushes the next message if there is one: ISOLUA_OK; else ISOLUA_CLOSED, or
+**   ISOLUA_TIMEOUT: it is empty. [-0, +0|1, e] isolua_port_is_rendezvous: 1 when its capacity is 0.
+** isolua_port_count: how many messages are queued. isolua_port_id, isolua_port_name: for show; the
+**   name may be NULL. isolua_port_is_channel: 1 or 0.
+** isolua_port_on_message: calls the function on the top of the stack, or nothing any more when that is
+**   nil, with each message, from the event loop. `index`: the userdata that has the receiver, kept while
+**   it has a function. [-1, +0, m] isolua_port_has_handler: 1 when it has one.
+** isolua_port_keep: does the function keep the isolate alive (1, as at first) or not (0)?
+*/
+typedef struct il_port isolua_port;
+#define ISOLUA_TSENDER "isolate.sender"
+#define ISOLUA_TCHANNEL "isolate.channel"
+enum { ISOLUA_FULL_BLOCK, ISOLUA_FULL_ERROR, ISOLUA_FULL_DROP_OLDEST, ISOLUA_FULL_DROP_NEWEST };
+
+ISOLUA_API isolua_port *isolua_port_new(lua_State *L, const char *name, long long capacity,
+                                        int full);
+ISOLUA_API void isolua_port_drop(lua_State *L, isolua_port *port);
+ISOLUA_API void isolua_port_pushsender(lua_State *L, isolua_port *port);
+ISOLUA_API void isolua_channel_push(lua_State *L, long long capacity);
+ISOLUA_API isolua_port *isolua_port_of(lua_State *L, int index);
+ISOLUA_API void isolua_port_giveup(lua_State *L, int index);
+ISOLUA_API void isolua_port_close(isolua_port *port);
+ISOLUA_API int isolua_port_take(lua_State *L, isolua_port *port);
+ISOLUA_API int isolua_port_is_rendezvous(const isolua_port *port);
+ISOLUA_API size_t isolua_port_count(isolua_port *port);
+ISOLUA_API long long isolua_port_id(const isolua_port *port);
+ISOLUA_API const char *isolua_port_name(const isolua_port *port);
+ISOLUA_API int isolua_port_is_channel(const isolua_port *port);
+ISOLUA_API void isolua_port_on_message(lua_State *L, isolua_port *port, int index);
+ISOLUA_API int isolua_port_has_handler(lua_State *L, isolua_port *port);
+ISOLUA_API void isolua_port_keep(lua_State *L, isolua_port *port, int keep);
+
+/* -- Timers ------------------------------------------------------------------------------------ */
+
+/*
+** isolua_timer_push: pushes a userdata with a timer (without a metatable's methods: the binding sets
+**   ISOLUA_TTIMER) that rings after `ns`, and then every `period` ns when that is more than 0, from now
+**   on. It calls the function at `fn` (0: none) from the event loop. [-0, +1, m]
+** isolua_timer_cancel: it does not ring any more. 1: it would have. isolua_timer_drop: for its __gc.
+*/
+typedef struct isolua_timer isolua_timer;
+#define ISOLUA_TTIMER "isolate.timer"
+ISOLUA_API isolua_timer *isolua_timer_push(lua_State *L, int64_t ns, int64_t period, int fn);
+ISOLUA_API int isolua_timer_cancel(lua_State *L, isolua_timer *timer);
+ISOLUA_API void isolua_timer_drop(lua_State *L, isolua_timer *timer);
+
+/* -- Waiting ----------------------------------------------------------------------------------- */
+
+/*
+** isolua_wait: waits for the first of `n` cases (0: just for the time), at most `timeout` ns, while the event loop
+**   runs; in a coroutine of isolua_task_push it yields. To be used as `return isolua_wait(...)`: when it
+**   is over, k(L, winner, code, ctx) is called and gives what the C function returns. The things must
+**   lie on the stack, in something that nobody changes.
+**   winner: number of the case, from 0, or -1: then code is ISOLUA_TIMEOUT.
+**   ISOLUA_RECEIVE: code is ISOLUA_OK, and the value is on the top, or ISOLUA_CLOSED.
+**   ISOLUA_SEND of the value at index `value`: ISOLUA_OK, ISOLUA_CLOSED or ISOLUA_FULL (the port is made so).
+**   ISOLUA_FUTURE: ISOLUA_OK, it is settled. ISOLUA_TIMER: ISOLUA_OK, it rang; ISOLUA_CLOSED, it does
+**   not any more.
+**   Raises not_sendable, killed, interrupted, cancelled, deadlock. [-0, +*, e]
+*/
+enum { ISOLUA_RECEIVE, ISOLUA_SEND, ISOLUA_FUTURE, ISOLUA_TIMER };
+typedef struct isolua_case {
+  int kind;
+  int value; /* of ISOLUA_SEND: its index, positive */
+  isolua_port *port;
+  isolua_future *future;
+  isolua_timer *timer;
+} isolua_case;
+typedef int isolua_waited(lua_State *L, int winner, int code, lua_KContext ctx);
+ISOLUA_API int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout,
+                           lua_KContext ctx, isolua_waited *k);
+
+/* -- Tasks ------------------------------------------------------------------------------------- */
+
+/*
+** isolua_task_push: makes a coroutine of the function and the `n` arguments on the top of the stack,
+**   which the event loop resumes, and pushes a userdata for it. [-(n+1), +1, m]
+** isolua_task_cancel: the wait at `index`'s task is in, or its next one, raises `cancelled`; one that has
+**   not begun never does. [-0, +0, m]
+*/
+ISOLUA_API void isolua_task_push(lua_State *L, int n);
+ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 
 /* -- The event loop ---------------------------------------------------------------------------- */
 
 /*
-** isolua_drain: runs the event loop of L until no handler and, in main, no future of isolua_run is
-**   left to wait for. [-0, +0, e]
+** isolua_drain: runs the event loop of L until it has nothing left: no task, no timer or receiver with a
+**   function that could be called; in main also no isolate of isolua_run that main or such an isolate
+**   has started. [-0, +0, e]
+** isolua_wait_all: runs it until every isolate but main has ended. Raises elsewhere than in main.
+** isolua_fd: a descriptor that can be read from as soon as there is something for isolua_pump to do;
+**   -1: the system has none. From then on waits of this isolate are no deadlocks. [-0, +0, -]
+** isolua_pump: does what is there, at most `max` things (-1: no limit) for about `ns` (-1: no limit), and
+**   does not wait. How many are left. [-0, +0, e]
+** isolua_next: ns until the next timer is due; -1: there is none.
+** isolua_set_foreign: from now on waits outside tasks call the function on the top of the stack with the
+**   seconds that it may take or nil. It returns true once the descriptor of isolua_fd can be read from, or
+**   earlier; false when it cannot wait there. nil: no more. [-1, +0, m]
 ** isolua_interrupt: makes L, a state of isolua_main_open, raise `interrupted` as soon as it runs Lua
 **   code or waits. Safe in a signal handler on any thread, while L is open.
 ** isolua_host_failed: 1 when an error was logged that nobody caught: of a future that nobody looked
@@ -124,6 +240,11 @@ ISOLUA_API int isolua_future_is_local(const isolua_future *future);
 ** isolua_now: seconds on a monotonic clock.
 */
 ISOLUA_API void isolua_drain(lua_State *L);
+ISOLUA_API void isolua_wait_all(lua_State *L);
+ISOLUA_API int isolua_fd(lua_State *L);
+ISOLUA_API size_t isolua_pump(lua_State *L, long long max, int64_t ns);
+ISOLUA_API int64_t isolua_next(lua_State *L);
+ISOLUA_API void isolua_set_foreign(lua_State *L);
 ISOLUA_API void isolua_interrupt(lua_State *L);
 ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);
@@ -155,6 +276,57 @@ ISOLUA_API void isolua_pushself(lua_State *L);
 ISOLUA_API long long isolua_isolate_id(const isolua_isolate *isolate);
 ISOLUA_API const char *isolua_isolate_name(const isolua_isolate *isolate);
 ISOLUA_API const char *isolua_isolate_status(isolua_isolate *isolate);
+
+/* -- Living isolates --------------------------------------------------------------------------- */
+
+/*
+** isolua_checkisolate: the isolate whose handle is at `index`; raises for anything else.
+** isolua_spawn: as isolua_run, for an isolate that lives as long as its event loop has something to do;
+**   pushes its handle instead of giving a future. isolua_spawn_file: the same for a file; `nargs` values
+**   end the stack.
+** isolua_pushparent: pushes the handle of the isolate that started this one; nil: none. [-0, +1, m]
+** isolua_self_inbox: the port whose receiver the isolate of L is. It is the isolate's.
+** isolua_pushlist: pushes a list of the handles of all isolates of the host. [-0, +1, m]
+** isolua_pushfound: pushes the handle of one with that name; nil: none. [-0, +1, m]
+** isolua_isolate_future: its results, held by the isolate. isolua_isolate_gone: settles when all of it
+**   has ended, with its exit message.
+** isolua_isolate_kill: kills it; closers and finalizers get `grace` ns. `idle`: when it waits.
+**   ISOLUA_INVALID: it is main. isolua_isolate_is_main: 1 or 0.
+** isolua_isolate_pause, _resume: by the integer or string at `index` (0: resume ends all pauses). 0, or
+**   ISOLUA_CLOSED when it has ended, ISOLUA_INVALID when it is main, ISOLUA_MEMORY. [-0, +0, -]
+** isolua_fresh_key: an integer that no pause has yet. Thread: any.
+** isolua_isolate_ping: a future that settles when it answers, the caller's; NULL: no memory.
+** isolua_isolate_listen: the sender at `tx` is told of its end (with the value at `value`; 0: the exit
+**   message), or of its errors. [-0, +0, e] isolua_isolate_unlisten: it is told no more.
+** isolua_isolate_stats: numbers for show.
+*/
+typedef struct isolua_stats {
+  size_t memory;                       /* bytes of its Lua heap */
+  double cpu;                          /* seconds of processor time */
+  long long messages_in, messages_out; /* received and sent */
+  size_t queued;                       /* in its inbox */
+} isolua_stats;
+
+ISOLUA_API isolua_isolate *isolua_checkisolate(lua_State *L, int index);
+ISOLUA_API int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int nargs);
+ISOLUA_API int isolua_spawn_file(lua_State *L, const isolua_run_options *options, const char *path,
+                                 int nargs);
+ISOLUA_API void isolua_pushparent(lua_State *L);
+ISOLUA_API isolua_port *isolua_self_inbox(lua_State *L);
+ISOLUA_API void isolua_pushlist(lua_State *L);
+ISOLUA_API void isolua_pushfound(lua_State *L, const char *name);
+ISOLUA_API isolua_future *isolua_isolate_future(isolua_isolate *isolate);
+ISOLUA_API isolua_future *isolua_isolate_gone(isolua_isolate *isolate);
+ISOLUA_API int isolua_isolate_kill(isolua_isolate *isolate, int64_t grace, int idle);
+ISOLUA_API int isolua_isolate_is_main(const isolua_isolate *isolate);
+ISOLUA_API int isolua_isolate_pause(lua_State *L, isolua_isolate *isolate, int index);
+ISOLUA_API int isolua_isolate_resume(lua_State *L, isolua_isolate *isolate, int index);
+ISOLUA_API long long isolua_fresh_key(void);
+ISOLUA_API isolua_future *isolua_isolate_ping(lua_State *L, isolua_isolate *isolate, int idle);
+ISOLUA_API void isolua_isolate_listen(lua_State *L, isolua_isolate *isolate, int tx, int error,
+                                      int value);
+ISOLUA_API void isolua_isolate_unlisten(lua_State *L, isolua_isolate *isolate, int tx);
+ISOLUA_API void isolua_isolate_stats(isolua_isolate *isolate, isolua_stats *stats);
 
 /* Ends spare threads, and waits until every isolate that is ending has ended. [-0, +0, -] */
 ISOLUA_API void isolua_trim(lua_State *L);

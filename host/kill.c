@@ -33,7 +33,7 @@ static char memory_error_key;
 
 void il_vm_current(il_vm *vm) {
   current = vm;
-  if (vm->isolate != NULL && il_vm_wanted(vm)) il_vm_on_signal();
+  if (vm->isolate != NULL) il_vm_on_signal();
 }
 
 void il_vm_not_current(const il_vm *vm) {
@@ -100,12 +100,23 @@ static void note_traceback(il_vm *vm, lua_State *L) {
   lua_pop(L, 1);
 }
 
+/* The user's hook comes back, if it was in this coroutine. */
+static void unhook(il_vm *vm, lua_State *L) {
+  if (vm != NULL && vm->hook != NULL && vm->hooked == L)
+    lua_sethook(L, vm->hook, vm->hook_mask, vm->hook_count);
+  else
+    lua_sethook(L, NULL, 0, 0);
+  if (vm != NULL) vm->hook = NULL;
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar) {
   il_vm *vm = current;
   bool forced;
   (void)ar;
+  if (vm != NULL && atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
+    il_control_answer(&vm->isolate->control, false);
   if (vm == NULL || !il_vm_wanted(vm)) {
-    lua_sethook(L, NULL, 0, 0);
+    unhook(vm, L);
     return;
   }
   atomic_store_explicit(&vm->isolate->signals, 0, memory_order_relaxed); /* it is in Lua */
@@ -122,14 +133,29 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   il_vm_raise(vm, L);
 }
 
+/* A ping leaves the user's hook as it was. */
+static void keep_hook(il_vm *vm, lua_State *L) {
+  lua_Hook hook = lua_gethook(L);
+  if (hook == NULL || hook == on_hook) return;
+  vm->hook_mask = lua_gethookmask(L);
+  vm->hook_count = lua_gethookcount(L);
+  vm->hooked = L;
+  vm->hook = hook;
+}
+
 void il_vm_on_signal(void) {
   il_vm *vm = current;
   lua_State *L;
-  if (vm == NULL || vm->isolate == NULL || !il_vm_wanted(vm)) return;
-  atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
+  if (vm == NULL || vm->isolate == NULL) return;
   L = vm->running;
+  if (il_vm_wanted(vm))
+    atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
+  else if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
+    keep_hook(vm, L);
+  else
+    return;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
-  if (allowhook != 0) {
+  if (allowhook != 0 && il_vm_wanted(vm)) {
     volatile unsigned char *allow = (unsigned char *)L + allowhook;
     if (*allow == 0) {
       *allow = 1;
@@ -305,7 +331,7 @@ static lua_State *check_coroutine(lua_State *L) {
 /* lua_resetthread does not count C calls, so closers that close one another are counted here. */
 #define CLOSES_MAX 180 /* as LUAI_MAXCCALLS, less some */
 
-static int close_coroutine(lua_State *co) {
+int il_vm_close_coroutine(lua_State *co) {
   il_vm *vm = current;
   lua_State *outer;
   int status;
@@ -319,22 +345,31 @@ static int close_coroutine(lua_State *co) {
   return status;
 }
 
+/* A signal that came while the other one ran has set the hook there: it is set here again. */
+static void note_running(il_vm *vm, lua_State *L) {
+  vm->running = L;
+  if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_relaxed)) il_vm_on_signal();
+}
+
+int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results) {
+  lua_State *outer = vm->running;
+  int status;
+  note_running(vm, co);
+  status = lua_resume(co, L, n, results);
+  note_running(vm, outer);
+  return status;
+}
+
 /* Resumes `co` with the `n` values on the top. The results, at least 0, or -1: an error on the top. */
 static int resume(lua_State *L, lua_State *co, int n) {
   il_vm *vm = current;
-  lua_State *outer = NULL;
   int before = dying_now(vm), status, results;
   if (!lua_checkstack(co, n)) {
     lua_pushliteral(L, "too many arguments to resume");
     return -1;
   }
   lua_xmove(L, co, n);
-  if (vm != NULL) {
-    outer = vm->running;
-    vm->running = co;
-  }
-  status = lua_resume(co, L, n, &results);
-  if (vm != NULL) vm->running = outer;
+  status = vm != NULL ? il_vm_resume(vm, L, co, n, &results) : lua_resume(co, L, n, &results);
   if (status == LUA_OK || status == LUA_YIELD) {
     if (!lua_checkstack(L, results + 1)) {
       lua_pop(co, results);
@@ -345,7 +380,7 @@ static int resume(lua_State *L, lua_State *co, int n) {
     return results;
   }
   if (il_vm_passes(vm, before)) {
-    if (lua_status(co) > LUA_YIELD) close_coroutine(co); /* now: nobody will later */
+    if (lua_status(co) > LUA_YIELD) il_vm_close_coroutine(co); /* now: nobody will later */
     return il_vm_pass_on(L);
   }
   lua_xmove(co, L, 1);
@@ -367,7 +402,7 @@ static int call_wrapped(lua_State *L) {
   status = lua_status(co);
   if (status != LUA_OK &&
       status != LUA_YIELD) { /* it failed, not the resume: close its variables */
-    status = close_coroutine(co);
+    status = il_vm_close_coroutine(co);
     lua_xmove(co, L, 1);
     if (il_vm_passes(current, before)) return il_vm_pass_on(L);
   }
@@ -403,7 +438,7 @@ static int co_close(lua_State *L) {
   int before = dying_now(current), status;
   if (state != NULL) return luaL_error(L, "cannot close a %s coroutine", state);
   if (current != NULL && current->closes >= CLOSES_MAX) return luaL_error(L, "C stack overflow");
-  status = close_coroutine(co);
+  status = il_vm_close_coroutine(co);
   if (il_vm_passes(current, before)) return il_vm_pass_on(L);
   lua_pushboolean(L, status == LUA_OK);
   if (status == LUA_OK) return 1;

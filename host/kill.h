@@ -22,6 +22,9 @@ void il_vm_not_current(const il_vm *vm); /* no signal finds it any more */
 ** caught goes on with il_vm_pass_on. */
 bool il_vm_passes(const il_vm *vm, int before);
 int il_vm_pass_on(lua_State *L); /* [-0, +0, v] */
+/* lua_resume, with the kill's knowledge of what runs. [-?, +?, -] */
+int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results);
+int il_vm_close_coroutine(lua_State *co);
 /* Our pcall, xpcall, load and coroutine functions, in an owned state. [-0, +0, m] */
 void il_vm_open_control(lua_State *L);
 void il_vm_name_control(il_std *std); /* they stand for the standard ones */

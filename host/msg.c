@@ -19,12 +19,17 @@ void il_handle_init(il_handle *h, const il_handle_type *type) {
 }
 
 void il_handle_retain(il_handle *h) {
-  atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
+  if (h->type->retain != NULL)
+    h->type->retain(h);
+  else
+    atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
 }
 
 /* acq_rel: what every holder did with it happens before it is freed. */
 void il_handle_release(il_handle *h) {
-  if (h != NULL && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
+  if (h != NULL && h->type->release != NULL)
+    h->type->release(h);
+  else if (h != NULL && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
     h->type->close(h);
 }
 
@@ -46,6 +51,24 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
   atomic_fetch_add_explicit(&il_live_messages, 1, memory_order_relaxed);
   atomic_fetch_add_explicit(&il_live_bytes, len, memory_order_relaxed);
   return m;
+}
+
+il_msg *il_msg_clone(const il_msg *m) {
+  il_msg *copy;
+  unsigned char *data = m->data;
+  int taken;
+  if (m->cap > 0) { /* a large one has a block of its own */
+    data = il_heap_resize(NULL, 0, m->len);
+    if (data == NULL) return NULL;
+    memcpy(data, m->data, m->len);
+  }
+  copy = il_msg_new(data, m->len, m->len, m->handles, m->nhandles, &taken);
+  if (copy == NULL) {
+    if (m->cap > 0) il_heap_resize(data, m->len, 0);
+    return NULL;
+  }
+  for (size_t i = 0; i < copy->nhandles; i++) il_handle_retain(copy->handles[i]);
+  return copy;
 }
 
 void il_msg_free(il_msg *m) {

@@ -14,6 +14,12 @@ typedef struct il_handle il_handle;
 typedef struct il_handle_type {
   const char *name;           /* of the Lua type: its metatable's name in every state */
   void (*close)(il_handle *); /* the last hold is gone: frees it; on any thread, no lock held */
+  /* Optional: one more hold, instead of what il_handle_retain does. */
+  void (*retain)(il_handle *);
+  /* Optional: gives up one hold, instead of what il_handle_release does. */
+  void (*release)(il_handle *);
+  /* Optional: a state of `isolate` has one userdata for it more (1) or less (-1). Its thread. */
+  void (*held)(il_handle *, const void *isolate, int delta);
 } il_handle_type;
 
 /* The first member of everything that is counted. */
@@ -43,6 +49,8 @@ typedef struct il_msg {
 ** `handles`. NULL when there is no memory: nothing was taken. */
 il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **handles,
                    size_t nhandles, int *taken);
+/* Another one with the same content. NULL: no memory. */
+il_msg *il_msg_clone(const il_msg *m);
 void il_msg_free(il_msg *m); /* releases its handles; NULL does nothing */
 
 extern atomic_size_t il_live_messages, il_live_bytes; /* relaxed counters, for leak checks */

@@ -51,6 +51,12 @@ void il_spin_pause(void);
 /* Lets another thread that waits for this processor run. */
 void il_yield(void);
 
+/* A descriptor that can be polled: readable from il_event_set until il_event_clear. -1: none to be had. */
+int il_event_open(void);
+void il_event_close(int fd);
+void il_event_set(int fd); /* safe in a signal handler */
+void il_event_clear(int fd);
+
 /* -- Threads. ----------------------------------------------------------------------------------- */
 
 typedef pthread_t il_thread;
@@ -62,7 +68,9 @@ void il_thread_join(il_thread t);
 il_thread il_thread_self(void);
 void il_thread_signal(il_thread t, int sig);
 void il_thread_name(const char *name); /* of the calling thread; cut to what the system shows */
-int il_cpu_count(void);                /* processors that this process may run on, at least 1 */
+/* ns of processor time that a thread which is there has taken; 0 where that is not known. */
+int64_t il_thread_cpu(il_thread t);
+int il_cpu_count(void); /* processors that this process may run on, at least 1 */
 
 /* -- Signals. ----------------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -130,6 +131,28 @@ void il_word_wake(_Atomic(uint32_t) *word) {
   errno = saved;
 }
 
+int il_event_open(void) {
+  return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+void il_event_close(int fd) {
+  close(fd);
+}
+
+void il_event_set(int fd) {
+  uint64_t one = 1;
+  int saved = errno;
+  ssize_t n = write(fd, &one, sizeof one); /* full: it is readable already */
+  (void)n;
+  errno = saved;
+}
+
+void il_event_clear(int fd) {
+  uint64_t count;
+  ssize_t n = read(fd, &count, sizeof count); /* empty: nothing to clear */
+  (void)n;
+}
+
 void il_spin_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -207,6 +230,13 @@ void il_thread_name(const char *name) {
   strncpy(cut, name, sizeof cut - 1);
   cut[sizeof cut - 1] = '\0';
   pthread_setname_np(pthread_self(), cut);
+}
+
+int64_t il_thread_cpu(il_thread t) {
+  clockid_t clock;
+  struct timespec now;
+  if (pthread_getcpuclockid(t, &clock) != 0 || clock_gettime(clock, &now) != 0) return 0;
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 int il_cpu_count(void) {

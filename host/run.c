@@ -9,6 +9,7 @@
 #include "kill.h"
 #include "loop.h"
 #include "names.h"
+#include "live.h"
 #include "task.h"
 #include "vm_host.h"
 
@@ -42,7 +43,7 @@ static int close_own_host(lua_State *L) {
   *own = NULL;
   if (host == NULL) return 0;
   if (vm != NULL) il_vm_detach(vm);
-  il_host_wait(host, -1);
+  il_host_wait(host, false, -1);
   isolua_host_close(host, ISOLUA_SECOND);
   return 0;
 }
@@ -105,16 +106,6 @@ void isolua_interrupt(lua_State *L) {
   il_waiter_wake(&vm->isolate->waiter);
 }
 
-static bool all_ended(il_vm *vm, void *host) {
-  return vm->loop.handlers == 0 && (!vm->isolate->is_main || il_host_wait(host, 0));
-}
-
-void isolua_drain(lua_State *L) {
-  il_vm *vm = il_vm_check(L);
-  il_host_drain(vm->host);
-  il_loop_run(vm, L, all_ended, vm->host, -1);
-}
-
 /* -- Sending ----------------------------------------------------------------------------------- */
 
 int isolua_sendable(lua_State *L, int index) {
@@ -174,7 +165,8 @@ static bool has_preload(lua_State *L) {
   return more;
 }
 
-/* Encodes init and preload, then the call, which ends the stack. Error object pushed on failure. */
+/* Encodes init and preload, then the `n` values of the call (of a file: its arguments), which end the
+** stack. An error object is pushed on failure. */
 static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task *task) {
   il_sending how = {IL_ROOT_INIT, task->libs, !o->no_globals, o->strip != 0};
   int err;
@@ -185,13 +177,13 @@ static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int
       lua_pushnil(L);
     err = il_encode(vm, L, 1, &how, &task->setup);
     if (err != ISOLUA_OK) {
-      lua_insert(L, -(n + 2));
-      lua_pop(L, n + 1);
+      lua_insert(L, -(n + 1));
+      lua_pop(L, n);
       return err;
     }
   }
-  how.root = IL_ROOT_CALL;
-  return il_encode(vm, L, n + 1, &how, &task->call);
+  how.root = task->path != NULL ? IL_ROOT_FILE : IL_ROOT_CALL;
+  return il_encode(vm, L, n, &how, &task->call);
 }
 
 static int task_gc(lua_State *L) {
@@ -213,23 +205,37 @@ static il_task **push_task_box(lua_State *L) {
   return box;
 }
 
+/* [-0, +0, e] */
+static void fill_start(il_vm *vm, lua_State *L, const isolua_run_options *o, bool spawned,
+                       il_start *start) {
+  *start = (il_start){.spawned = spawned, .parent = vm->isolate};
+  start->paused = o->paused != 0;
+  start->errors_go_on = o->errors_go_on != 0;
+  if (o->on_exit != 0)
+    start->listeners = il_listener_new(vm, L, o->on_exit, false, 0, start->listeners);
+  if (o->on_error != 0)
+    start->listeners = il_listener_new(vm, L, o->on_error, true, 0, start->listeners);
+}
+
 /* The function and its arguments end the stack; popped, or replaced by an error object. */
 static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task **box,
-                     isolua_future **future) {
+                     bool spawned, il_isolate **isolate) {
   char name[LUA_IDSIZE + 16];
   il_task *task;
+  il_start start;
   int err;
   function_name(L, -(n + 1), name, sizeof name);
   err = il_task_new(&o->base, box);
   if (err == ISOLUA_OK) {
     (*box)->search[0] = copy_field(L, "path");
     (*box)->search[1] = copy_field(L, "cpath");
-    err = encode_task(vm, L, o, n, *box);
+    err = encode_task(vm, L, o, n + 1, *box);
     if (err != ISOLUA_OK) return err;
+    fill_start(vm, L, o, spawned, &start);
     task = *box;
     *box = NULL;
-    err =
-      il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, task, future);
+    err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, &start,
+                        task, isolate);
   } else {
     lua_pop(L, n + 1);
   }
@@ -237,8 +243,9 @@ static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n
   return err;
 }
 
-int isolua_run(lua_State *L, const isolua_run_options *options, int index, int nargs,
-               isolua_future **future) {
+/* [-(nargs+1), +0|1, m] */
+static int start(lua_State *L, const isolua_run_options *options, int index, int nargs,
+                 bool spawned, il_isolate **isolate) {
   isolua_run_options o;
   il_vm *vm = il_vm_check(L);
   il_task **box;
@@ -248,19 +255,92 @@ int isolua_run(lua_State *L, const isolua_run_options *options, int index, int n
   if (options != NULL) o = *options;
   o.init = o.init != 0 ? lua_absindex(L, o.init) : 0;
   index = lua_absindex(L, index);
-  if (o.init >= index) return luaL_error(L, "isolua_run: init lies below the function");
+  if (o.init >= index) {
+    luaL_error(L, "isolua_run: init lies below the function");
+    return ISOLUA_INVALID;
+  }
   luaL_checkstack(L, 10, NULL);
   box = push_task_box(L);
   lua_insert(L, index);
-  err = run_boxed(vm, L, &o, nargs, box, future);
+  err = run_boxed(vm, L, &o, nargs, box, spawned, isolate);
   lua_remove(L, index);
   return err;
 }
 
-int isolua_exit(lua_State *L) {
+int isolua_run(lua_State *L, const isolua_run_options *options, int index, int nargs,
+               isolua_future **future) {
+  il_isolate *i;
+  int err = start(L, options, index, nargs, false, &i);
+  if (err != ISOLUA_OK) return err;
+  il_future_retain(&i->future);
+  *future = &i->future;
+  isolua_future_pushisolate(L, *future);
+  il_handle_release(&i->inbox.tx);
+  return ISOLUA_OK;
+}
+
+/* The handle takes the place of the hold. */
+static int push_started(lua_State *L, il_isolate *i) {
+  int status;
+  lua_pushcfunction(L, il_isolate_pusher);
+  lua_pushlightuserdata(L, i);
+  status = lua_pcall(L, 1, 1, 0);
+  il_handle_release(&i->inbox.tx);
+  return status == LUA_OK ? ISOLUA_OK : lua_error(L);
+}
+
+int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int nargs) {
+  il_isolate *i;
+  int err = start(L, options, index, nargs, true, &i);
+  return err == ISOLUA_OK ? push_started(L, i) : err;
+}
+
+/* A file's chunk is loaded there; its arguments are one send. The values end the stack. */
+static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, const char *path, int n,
+                      il_task **box, il_isolate **isolate) {
+  il_start start_as;
+  il_task *task;
+  int err = il_task_new(&o->base, box);
+  if (err == ISOLUA_OK && ((*box)->path = strdup(path)) == NULL) err = ISOLUA_MEMORY;
+  if (err != ISOLUA_OK) {
+    lua_pop(L, n);
+    isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+    return err;
+  }
+  (*box)->search[0] = copy_field(L, "path");
+  (*box)->search[1] = copy_field(L, "cpath");
+  err = encode_task(vm, L, o, n, *box);
+  if (err != ISOLUA_OK) return err;
+  fill_start(vm, L, o, true, &start_as);
+  task = *box;
+  *box = NULL;
+  err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : path, &start_as,
+                      task, isolate);
+  if (err != ISOLUA_OK) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  return err;
+}
+
+int isolua_spawn_file(lua_State *L, const isolua_run_options *options, const char *path,
+                      int nargs) {
+  il_vm *vm = il_vm_check(L);
+  il_isolate *i;
+  il_task **box;
+  int err, index = lua_gettop(L) - nargs + 1;
+  il_loop_check_open(vm, L);
+  luaL_checkstack(L, 10, NULL);
+  box = push_task_box(L);
+  lua_insert(L, index);
+  err = file_boxed(vm, L, options, path, nargs, box, &i);
+  lua_remove(L, index);
+  return err == ISOLUA_OK ? push_started(L, i) : err;
+}
+
+int isolua_exit(lua_State *L, int tx) {
   il_vm *vm = il_vm_check(L);
   if (vm->isolate->is_main)
     return luaL_error(L, "isolate.exit: the main isolate ends with its script");
+  if (tx != 0)
+    il_control_listen_first(&vm->isolate->control, il_listener_new(vm, L, tx, false, tx + 1, NULL));
   return il_vm_end(vm, L, ISOLUA_EXITED);
 }
 
@@ -268,23 +348,28 @@ int isolua_exit(lua_State *L) {
 
 isolua_future *isolua_future_new(lua_State *L) {
   il_vm *vm = il_vm_check(L);
+  isolua_future *f;
   il_loop_check_open(vm, L);
-  return il_future_new(vm->host, NULL, NULL);
+  f = il_future_new(vm->host, il_vm_task_lost);
+  if (f == NULL) return NULL;
+  f->local = true;
+  f->maker = vm;
+  return f;
 }
 
-int isolua_future_settle(isolua_future *f, int ok, const char *traceback) {
+int isolua_future_settle(isolua_future *f, int ok, const char *message, const char *traceback) {
   il_result r = {ok ? ISOLUA_OK : ISOLUA_ERROR, NULL, NULL, NULL};
+  if (message != NULL) r.message = strdup(message);
   if (traceback != NULL) r.traceback = strdup(traceback);
   return il_future_settle(f, &r);
 }
 
 int isolua_future_is_local(const isolua_future *f) {
-  return f->isolate == NULL;
+  return f->local;
 }
 
-int isolua_future_await(lua_State *L, isolua_future *f, int64_t timeout) {
-  bool done = il_loop_await(il_vm_check(L), L, f, il_deadline(timeout));
-  return done ? ISOLUA_OK : ISOLUA_TIMEOUT;
+void isolua_future_hold(isolua_future *f) {
+  il_future_retain(f);
 }
 
 static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
@@ -297,8 +382,19 @@ static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
   return r->code;
 }
 
+/* That of an isolate's end is made when somebody wants it. */
+static int push_exit_message(il_vm *vm, lua_State *L, isolua_future *gone) {
+  il_msg **box = il_box_push(L);
+  *box = il_isolate_exit_message(gone);
+  if (*box == NULL) luaL_error(L, "not enough memory");
+  il_decode(vm, L, *box);
+  lua_remove(L, -2);
+  return ISOLUA_OK;
+}
+
 int isolua_future_push(lua_State *L, isolua_future *f) {
   il_vm *vm = il_vm_check(L);
+  if (f->is_end) return push_exit_message(vm, L, f);
   if (f->result.code != ISOLUA_OK) return push_error_value(vm, L, f);
   if (f->result.msg != NULL) il_decode(vm, L, f->result.msg);
   return ISOLUA_OK;
@@ -308,31 +404,11 @@ void isolua_future_look(isolua_future *f) {
   atomic_store(&f->looked, true);
 }
 
-void isolua_future_on_done(lua_State *L, isolua_future *f) {
-  il_loop_on_done(il_vm_check(L), L, f);
-}
-
 void isolua_future_pushisolate(lua_State *L, isolua_future *f) {
   if (f->isolate != NULL)
-    il_handle_push(L, &f->isolate->h);
+    il_handle_push(L, &f->isolate->inbox.tx);
   else
     lua_pushnil(L);
-}
-
-void isolua_pushself(lua_State *L) {
-  il_handle_push(L, &il_vm_check(L)->isolate->h);
-}
-
-long long isolua_isolate_id(const isolua_isolate *i) {
-  return i->id;
-}
-
-const char *isolua_isolate_name(const isolua_isolate *i) {
-  return i->name;
-}
-
-const char *isolua_isolate_status(isolua_isolate *i) {
-  return il_isolate_status(i);
 }
 
 void isolua_trim(lua_State *L) {

@@ -6,10 +6,15 @@
 #include <lua.h>
 
 #include "arena.h"
+#include "due.h"
 #include "isolate.h"
 #include "isolua_lua.h"
 
 struct il_vm;
+
+/* Pushes the traceback of L1 from `level` on, with the error value at `index` of L in front; and when it
+** came out of an isolate, the traceback from there (vm.c). [-0, +1, m] */
+void il_vm_pushtraceback(lua_State *L, lua_State *L1, int index, int level);
 
 /* -- names.c ------------------------------------------------------------------------------------ */
 
@@ -23,21 +28,76 @@ typedef struct il_names {
 
 /* -- loop.c ------------------------------------------------------------------------------------- */
 
-/* What the loop calls when the watch of a source has fired. Owner thread. */
+/* Something that the loop watches: a case of a wait, or a handler. Owner thread, but for the watch. */
 typedef struct il_source il_source;
+
+typedef struct il_source_type {
+  /* The loop has taken its watch: something may be there. [-0, +0, -] */
+  void (*fire)(struct il_vm *vm, lua_State *L, il_source *s);
+  /* No longer watches: after it no other thread touches the watch. */
+  void (*unwatch)(struct il_vm *vm, il_source *s);
+  /* Can something outside this isolate, or in its queue, make it fire? */
+  bool (*reachable)(struct il_vm *vm, il_source *s);
+  /* Pushes what it waits for, as in "waits for …"; NULL: a handler. [-0, +1, m] */
+  void (*describe)(struct il_vm *vm, lua_State *L, il_source *s);
+  /* The loop ends, and has removed it: frees it; or NULL. [-0, +0, -] */
+  void (*drop)(struct il_vm *vm, il_source *s);
+} il_source_type;
+
 struct il_source {
   il_watch watch; /* first */
-  isolua_future *future;
-  int handler; /* registry reference of a function to call; LUA_NOREF: it only wakes a wait */
+  const il_source_type *type;
+  bool idle;              /* a handler that does not keep its isolate alive */
   il_source *prev, *next; /* the loop's list */
 };
 
+/* Something that is due: a timer, or the deadline of a wait. Owner thread. */
+typedef struct il_tick il_tick;
+struct il_tick {
+  il_due due;                                               /* first */
+  void (*ring)(struct il_vm *vm, lua_State *L, il_tick *t); /* it is not set any more */
+  bool live; /* somebody waits for it, or it has a function */
+};
+
+struct il_wait;
+
+/* A coroutine that the loop resumes: a task, or a call of a handler. */
+typedef struct il_coro il_coro;
+struct il_coro {
+  lua_State *co;
+  int ref;                                     /* registry: keeps `co` */
+  int nargs;                                   /* on its stack, for the next resume */
+  bool begun;                                  /* it was resumed */
+  bool ready;                                  /* in the loop's queue */
+  bool cancelled;                              /* its next wait raises */
+  struct il_wait *wait;                        /* where it is parked; or NULL */
+  void (*ended)(struct il_vm *vm, il_coro *c); /* or NULL */
+  void *arg;                                   /* for `ended` */
+  int handle;                                  /* registry: the task's userdata; LUA_NOREF: none */
+  il_coro *next;                               /* the loop's queue */
+  il_coro *before, *behind;                    /* the loop's list */
+};
+
 typedef struct il_loop {
-  il_watch *taken;         /* fired watches that are still to be dispatched, oldest first */
-  il_source *sources;      /* all of them */
-  int handlers;            /* those with one */
-  bool closed;             /* the state is being closed: no more handlers */
-  lua_CFunction traceback; /* message handler of handlers */
+  il_watch *taken;              /* fired watches that are still to be dispatched, oldest first */
+  il_source *sources;           /* all of them */
+  il_dues ticks;                /* il_tick */
+  size_t live_ticks;            /* those that are `live` */
+  size_t reserved;              /* ticks that may be set */
+  il_coro *ready, **ready_last; /* queue */
+  il_coro *coros;               /* all of them */
+  il_coro *current;             /* which runs; NULL: none */
+  int spare;                    /* registry: a coroutine that has ended, for the next handler */
+  int foreign;                  /* registry: the function of another event loop; or LUA_NOREF */
+  unsigned turns;               /* of il_loop_breathe */
+  bool closed;                  /* the state is being closed: no more handlers */
+  int outside;                  /* waits for what no source tells of: main's for all isolates */
+  bool hopeless;                /* waits of coroutines that are resumed now raise `deadlock` */
+  bool quiet;                   /* garbage was collected since the last wait began */
+  int64_t idle;                 /* ns of sleep before it is collected */
+  il_item held;                 /* a message on its way into a box */
+  size_t holds;                 /* handles and receivers that this state has */
+  lua_CFunction traceback;      /* message handler of handlers */
   void (*failed)(struct il_vm *vm, lua_State *L); /* one raised the value at index 1 */
 } il_loop;
 
@@ -53,7 +113,8 @@ typedef struct il_vm {
   il_isolate *isolate;         /* one hold; NULL in a spare state */
   lua_State *volatile running; /* the coroutine that runs, as our resume knows it */
   il_arena arena;              /* its heap, unless the host has an allocator of its own */
-  size_t used, cap;            /* bytes of its heap; 0: no cap */
+  _Atomic(size_t) used;        /* bytes of its heap; relaxed: others read it for show */
+  size_t cap;                  /* of it; 0: none */
   unsigned libs;               /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;
@@ -64,8 +125,11 @@ typedef struct il_vm {
   char *traceback;            /* of the error that is under way in the body */
   char *remote;               /* traceback of the error last raised out of a future, whose value
                                   is kept in the registry */
-  char warning[256];          /* what `warn` has said of a message so far */
-  bool warn;                  /* warnings are on */
+  lua_Hook hook;              /* the user's, while the signal handler's is in its place */
+  int hook_mask, hook_count;
+  lua_State *hooked; /* whose it was */
+  char warning[256]; /* what `warn` has said of a message so far */
+  bool warn;         /* warnings are on */
 } il_vm;
 
 /* The vm of a state; NULL when it is not attached. [-0, +0, -] */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "build.h"
 #include "codec.h"
 #include "kill.h"
 #include "loop.h"
@@ -42,15 +43,16 @@ static bool holds_state(const il_vm *vm, const char *p, size_t size) {
 static void *alloc(void *ud, void *p, size_t osize, size_t nsize) {
   il_vm *vm = ud;
   const isolua_host_options *o = &vm->host->options;
-  size_t old = p != NULL ? osize : 0;
+  size_t old = p != NULL ? osize : 0, used;
   void *q;
   if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
-  if (nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap) return NULL;
+  used = atomic_load_explicit(&vm->used, memory_order_relaxed) - old + nsize;
+  if (nsize > old && vm->cap != 0 && used > vm->cap) return NULL;
   if (o->alloc == NULL)
     q = il_arena_resize(&vm->arena, p, old, nsize);
   else
     q = o->alloc(o->alloc_ud, p, old, nsize);
-  if (q != NULL || nsize == 0) vm->used += nsize - old;
+  if (q != NULL || nsize == 0) atomic_store_explicit(&vm->used, used, memory_order_relaxed);
   return q;
 }
 
@@ -138,6 +140,7 @@ static il_vm *vm_new(isolua_host *host) {
 static void vm_free(il_vm *vm) {
   il_encoder_free(vm->encoder);
   il_names_fini(&vm->names);
+  il_loop_free(&vm->loop);
   il_arena_fini(&vm->arena);
   il_result_fini(&vm->failure);
   free(vm->traceback);
@@ -230,8 +233,10 @@ static int attach_names(lua_State *L) {
 /* Makes the isolate of a main state and enters it. */
 static int become_main(il_vm *vm) {
   isolua_options none = {.size = sizeof none};
-  int err = il_isolate_new(vm->host, &none, "main", &vm->isolate);
-  return err == ISOLUA_OK ? il_isolate_enter_main(vm->isolate) : err;
+  int err = il_isolate_new(vm->host, &none, "main", NULL, &vm->isolate);
+  if (err == ISOLUA_OK) err = il_isolate_enter_main(vm->isolate);
+  if (err == ISOLUA_OK && vm->owned) il_isolate_set_heap(vm->isolate, &vm->used);
+  return err;
 }
 
 int il_vm_attach(isolua_host *host, lua_State *L) {
@@ -265,6 +270,7 @@ void il_vm_detach(il_vm *vm) {
   il_loop_fini(vm);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
+  il_port_close(&vm->isolate->inbox);
   il_isolate_leave_main(vm->isolate);
   vm_free(vm);
 }
@@ -300,6 +306,8 @@ void isolua_main_close(lua_State *any) {
   il_loop_fini(vm);
   lua_close(vm->L);
   il_vm_not_current(vm);
+  il_isolate_set_heap(vm->isolate, NULL);
+  il_port_close(&vm->isolate->inbox);
   il_isolate_leave_main(vm->isolate);
   vm_free(vm);
 }
@@ -340,7 +348,7 @@ static void push_safe_text(lua_State *L, int index) {
   }
 }
 
-void isolua_pushtraceback(lua_State *L, int index, int level) {
+void il_vm_pushtraceback(lua_State *L, lua_State *L1, int index, int level) {
   il_vm *vm = il_vm_of(L);
   bool remote = false;
   index = lua_absindex(L, index);
@@ -355,8 +363,12 @@ void isolua_pushtraceback(lua_State *L, int index, int level) {
   } else {
     push_safe_text(L, index);
   }
-  luaL_traceback(L, L, lua_tostring(L, -1), level);
+  luaL_traceback(L, L1, lua_tostring(L, -1), level);
   lua_replace(L, -2);
+}
+
+void isolua_pushtraceback(lua_State *L, int index, int level) {
+  il_vm_pushtraceback(L, L, index, level);
 }
 
 int isolua_future_raise(lua_State *L, const char *traceback) {
@@ -398,6 +410,52 @@ static void push_unsendable(il_vm *vm, lua_State *L, const char *text) {
   lua_settop(L, refusal + 1);
 }
 
+static void set_text(lua_State *L, const char *key, const char *text) {
+  if (text == NULL) return;
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, key);
+}
+
+/* Tells those that listen of the error value at `index`. [-0, +0, m] */
+static void tell_error(il_vm *vm, lua_State *L, int index, const il_result *r) {
+  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  il_isolate *i = vm->isolate;
+  il_msg *m = NULL;
+  if (!il_control_hears_errors(&i->control)) return;
+  index = lua_absindex(L, index);
+  for (int with_value = 1; m == NULL && with_value >= 0; with_value--) {
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, i->id);
+    lua_setfield(L, -2, "id");
+    set_text(L, "name", i->name);
+    set_text(L, "message", r->message);
+    set_text(L, "traceback", r->traceback != NULL ? r->traceback : r->message);
+    lua_pushvalue(L, index);
+    if (with_value)
+      lua_setfield(L, -2, "error");
+    else
+      lua_pop(L, 1);
+    if (il_encode(vm, L, 1, &how, &m) != ISOLUA_OK) lua_pop(L, 1);
+  }
+  if (m == NULL) return;
+  il_control_tell_error(&i->control, m);
+  il_msg_free(m);
+}
+
+/* The same for an error whose value is not there. Thread: any. */
+static void tell_error_text(il_isolate *i, const char *message, const char *traceback) {
+  il_field fields[] = {{"id", NULL, i->id},
+                       {"name", i->name, 0},
+                       {"message", message, 0},
+                       {"traceback", traceback != NULL ? traceback : message, 0}};
+  il_msg *m;
+  if (message == NULL || !il_control_hears_errors(&i->control)) return;
+  m = il_build_table(fields, sizeof fields / sizeof fields[0]);
+  if (m == NULL) return;
+  il_control_tell_error(&i->control, m);
+  il_msg_free(m);
+}
+
 /* A result for the error value on the top, which it pops. A value that cannot be sent becomes
 ** not_sendable with its text. [-1, +0, m] */
 static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
@@ -406,35 +464,56 @@ static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
   r->code = ISOLUA_ERROR;
   r->traceback = take_traceback(vm);
   push_safe_text(L, -1);
+  r->message = strdup(lua_tostring(L, -1));
   lua_insert(L, -2);
+  tell_error(vm, L, -1, r);
   if (il_encode(vm, L, 1, &how, &r->msg) != ISOLUA_OK) {
     push_unsendable(vm, L, lua_tostring(L, -2));
     r->code = ISOLUA_NOT_SENDABLE;
     lua_getfield(L, -1, "message");
-    lua_replace(L, -4); /* the text */
+    free(r->message);
+    r->message = strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
     lua_remove(L, -2);
     if (il_encode(vm, L, 1, &how, &r->msg) != ISOLUA_OK) lua_pop(L, 1);
   }
-  r->message = strdup(lua_tostring(L, -1));
   lua_pop(L, 1);
+}
+
+/* An error that nobody caught, outside the body: it is logged, or ends the isolate with *r (taken over;
+** the first one counts). */
+static void take_failure(il_vm *vm, const char *what, il_result *r) {
+  il_isolate *i = vm->isolate;
+  if (i->is_main || i->errors_go_on || vm->loop.closed) {
+    if (i->is_main) atomic_store(&vm->host->failed, true);
+    if (!il_control_hears_errors(&i->control))
+      il_host_log(vm->host, "uncaught error in %s of '%s': %s", what, i->name,
+                  r->traceback != NULL ? r->traceback : r->message);
+    il_result_fini(r);
+  } else if (vm->failure.code != ISOLUA_OK) {
+    il_result_fini(r);
+  } else {
+    il_result_fini(&vm->failure);
+    vm->failure = *r;
+    il_isolate_kill(i, ISOLUA_ERROR, IL_GRACE);
+  }
 }
 
 void il_vm_handler_failed(il_vm *vm, lua_State *L) {
   il_result r;
   lua_settop(L, 1);
   fail_with(vm, L, &r);
-  if (!vm->isolate->is_main && vm->failure.code != ISOLUA_OK) {
-    il_result_fini(&r); /* the first one counts */
-  } else if (vm->isolate->is_main) {
-    atomic_store(&vm->host->failed, true);
-    il_host_log(vm->host, "uncaught error in an event handler of '%s': %s", vm->isolate->name,
-                r.traceback != NULL ? r.traceback : r.message);
-    il_result_fini(&r);
-  } else {
-    il_result_fini(&vm->failure);
-    vm->failure = r;
-    il_isolate_kill(vm->isolate, ISOLUA_ERROR, IL_GRACE);
-  }
+  take_failure(vm, "an event handler", &r);
+}
+
+void il_vm_task_lost(isolua_future *f) {
+  il_result r = {ISOLUA_ERROR, NULL, NULL, NULL};
+  il_vm *vm = f->maker;
+  const char *message = f->result.message != NULL ? f->result.message : "an error";
+  r.message = strdup(message);
+  if (f->result.traceback != NULL) r.traceback = strdup(f->result.traceback);
+  tell_error_text(vm->isolate, message, r.traceback);
+  take_failure(vm, "a task", &r);
 }
 
 /* -- Running ----------------------------------------------------------------------------------- */
@@ -542,15 +621,18 @@ static int run_task(lua_State *L) {
   set_gc(L, task->gc);
   vm->cap = vm->isolate->memory;
   run_init(vm, L, task);
-  if (task->call != NULL) {
+  if (task->call != NULL && task->path == NULL) {
     n = decode_owned(vm, L, &task->call);
   } else if (task->source != NULL) {
     if (luaL_loadbufferx(L, task->source, task->length, task->path, "t") != LUA_OK)
       return lua_error(L);
   } else if (luaL_loadfilex(L, task->path, "t") != LUA_OK) {
     return lua_error(L);
+  } else if (task->call != NULL) {
+    n += decode_owned(vm, L, &task->call);
   }
   lua_call(L, n - 1, LUA_MULTRET);
+  if (vm->isolate->spawned) il_loop_drain(vm, L);
   return lua_gettop(L);
 }
 
@@ -680,10 +762,13 @@ void il_vm_body(il_isolate *i, void *spare) {
     vm->isolate = i;
     il_handle_retain(&i->h);
     atomic_store(&i->counts, i->host->workers.sig > 0);
+    il_isolate_set_heap(i, &vm->used);
     il_vm_current(vm);
+    il_loop_stay_paused(vm);
     status = run_protected(vm, vm->L, &r);
   }
   message_for(i, &r);
+  if (r.code == ISOLUA_MEMORY || r.code == ISOLUA_SPAWN) tell_error_text(i, r.message, r.traceback);
   il_workers_announce();
   il_isolate_finish(i, status, &r);
   if (vm != NULL) {
@@ -691,7 +776,9 @@ void il_vm_body(il_isolate *i, void *spare) {
     il_isolate_closing(i);
     lua_close(vm->L);
     il_vm_not_current(vm);
+    il_isolate_set_heap(i, NULL);
     vm_free(vm);
   }
+  il_port_close(&i->inbox);
   il_isolate_leave(i);
 }

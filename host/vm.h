@@ -8,7 +8,7 @@
 
 /* What an isolate of ours runs (il_isolate.task): `call`, or else `source`, or else a file. */
 typedef struct il_task {
-  il_msg *call; /* IL_ROOT_CALL */
+  il_msg *call; /* IL_ROOT_CALL; IL_ROOT_FILE when there is a path */
   char *source; /* Lua text, `length` bytes */
   size_t length;
   char *path;      /* file name, or the chunk's name of `source` */
@@ -29,6 +29,9 @@ int il_vm_traceback(lua_State *L);
 /* A handler of the event loop raised the value at index 1 and nobody caught it: main logs it, an
 ** isolate ends with it. [-0, +0, e] */
 void il_vm_handler_failed(il_vm *vm, lua_State *L);
+
+/* The same of an error of a task that nobody looked at (il_future_new's `lost`). */
+void il_vm_task_lost(isolua_future *f);
 
 /* Takes a state made elsewhere as the main isolate of `host`; il_vm_detach undoes it. */
 int il_vm_attach(isolua_host *host, lua_State *L);

@@ -29,7 +29,7 @@ static int print(lua_State *L) {
 
 /* os.exit ends the isolate, not the process. */
 static int os_exit(lua_State *L) {
-  return isolua_exit(L);
+  return isolua_exit(L, 0);
 }
 
 /* A child process takes over the signal mask: isolates block nearly all. */

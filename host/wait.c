@@ -26,14 +26,37 @@ void il_awake_add(int n) {
 void il_waiter_init(il_waiter *w) {
   atomic_init(&w->word, IDLE);
   atomic_init(&w->fired, NULL);
+  atomic_init(&w->fd, -1);
   w->spin = IL_SPIN_LONG;
   if (atomic_load_explicit(&processors, memory_order_relaxed) == 0)
     atomic_store_explicit(&processors, il_cpu_count(), memory_order_relaxed);
 }
 
 void il_waiter_wake(il_waiter *w) {
-  if (atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel) == SLEEPING)
-    il_word_wake(&w->word);
+  uint32_t before = atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel);
+  int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+  if (before == SLEEPING) il_word_wake(&w->word);
+  if (fd >= 0) il_event_set(fd);
+}
+
+int il_waiter_event(il_waiter *w) {
+  int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+  if (fd >= 0) return fd;
+  fd = il_event_open();
+  if (fd >= 0) il_event_set(fd); /* what came before it is there to be looked at */
+  atomic_store_explicit(&w->fd, fd, memory_order_relaxed);
+  return fd;
+}
+
+void il_waiter_fini(il_waiter *w) {
+  int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+  if (fd >= 0) il_event_close(fd);
+}
+
+void il_waiter_clear(il_waiter *w) {
+  int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+  if (fd >= 0) il_event_clear(fd);
+  atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
 }
 
 static bool signalled(il_waiter *w) {

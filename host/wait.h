@@ -20,6 +20,7 @@ typedef struct il_watch il_watch;
 typedef struct il_waiter {
   _Atomic(uint32_t) word;    /* IDLE, SIGNALLED or SLEEPING; acq_rel with the fired stack */
   _Atomic(il_watch *) fired; /* stack, pushed by any thread */
+  atomic_int fd;             /* an event that a wake-up sets, too; -1: none; relaxed */
   int64_t spin;              /* owner only: ns that a wait spins before it sleeps */
 } il_waiter;
 
@@ -43,6 +44,12 @@ void il_awake_add(int n);
 void il_waiter_wake(il_waiter *w);
 /* Sleeps until a wake-up since the last return, or `deadline`. False: the deadline came. Owner. */
 bool il_waiter_sleep(il_waiter *w, int64_t deadline);
+/* An event (il_event_open) that is set from now on when it is woken: -1 when there is none to be had.
+** Owner. */
+int il_waiter_event(il_waiter *w);
+void il_waiter_fini(il_waiter *w);
+/* No wake-up is pending: as il_waiter_sleep leaves it. Owner. */
+void il_waiter_clear(il_waiter *w);
 /* Takes all that has fired, oldest first, linked by next_fired; NULL: nothing. Owner. */
 il_watch *il_waiter_take(il_waiter *w);
 

@@ -9,53 +9,17 @@
 
 #define STACK ((size_t)128 << 10)
 
-static void put(il_watchdog *d, size_t place, il_alarm *a) {
-  d->heap[place - 1] = a;
-  a->place = place;
-}
-
-static void sift(il_watchdog *d, il_alarm *a) {
-  size_t i = a->place;
-  while (i > 1 && d->heap[i / 2 - 1]->when > a->when) {
-    put(d, i, d->heap[i / 2 - 1]);
-    i /= 2;
-  }
-  for (;;) {
-    size_t child = 2 * i;
-    if (child < d->count && d->heap[child]->when < d->heap[child - 1]->when) child++;
-    if (child > d->count || d->heap[child - 1]->when >= a->when) break;
-    put(d, i, d->heap[child - 1]);
-    i = child;
-  }
-  put(d, i, a);
-}
-
-static void insert_locked(il_watchdog *d, il_alarm *a, int64_t when) {
+static il_alarm *first_locked(il_watchdog *d) {
   assert(il_mutex_held(&d->lock));
-  assert(d->count < d->room);
-  a->when = when;
-  put(d, ++d->count, a);
-  sift(d, a);
-}
-
-static void remove_locked(il_watchdog *d, il_alarm *a) {
-  il_alarm *last = d->heap[d->count - 1];
-  size_t place = a->place;
-  assert(il_mutex_held(&d->lock));
-  d->count--;
-  a->place = 0;
-  if (last != a) {
-    put(d, place, last);
-    sift(d, last);
-  }
+  return (il_alarm *)il_dues_first(&d->alarms);
 }
 
 /* The alarm's hold on its owner is the watchdog's while it rings. */
 static void ring_first(il_watchdog *d) {
-  il_alarm *a = d->heap[0];
+  il_alarm *a = first_locked(d);
   il_handle *owner = a->owner;
   int64_t next;
-  remove_locked(d, a);
+  il_due_clear(&d->alarms, &a->due);
   a->moved = false;
   d->ringing = a;
   il_mutex_unlock(&d->lock);
@@ -63,7 +27,7 @@ static void ring_first(il_watchdog *d) {
   il_mutex_lock(&d->lock);
   d->ringing = NULL;
   if (next >= 0 && !a->moved && !d->stop) {
-    insert_locked(d, a, next);
+    il_due_set(&d->alarms, &a->due, next);
     return;
   }
   il_mutex_unlock(&d->lock);
@@ -72,8 +36,9 @@ static void ring_first(il_watchdog *d) {
 }
 
 static void wait_locked(il_watchdog *d) {
-  d->asleep = d->count > 0 ? d->heap[0]->when : INT64_MAX;
-  il_cond_wait(&d->change, &d->lock, d->count > 0 ? d->asleep : -1);
+  const il_alarm *a = first_locked(d);
+  d->asleep = a != NULL ? a->due.when : INT64_MAX;
+  il_cond_wait(&d->change, &d->lock, a != NULL ? d->asleep : -1);
   d->asleep = 0;
 }
 
@@ -82,7 +47,8 @@ static void watch(void *arg) {
   il_thread_name("isolua-watchdog");
   il_mutex_lock(&d->lock);
   while (!d->stop) {
-    if (d->count > 0 && d->heap[0]->when <= il_now())
+    const il_alarm *a = first_locked(d);
+    if (a != NULL && a->due.when <= il_now())
       ring_first(d);
     else
       wait_locked(d);
@@ -92,8 +58,8 @@ static void watch(void *arg) {
 
 int il_watchdog_init(il_watchdog *d) {
   d->started = d->stop = false;
-  d->heap = NULL;
-  d->count = d->room = d->reserved = 0;
+  d->alarms = (il_dues){NULL, 0, 0, 0};
+  d->reserved = 0;
   d->ringing = NULL;
   d->asleep = 0;
   if (il_mutex_init(&d->lock) != 0) return ISOLUA_MEMORY;
@@ -107,8 +73,8 @@ int il_watchdog_init(il_watchdog *d) {
 static il_alarm *first_set(il_watchdog *d) {
   il_alarm *a;
   il_mutex_lock(&d->lock);
-  a = d->count > 0 ? d->heap[0] : NULL;
-  if (a != NULL) remove_locked(d, a);
+  a = first_locked(d);
+  if (a != NULL) il_due_clear(&d->alarms, &a->due);
   il_mutex_unlock(&d->lock);
   return a;
 }
@@ -126,7 +92,7 @@ void il_watchdog_stop(il_watchdog *d) {
 }
 
 void il_watchdog_fini(il_watchdog *d) {
-  free(d->heap);
+  il_dues_free(&d->alarms);
   il_cond_fini(&d->change);
   il_mutex_fini(&d->lock);
 }
@@ -134,17 +100,10 @@ void il_watchdog_fini(il_watchdog *d) {
 int il_watchdog_reserve(il_watchdog *d) {
   int err = ISOLUA_OK;
   il_mutex_lock(&d->lock);
-  if (d->reserved == d->room) {
-    size_t room = d->room * 2 + 16;
-    il_alarm **heap = realloc(d->heap, room * sizeof *heap);
-    if (heap == NULL) {
-      err = ISOLUA_MEMORY;
-    } else {
-      d->heap = heap;
-      d->room = room;
-    }
-  }
-  if (err == ISOLUA_OK) d->reserved++;
+  if (il_dues_reserve(&d->alarms, d->reserved + 1))
+    d->reserved++;
+  else
+    err = ISOLUA_MEMORY;
   il_mutex_unlock(&d->lock);
   return err;
 }
@@ -158,8 +117,7 @@ void il_watchdog_unreserve(il_watchdog *d) {
 void il_alarm_init(il_alarm *a, il_handle *owner, int64_t (*ring)(il_alarm *)) {
   a->owner = owner;
   a->ring = ring;
-  a->when = 0;
-  a->place = 0;
+  a->due = (il_due){0, 0, 0};
   a->moved = false;
 }
 
@@ -178,13 +136,12 @@ int il_alarm_set(il_watchdog *d, il_alarm *a, int64_t when) {
   bool changed = true;
   il_mutex_lock(&d->lock);
   err = start_locked(d);
-  if (err == ISOLUA_OK && a->place == 0) {
+  if (err == ISOLUA_OK && a->due.place == 0) {
     il_handle_retain(a->owner);
     a->moved = true;
-    insert_locked(d, a, when);
-  } else if (err == ISOLUA_OK && when < a->when) {
-    a->when = when;
-    sift(d, a);
+    il_due_set(&d->alarms, &a->due, when);
+  } else if (err == ISOLUA_OK && when < a->due.when) {
+    il_due_set(&d->alarms, &a->due, when);
   } else {
     changed = false;
   }
@@ -197,8 +154,8 @@ void il_alarm_cancel(il_watchdog *d, il_alarm *a) {
   bool release = false;
   il_mutex_lock(&d->lock);
   a->moved = true;
-  if (a->place != 0) {
-    remove_locked(d, a);
+  if (a->due.place != 0) {
+    il_due_clear(&d->alarms, &a->due);
     release = true;
   }
   il_mutex_unlock(&d->lock);

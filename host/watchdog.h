@@ -3,6 +3,7 @@
 #ifndef IL_WATCHDOG_H
 #define IL_WATCHDOG_H
 
+#include "due.h"
 #include "msg.h"
 #include "plat.h"
 
@@ -12,11 +13,10 @@
 */
 typedef struct il_alarm il_alarm;
 struct il_alarm {
+  il_due due;                  /* first; watchdog's lock */
   il_handle *owner;            /* fixed: the thing it lives in */
   int64_t (*ring)(il_alarm *); /* fixed */
-  int64_t when;                /* watchdog's lock, as all below */
-  size_t place;                /* 1-based, in the heap; 0: not set */
-  bool moved;                  /* set or cancelled while it rang */
+  bool moved;                  /* watchdog's lock: set or cancelled while it rang */
 };
 
 typedef struct il_watchdog {
@@ -24,8 +24,8 @@ typedef struct il_watchdog {
   il_cond change;
   il_thread thread;
   bool started, stop;
-  il_alarm **heap; /* by `when`, earliest first */
-  size_t count, room, reserved;
+  il_dues alarms;
+  size_t reserved;
   il_alarm *ringing;
   int64_t asleep; /* the thread sleeps until then at the latest; 0: it does not */
 } il_watchdog;

@@ -611,8 +611,9 @@ describe("an error that nobody looked at", function()
   it("is printed at once when it comes from a callback", function()
     local stderr = script [[
       local isolate = require "isolate"
-      isolate.run(function() end):on_done(function() error "in a callback" end)
-      pcall(function() isolate.run(function() end):await() end)
+      local future = isolate.run(function() end)
+      future:on_done(function() error "in a callback" end)
+      future:await()
     ]]
     assert.matches("in a callback", stderr, 1, true)
     assert.matches("stack traceback:", stderr, 1, true)

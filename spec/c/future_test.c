@@ -23,7 +23,7 @@ static void close_host(void) {
 }
 
 static isolua_future *new_future(void) {
-  isolua_future *f = il_future_new(host, NULL, NULL);
+  isolua_future *f = il_future_new(host, NULL);
   CHECK(f != NULL);
   return f;
 }

@@ -57,13 +57,13 @@ static void free_body(il_isolate *i) {
 
 static int start(play *p) {
   isolua_options o = {.size = sizeof o, .timeout = p->timeout};
-  if (!CHECK_INT(il_isolate_new(host, &o, "play", &p->isolate), ISOLUA_OK)) return ISOLUA_MEMORY;
+  if (!CHECK_INT(il_isolate_new(host, &o, "play", NULL, &p->isolate), ISOLUA_OK))
+    return ISOLUA_MEMORY;
   p->isolate->task = p;
   p->isolate->body = body;
   p->isolate->free_body = free_body;
-  p->future = il_future_new(host, p->isolate, il_isolate_lost);
-  if (!CHECK(p->future != NULL)) return ISOLUA_MEMORY;
-  il_isolate_set_future(p->isolate, p->future);
+  p->future = &p->isolate->future;
+  il_future_retain(p->future);
   return il_isolate_start(p->isolate);
 }
 
@@ -165,13 +165,12 @@ static void no_thread_for_it(void) {
   isolua_options o = {.size = sizeof o, .stack = (size_t)1 << 46, .timeout = 3600 * ISOLUA_SECOND};
   play p = {0};
   if (check_under("tsan") || !open_host()) return;
-  if (!CHECK_INT(il_isolate_new(host, &o, "play", &p.isolate), ISOLUA_OK)) return;
+  if (!CHECK_INT(il_isolate_new(host, &o, "play", NULL, &p.isolate), ISOLUA_OK)) return;
   p.isolate->task = &p;
   p.isolate->body = body;
   p.isolate->free_body = free_body;
-  p.future = il_future_new(host, p.isolate, il_isolate_lost);
-  if (!CHECK(p.future != NULL)) return;
-  il_isolate_set_future(p.isolate, p.future);
+  p.future = &p.isolate->future;
+  il_future_retain(p.future);
   CHECK_INT(il_isolate_start(p.isolate), ISOLUA_SPAWN);
   CHECK_INT(isolua_future_wait(p.future, 0), ISOLUA_SPAWN);
   finish(&p);

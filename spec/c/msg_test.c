@@ -19,7 +19,7 @@ static void thing_close(il_handle *h) {
   atomic_fetch_add(&((thing *)h)->closed, 1);
 }
 
-static const il_handle_type thing_type = {"spec.thing", thing_close};
+static const il_handle_type thing_type = {.name = "spec.thing", .close = thing_close};
 
 static void thing_init(thing *t) {
   il_handle_init(&t->h, &thing_type);
@@ -64,7 +64,7 @@ static void shared_close(il_handle *h) {
   atomic_fetch_add(&s->thing.closed, 1);
 }
 
-static const il_handle_type shared_type = {"spec.shared", shared_close};
+static const il_handle_type shared_type = {.name = "spec.shared", .close = shared_close};
 
 static void closed_once_by_many(void) {
   for (int round = 0; round < check_scale(200, 20); round++) {

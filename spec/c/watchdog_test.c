@@ -30,7 +30,7 @@ static void bell_close(il_handle *h) {
   atomic_fetch_add(&((bell *)h)->closed, 1);
 }
 
-static const il_handle_type bell_type = {"spec.bell", bell_close};
+static const il_handle_type bell_type = {.name = "spec.bell", .close = bell_close};
 
 static int64_t ring(il_alarm *a) {
   bell *b = (bell *)((char *)a - offsetof(bell, alarm));
@@ -71,7 +71,7 @@ static bool has_rung(void *b) {
 
 static void end(il_watchdog *d) {
   il_watchdog_stop(d);
-  CHECK_INT(d->count, 0);
+  CHECK_INT(d->alarms.count, 0);
   CHECK_INT(d->reserved, 0);
   il_watchdog_fini(d);
 }

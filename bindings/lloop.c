@@ -1,0 +1,213 @@
+/* lloop.c - the event loop: select, sleep, tasks, and other event loops. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <limits.h>
+
+#include "lib.h"
+
+/* -- Select ------------------------------------------------------------------------------------ */
+
+/* Stack of a select: the list, a copy of it that nobody changes, the cases, values to be sent. */
+enum { THINGS = 2, CASES = 3 };
+
+/* {sender or channel, value} at the top: its value stays on the stack. */
+static void send_case(lua_State *L, int item, isolua_case *c) {
+  bool closed;
+  int thing = lua_gettop(L);
+  lua_rawgeti(L, thing, 1);
+  *c = (isolua_case){.kind = ISOLUA_SEND, .port = check_sending(L, -1, &closed)};
+  lua_rawgeti(L, thing, 2);
+  if (lua_isnil(L, -1))
+    luaL_error(L, "bad argument #1 to 'select' (item %d has no value to send, or nil)", item);
+  if (closed) luaL_error(L, "bad argument #1 to 'select' (item %d: the sender is closed)", item);
+  if (isolua_port_is_rendezvous(c->port))
+    luaL_error(L, "bad argument #1 to 'select' (item %d: a channel of capacity 0 cannot send)",
+               item);
+  c->value = thing;
+  lua_replace(L, thing);
+  lua_settop(L, thing);
+}
+
+/* The thing on the top, which it pops, but for a value that is to be sent. */
+static void take_case(lua_State *L, int item, isolua_case *c) {
+  if (lua_istable(L, -1)) {
+    send_case(L, item, c);
+    return;
+  }
+  if (!test_port(L, -1, c) && !test_future(L, -1, c) && !test_timer(L, -1, c) &&
+      !test_isolate(L, -1, c))
+    luaL_error(L,
+               "bad argument #1 to 'select' (item %d: receiver, channel, future, isolate, timer "
+               "or {channel, value} expected, got %s)",
+               item, luaL_typename(L, -1));
+  lua_pop(L, 1);
+}
+
+static int selected(lua_State *L, int winner, int code, lua_KContext ctx) {
+  const isolua_case *cases = lua_touserdata(L, CASES);
+  int first;
+  (void)ctx;
+  if (winner < 0) return push_reason(L, ISOLUA_TIMEOUT);
+  lua_rawgeti(L, THINGS, winner + 1);
+  if (code != ISOLUA_OK) return 1 + push_reason(L, code);
+  if (cases[winner].kind == ISOLUA_RECEIVE) {
+    lua_insert(L, -2);
+    return 2;
+  }
+  if (cases[winner].kind != ISOLUA_FUTURE) {
+    lua_pushboolean(L, 1);
+    return 2;
+  }
+  first = lua_gettop(L) + 1;
+  isolua_future_look(cases[winner].future);
+  push_outcome(L, first - 1, cases[winner].future);
+  if (lua_toboolean(L, first)) { /* true, results…: the first */
+    lua_settop(L, first + 1);
+    lua_remove(L, first);
+    return 2;
+  }
+  lua_pushnil(L);
+  lua_replace(L, first);
+  return 3;
+}
+
+/***
+Waits for the first of several things. Exactly one is taken; the others lose nothing.
+@function isolate.select
+@tparam {thing,...} list receivers, channels, futures, isolates, timers, and `{channel, value}` to send
+@tparam[opt] number timeout seconds; nil waits without end
+@return[1] the thing and its value: a message, the first result of a future, the exit message of an
+  isolate, true of a timer that rang or a value that was sent
+@return[2] the thing, nil and the error: of a future
+@return[3] the thing, nil and "closed"
+@return[4] nil and "timeout"
+@raise not_sendable; deadlock
+*/
+static int select(lua_State *L) {
+  int64_t timeout = check_timeout(L, 2);
+  isolua_case *cases;
+  lua_Integer n;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  n = luaL_len(L, 1);
+  luaL_argcheck(L, n < INT_MAX / 256, 1, "too many things");
+  lua_createtable(L, (int)n, 0);
+  cases = lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * sizeof *cases, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    luaL_checkstack(L, LUA_MINSTACK, "too many values to send");
+    lua_geti(L, 1, i);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, THINGS, i);
+    take_case(L, (int)i, &cases[i - 1]);
+  }
+  if (n == 0 && timeout < 0) return luaL_argerror(L, 1, "nothing to wait for, and no timeout");
+  return isolua_wait(L, cases, (int)n, timeout, 0, selected);
+}
+
+/* -- Time -------------------------------------------------------------------------------------- */
+
+static int slept(lua_State *L, int winner, int code, lua_KContext ctx) {
+  (void)L, (void)winner, (void)code, (void)ctx;
+  return 0;
+}
+
+/***
+Waits. The rest of this isolate goes on meanwhile.
+@function isolate.sleep
+@tparam number s seconds, 0 or more; 0 gives the rest of this isolate a turn
+*/
+static int sleep_for(lua_State *L) {
+  int64_t ns = check_seconds(L, 1, "sleep");
+  return isolua_wait(L, NULL, 0, ns > 0 ? ns : 1, 0, slept);
+}
+
+/* -- Tasks ------------------------------------------------------------------------------------- */
+
+/* task(fn, …): runs fn(…) in a coroutine of the event loop. */
+static int task(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  isolua_task_push(L, lua_gettop(L) - 1);
+  return 1;
+}
+
+/* cancel_task(task): its wait raises `cancelled`. */
+static int cancel_task(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TUSERDATA);
+  isolua_task_cancel(L, 1);
+  return 0;
+}
+
+/* traceback(err): of the caller, with what came before from other isolates. */
+static int traceback(lua_State *L) {
+  isolua_pushtraceback(L, 1, 1);
+  return 1;
+}
+
+/* -- The loop ---------------------------------------------------------------------------------- */
+
+/***
+Waits until every other isolate has ended. In main only.
+@function isolate.wait
+*/
+static int wait_all(lua_State *L) {
+  isolua_wait_all(L);
+  return 0;
+}
+
+/***
+A descriptor that is readable when this isolate has something to do: then call `pump`. Other event loops
+poll it.
+@function isolate.fd
+@treturn integer
+*/
+static int fd(lua_State *L) {
+  int n = isolua_fd(L);
+  if (n < 0) return luaL_error(L, "isolate.fd: the system has no more descriptors");
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+/***
+Does what this isolate has to do, without waiting: handlers, timers, tasks.
+@function isolate.pump
+@tparam[opt] integer max_items at most so many things
+@tparam[opt] number max_seconds for about so long
+@treturn integer how many things are left
+*/
+static int pump(lua_State *L) {
+  lua_Integer max = luaL_optinteger(L, 1, -1);
+  int64_t ns = check_timeout(L, 2);
+  lua_pushinteger(L, (lua_Integer)isolua_pump(L, max, ns));
+  return 1;
+}
+
+/***
+Seconds until the next timer of this isolate is due.
+@function isolate.timeout
+@treturn ?number nil: there is none
+*/
+static int next_timeout(lua_State *L) {
+  int64_t ns = isolua_next(L);
+  if (ns < 0)
+    lua_pushnil(L);
+  else
+    lua_pushnumber(L, (lua_Number)ns / ISOLUA_SECOND);
+  return 1;
+}
+
+/* foreign(fn or nil): waits outside tasks call fn(seconds or nil), of another event loop. */
+static int foreign(lua_State *L) {
+  lua_settop(L, 1);
+  if (!lua_isnil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
+  isolua_set_foreign(L);
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+  {"select", select},        {"sleep", sleep_for}, {"task", task}, {"cancel_task", cancel_task},
+  {"traceback", traceback},  {"wait", wait_all},   {"fd", fd},     {"pump", pump},
+  {"timeout", next_timeout}, {"foreign", foreign}, {NULL, NULL}};
+
+void open_loop(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,82 @@
+/* ltimer.c - isolate.timer: what happens later, once or again and again. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+
+#include "lib.h"
+
+bool test_timer(lua_State *L, int index, isolua_case *c) {
+  isolua_timer *t = luaL_testudata(L, index, ISOLUA_TTIMER);
+  if (t == NULL) return false;
+  *c = (isolua_case){.kind = ISOLUA_TIMER, .timer = t};
+  return true;
+}
+
+static int fn_argument(lua_State *L, int index) {
+  if (lua_isnoneornil(L, index)) return 0;
+  luaL_checktype(L, index, LUA_TFUNCTION);
+  return index;
+}
+
+/***
+A timer that rings once. Without a function it can be selected, and keeps nothing alive.
+@function isolate.after
+@tparam number s seconds, 0 or more
+@tparam[opt] function fn called from the event loop; an error in it is uncaught
+@treturn timer
+@usage isolate.after(0.5, function() print "half a second later" end)
+*/
+static int after(lua_State *L) {
+  isolua_timer_push(L, check_seconds(L, 1, "after"), 0, fn_argument(L, 2));
+  return 1;
+}
+
+/***
+A timer that rings again and again. A ring that finds `fn` still running, or that nobody took, is left
+out.
+@function isolate.every
+@tparam number s seconds, more than 0
+@tparam[opt] function fn called from the event loop; an error in it is uncaught
+@treturn timer
+*/
+static int every(lua_State *L) {
+  int64_t period = check_seconds(L, 1, "every");
+  luaL_argcheck(L, period > 0, 1, "every: more than 0 seconds expected");
+  isolua_timer_push(L, period, period, fn_argument(L, 2));
+  return 1;
+}
+
+/***
+It does not ring any more.
+@function timer:cancel
+@treturn boolean would it have rung?
+*/
+static int cancel(lua_State *L) {
+  lua_pushboolean(L, isolua_timer_cancel(L, luaL_checkudata(L, 1, ISOLUA_TTIMER)));
+  return 1;
+}
+
+static int timer_gc(lua_State *L) {
+  isolua_timer_drop(L, luaL_checkudata(L, 1, ISOLUA_TTIMER));
+  return 0;
+}
+
+static int timer_tostring(lua_State *L) {
+  lua_pushfstring(L, ISOLUA_TTIMER ": %p", luaL_checkudata(L, 1, ISOLUA_TTIMER));
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"cancel", cancel}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+  {"__gc", timer_gc}, {"__close", cancel}, {"__tostring", timer_tostring}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"after", after}, {"every", every}, {NULL, NULL}};
+
+void open_timer(lua_State *L) {
+  luaL_newmetatable(L, ISOLUA_TTIMER);
+  luaL_setfuncs(L, metamethods, 0);
+  lua_pushliteral(L, ISOLUA_TTIMER);
+  lua_setfield(L, -2, "__metatable");
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

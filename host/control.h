@@ -1,0 +1,78 @@
+/* control.h - what others ask of an isolate: to be told of its end, to pause, to answer. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_CONTROL_H
+#define IL_CONTROL_H
+
+#include "future.h"
+#include "port.h"
+
+/* A pause has a key: a string, or an integer. */
+typedef struct il_key {
+  const char *text; /* NULL: `number` */
+  long long number;
+} il_key;
+
+/* Who is told of errors or of the end. */
+typedef struct il_listener {
+  il_port *to;   /* one hold as a sender */
+  il_msg *value; /* sent instead of the exit message; or NULL */
+  bool error;    /* of errors; else of the end */
+  struct il_listener *next;
+} il_listener;
+
+typedef struct il_ping il_ping;
+
+typedef struct il_control {
+  /* fixed */
+  isolua_future *gone;                  /* settles when all has ended */
+  il_msg *(*make)(isolua_future *gone); /* the exit message, once that is so; NULL: no memory */
+
+  il_mutex lock; /* guards the six below */
+  bool ended;    /* it answers and pauses no more */
+  bool told;     /* the exit message was sent: who listens from now on is told at once */
+  il_listener *listeners;
+  il_ping *pings;
+  il_key *keys; /* malloc; of `pauses` pauses; their texts too */
+  size_t room;
+
+  atomic_int pauses;    /* written under the lock; acq_rel */
+  _Atomic(bool) pinged; /* there are pings that busy code answers; acq_rel */
+  _Atomic(bool) asked;  /* there are pings; acq_rel */
+} il_control;
+
+/* 0, ISOLUA_MEMORY */
+int il_control_init(il_control *c, isolua_future *gone, il_msg *(*make)(isolua_future *gone));
+void il_control_fini(il_control *c);
+
+/* Thread of these: any. */
+
+/* Pauses by a key, whose text is copied: 0, ISOLUA_MEMORY, or ISOLUA_CLOSED when it has ended. A key
+** that is there already changes nothing. */
+int il_control_pause(il_control *c, const il_key *key);
+/* Takes back the pause by this key, or all (NULL). */
+void il_control_resume(il_control *c, const il_key *key);
+
+/* `answer` settles when it answers, or with ISOLUA_CLOSED when it has ended; takes a hold. `idle`: only
+** its event loop answers. 0 or ISOLUA_MEMORY. */
+int il_control_ping(il_control *c, isolua_future *answer, bool idle);
+
+/* A listener of malloc, taken over; it replaces one with the same port and kind. */
+void il_control_listen(il_control *c, il_listener *l);
+/* The same for a message that goes out before the others, and replaces none. */
+void il_control_listen_first(il_control *c, il_listener *l);
+void il_control_unlisten(il_control *c, const il_port *to);
+void il_listeners_free(il_listener *l);
+bool il_control_hears_errors(il_control *c);
+/* Sends a copy of `m` to those that listen for errors. */
+void il_control_tell_error(il_control *c, const il_msg *m);
+
+/* Thread of these: its own, but for one that never got a thread, or whose thread is stuck. */
+
+/* Answers pings; `idle`: it is in its event loop, so all of them. */
+void il_control_answer(il_control *c, bool idle);
+/* It answers and pauses no more. */
+void il_control_end(il_control *c);
+/* Settles `gone` and tells those that listen for the end; the first time only. */
+void il_control_tell_end(il_control *c);
+
+#endif

@@ -1,0 +1,335 @@
+/* handler.c - functions that the event loop calls. */
+/* SPDX-License-Identifier: MIT */
+#include "handler.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kill.h"
+
+#define MESSAGES 64 /* that a handler is given in one go */
+
+/* -- Calls ------------------------------------------------------------------------------------- */
+
+typedef struct call {
+  il_vm *vm;
+  int n;
+  void (*ended)(il_vm *vm, il_coro *c);
+  void *arg;
+  il_coro *made;
+} call;
+
+static int make_coro(lua_State *L) {
+  call *c = lua_touserdata(L, 1);
+  lua_remove(L, 1);
+  c->made = il_coro_new(c->vm, L, c->n);
+  c->made->ended = c->ended;
+  c->made->arg = c->arg;
+  return 0;
+}
+
+static int report(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  vm->loop.failed(vm, L);
+  return 0;
+}
+
+/* Calls the function on the top but `n` with the `n` values above it, in a coroutine, now; when that has
+** ended, ended(vm, it), whose `arg` is this one. False: it could not even be called; that was
+** reported. [-(n+1), +0, -] */
+static bool run(il_vm *vm, lua_State *L, int n, void (*ended)(il_vm *, il_coro *), void *arg) {
+  call c = {vm, n, ended, arg, NULL};
+  int below = lua_gettop(L) - n;
+  lua_pushcfunction(L, make_coro);
+  lua_insert(L, below);
+  lua_pushlightuserdata(L, &c);
+  lua_insert(L, below + 1);
+  if (lua_pcall(L, n + 2, 0, 0) != LUA_OK) {
+    lua_pushcfunction(L, report);
+    lua_insert(L, -2);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+    return false;
+  }
+  il_coro_run(vm, L, c.made);
+  return true;
+}
+
+static void unref(lua_State *L, int *ref) {
+  luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+  *ref = LUA_NOREF;
+}
+
+/* -- When a future settles --------------------------------------------------------------------- */
+
+/* Of malloc. */
+typedef struct on_done {
+  il_source s;           /* first */
+  isolua_future *future; /* one hold */
+  int fn;
+} on_done;
+
+static void done_drop(il_vm *vm, il_source *s) {
+  on_done *d = (on_done *)s;
+  luaL_unref(vm->L, LUA_REGISTRYINDEX, d->fn);
+  il_future_release(d->future);
+  free(d);
+}
+
+static void done_fire(il_vm *vm, lua_State *L, il_source *s) {
+  il_source_remove(vm, s);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ((on_done *)s)->fn);
+  done_drop(vm, s);
+  run(vm, L, 0, NULL, NULL);
+}
+
+static void done_unwatch(il_vm *vm, il_source *s) {
+  (void)vm;
+  il_future_unwatch(((on_done *)s)->future, &s->watch);
+}
+
+static bool done_reachable(il_vm *vm, il_source *s) {
+  const isolua_future *f = ((on_done *)s)->future;
+  return f->done || (!f->local && f->isolate != vm->isolate);
+}
+
+static const il_source_type done_type = {done_fire, done_unwatch, done_reachable, NULL, done_drop};
+
+void il_on_done(il_vm *vm, lua_State *L, isolua_future *f) {
+  on_done *d;
+  int fn;
+  il_loop_check_open(vm, L);
+  fn = luaL_ref(L, LUA_REGISTRYINDEX);
+  d = malloc(sizeof *d);
+  if (d == NULL) {
+    luaL_unref(L, LUA_REGISTRYINDEX, fn);
+    luaL_error(L, "not enough memory");
+    return;
+  }
+  d->fn = fn;
+  d->future = f;
+  il_future_retain(f);
+  il_source_add(vm, &d->s, &done_type);
+  d->s.idle = false;
+  il_future_watch(f, &d->s.watch);
+}
+
+/* -- Messages ---------------------------------------------------------------------------------- */
+
+/* Of malloc; the port's receiver drops it. */
+struct il_handler {
+  il_source s; /* first */
+  il_vm *vm;
+  il_port *port;
+  int fn, self; /* registry; LUA_NOREF: it is not set */
+  bool running; /* its function is under way: it never overlaps itself */
+};
+
+/* The function is under way no more. */
+static void message_ended(il_vm *vm, il_coro *c) {
+  il_handler *h = c->arg;
+  (void)vm;
+  h->running = false;
+  if (h->s.type != NULL) il_watch_fire(&h->s.watch); /* there may be more */
+  if (h->port == NULL) free(h);
+}
+
+static int push_item(lua_State *L) {
+  il_item_push(il_vm_check(L), L, lua_touserdata(L, 1));
+  return 1;
+}
+
+/* Calls the function with one message. False: there is none, or it has not come back. */
+static bool call_with_message(il_handler *h, lua_State *L) {
+  il_vm *vm = h->vm;
+  il_item item;
+  int got = il_port_receive(h->port, &item);
+  if (got != IL_GOT) {
+    if (got == IL_CLOSED) { /* nothing will come any more: it is not kept for that */
+      il_source_remove(vm, &h->s);
+      unref(L, &h->fn);
+      unref(L, &h->self);
+    }
+    return false;
+  }
+  h->running = true;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, h->fn);
+  lua_pushcfunction(L, push_item);
+  lua_pushlightuserdata(L, &item);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) { /* it cannot be made here: the function raises that */
+    lua_replace(L, -2);
+    lua_pushcfunction(L, lua_error);
+    lua_insert(L, -2);
+  }
+  if (!run(vm, L, 1, message_ended, h)) h->running = false;
+  return !h->running;
+}
+
+static void message_fire(il_vm *vm, lua_State *L, il_source *s) {
+  il_handler *h = (il_handler *)s;
+  int before = il_vm_dying(vm);
+  for (int n = 0; n < MESSAGES; n++) {
+    if (h->running || h->s.type == NULL || il_vm_dying(vm) != before) return;
+    if (!call_with_message(h, L)) return;
+  }
+  if (h->s.type != NULL) il_watch_fire(&h->s.watch);
+}
+
+static void message_unwatch(il_vm *vm, il_source *s) {
+  (void)vm;
+  il_port_unwatch(((il_handler *)s)->port, &s->watch, false);
+}
+
+static bool message_reachable(il_vm *vm, il_source *s) {
+  il_handler *h = (il_handler *)s;
+  return il_port_reachable(h->port, vm->isolate);
+}
+
+static const il_source_type message_type = {message_fire, message_unwatch, message_reachable, NULL,
+                                            NULL};
+
+il_handler *il_handler_of(il_vm *vm, lua_State *L, il_port *p) {
+  il_handler *h = p->handler;
+  if (h != NULL) return h;
+  h = calloc(1, sizeof *h);
+  if (h == NULL) {
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
+  h->vm = vm;
+  h->port = p;
+  h->fn = h->self = LUA_NOREF;
+  p->handler = h;
+  return h;
+}
+
+void il_handler_set(il_vm *vm, lua_State *L, il_handler *h, int index) {
+  bool on = !lua_isnil(L, -1);
+  il_loop_check_open(vm, L);
+  lua_pushvalue(L, index);
+  unref(L, &h->self);
+  unref(L, &h->fn);
+  if (on) h->self = luaL_ref(L, LUA_REGISTRYINDEX);
+  if (on) h->fn = luaL_ref(L, LUA_REGISTRYINDEX);
+  if (!on) lua_pop(L, 2);
+  if (on && h->s.type == NULL) {
+    il_source_add(vm, &h->s, &message_type);
+    il_port_watch(h->port, &h->s.watch, false);
+    il_watch_fire(&h->s.watch); /* what is there already, also in `mine` */
+  } else if (!on) {
+    il_source_remove(vm, &h->s);
+  }
+}
+
+bool il_handler_is_set(const il_port *p) {
+  return p->handler != NULL && ((il_handler *)p->handler)->fn != LUA_NOREF;
+}
+
+void il_handler_keep(il_handler *h, bool keep) {
+  h->s.idle = !keep;
+}
+
+/* A call under way frees it later. */
+void il_handler_drop(il_vm *vm, lua_State *L, il_port *p) {
+  il_handler *h = p->handler;
+  if (h == NULL) return;
+  p->handler = NULL;
+  il_source_remove(vm, &h->s);
+  unref(L, &h->fn);
+  unref(L, &h->self);
+  h->port = NULL;
+  if (!h->running) free(h);
+}
+
+/* -- Timers ------------------------------------------------------------------------------------ */
+
+static void timer_stop(il_vm *vm, lua_State *L, il_timer *t) {
+  t->over = true;
+  il_tick_clear(vm, &t->tick);
+  if (t->reserved) il_tick_unreserve(vm);
+  t->reserved = false;
+  unref(L, &t->fn);
+  unref(L, &t->self);
+}
+
+static void timer_ended(il_vm *vm, il_coro *c) {
+  (void)vm;
+  ((il_timer *)c->arg)->running = false;
+}
+
+/* The next time is counted from the last, not from now; what was missed is left out. */
+static void timer_again(il_vm *vm, il_timer *t) {
+  int64_t next = t->tick.due.when + t->period, now = il_now();
+  if (next <= now) next += (now - next) / t->period * t->period + t->period;
+  il_tick_set(vm, &t->tick, next);
+}
+
+/* Its userdata is kept by what is called: the coroutine has it as an argument that the function does
+** not see. */
+static void timer_ring(il_vm *vm, lua_State *L, il_tick *tick) {
+  il_timer *t = (il_timer *)tick;
+  bool calls = t->fn != LUA_NOREF && !t->running;
+  t->rung = true;
+  if (calls) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->fn);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->self);
+  }
+  if (t->period > 0)
+    timer_again(vm, t);
+  else
+    timer_stop(vm, L, t);
+  il_watches_fire(&t->watches);
+  if (!calls) return;
+  t->running = true;
+  if (!run(vm, L, 1, timer_ended, t)) t->running = false;
+}
+
+/* Upvalue: the function; the argument is the timer, which stays on the stack while it runs. */
+static int timer_call_end(lua_State *L, int status, lua_KContext ctx) {
+  (void)L, (void)status, (void)ctx;
+  return 0;
+}
+
+static int timer_call(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_callk(L, 0, 0, 0, timer_call_end);
+  return timer_call_end(L, LUA_OK, 0);
+}
+
+isolua_timer *isolua_timer_push(lua_State *L, int64_t ns, int64_t period, int fn) {
+  il_vm *vm = il_vm_check(L);
+  il_timer *t = lua_newuserdatauv(L, sizeof *t, 0);
+  memset(t, 0, sizeof *t);
+  t->fn = t->self = LUA_NOREF;
+  luaL_setmetatable(L, ISOLUA_TTIMER);
+  il_loop_check_open(vm, L);
+  t->period = period;
+  t->tick.ring = timer_ring;
+  il_tick_reserve(vm, L);
+  t->reserved = true;
+  if (fn != 0) {
+    lua_pushvalue(L, -1);
+    t->self = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, fn);
+    lua_pushcclosure(L, timer_call, 1);
+    t->fn = luaL_ref(L, LUA_REGISTRYINDEX);
+    t->tick.live = true;
+  }
+  il_tick_set(vm, &t->tick, il_deadline(ns));
+  return t;
+}
+
+int isolua_timer_cancel(lua_State *L, isolua_timer *t) {
+  il_vm *vm = il_vm_of(L);
+  bool was = !t->over;
+  if (vm == NULL) return 0;
+  timer_stop(vm, L, t);
+  t->rung = false;
+  il_watches_fire(&t->watches);
+  return was;
+}
+
+void isolua_timer_drop(lua_State *L, isolua_timer *t) {
+  il_vm *vm = il_vm_of(L);
+  if (vm != NULL) timer_stop(vm, L, t);
+}

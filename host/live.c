@@ -1,0 +1,225 @@
+/* live.c - isolua_lua.h: isolates that live, for code that has a lua_State. */
+/* SPDX-License-Identifier: MIT */
+#include "live.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "loop.h"
+#include "names.h"
+
+int il_isolate_pusher(lua_State *L) {
+  il_isolate *i = lua_touserdata(L, 1);
+  il_handle_push(L, &i->inbox.tx);
+  return 1;
+}
+
+/* The hold is given up, whatever raises. [-0, +1, e] */
+static void push_held(lua_State *L, il_isolate *i) {
+  int status;
+  lua_pushcfunction(L, il_isolate_pusher);
+  lua_pushlightuserdata(L, i);
+  status = lua_pcall(L, 1, 1, 0);
+  il_isolate_release(i);
+  if (status != LUA_OK) lua_error(L);
+}
+
+isolua_isolate *isolua_checkisolate(lua_State *L, int index) {
+  return il_isolate_of(isolua_checkhandle(L, index, ISOLUA_TISOLATE));
+}
+
+void isolua_pushself(lua_State *L) {
+  il_handle_push(L, &il_vm_check(L)->isolate->inbox.tx);
+}
+
+void isolua_pushparent(lua_State *L) {
+  il_isolate *parent = il_vm_check(L)->isolate->parent;
+  if (parent != NULL)
+    il_handle_push(L, &parent->inbox.tx);
+  else
+    lua_pushnil(L);
+}
+
+isolua_port *isolua_self_inbox(lua_State *L) {
+  return &il_vm_check(L)->isolate->inbox;
+}
+
+long long isolua_isolate_id(const isolua_isolate *i) {
+  return i->id;
+}
+
+const char *isolua_isolate_name(const isolua_isolate *i) {
+  return i->name;
+}
+
+const char *isolua_isolate_status(isolua_isolate *i) {
+  return il_isolate_status(i);
+}
+
+int isolua_isolate_is_main(const isolua_isolate *i) {
+  return i->is_main;
+}
+
+isolua_future *isolua_isolate_future(isolua_isolate *i) {
+  return &i->future;
+}
+
+isolua_future *isolua_isolate_gone(isolua_isolate *i) {
+  return &i->gone;
+}
+
+/* -- Lists ------------------------------------------------------------------------------------- */
+
+static void push_isolates(lua_State *L, il_isolate **all, size_t n) {
+  lua_createtable(L, (int)n, 0);
+  for (size_t k = 0; k < n; k++) {
+    il_isolate *i = all[k];
+    all[k] = NULL;
+    push_held(L, i);
+    lua_rawseti(L, -2, (lua_Integer)k + 1);
+  }
+}
+
+/* Userdata: holds on isolates; NULL: given up. */
+static int holds_gc(lua_State *L) {
+  il_isolate **all = lua_touserdata(L, 1);
+  size_t n = lua_rawlen(L, 1) / sizeof *all;
+  for (size_t k = 0; k < n; k++)
+    if (all[k] != NULL) il_isolate_release(all[k]);
+  return 0;
+}
+
+/* Room for `n` holds, which are given up when it is collected. [-0, +1, m] */
+static il_isolate **push_holds(lua_State *L, size_t n) {
+  il_isolate **all = lua_newuserdatauv(L, n * sizeof *all, 0);
+  memset(all, 0, n * sizeof *all);
+  if (luaL_newmetatable(L, "isolate.holds")) {
+    lua_pushcfunction(L, holds_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return all;
+}
+
+void isolua_pushlist(lua_State *L) {
+  isolua_host *host = il_vm_check(L)->host;
+  size_t room = il_host_list(host, NULL, 0), n;
+  il_isolate **all = push_holds(L, room);
+  while ((n = il_host_list(host, all, room)) > room) { /* more came meanwhile */
+    lua_pop(L, 1);
+    room = n * 2;
+    all = push_holds(L, room);
+  }
+  push_isolates(L, all, n);
+  lua_remove(L, -2);
+}
+
+void isolua_pushfound(lua_State *L, const char *name) {
+  il_isolate *i = il_host_find(il_vm_check(L)->host, name);
+  if (i != NULL)
+    push_held(L, i);
+  else
+    lua_pushnil(L);
+}
+
+/* -- Listeners --------------------------------------------------------------------------------- */
+
+/* A listener at index `tx` that is sent the exit message, or errors, or the value at `value`; in a list
+** that starts with `next`. Raises, and then `next` is freed. [-0, +0, e] */
+il_listener *il_listener_new(il_vm *vm, lua_State *L, int tx, bool error, int value,
+                             il_listener *next) {
+  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  isolua_port *p = isolua_port_of(L, tx);
+  il_msg *m = NULL;
+  il_listener *l = malloc(sizeof *l);
+  int err = l != NULL && p != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
+  if (err == ISOLUA_OK && value != 0) {
+    lua_pushvalue(L, value);
+    err = il_encode(vm, L, 1, &how, &m);
+  } else if (err != ISOLUA_OK) {
+    lua_pushstring(L, p == NULL ? "the sender was closed" : "not enough memory");
+  }
+  if (err != ISOLUA_OK) {
+    free(l);
+    il_listeners_free(next);
+    lua_error(L);
+    return NULL;
+  }
+  il_port_retain_sender(p);
+  *l = (il_listener){p, m, error, next};
+  return l;
+}
+
+void isolua_isolate_listen(lua_State *L, isolua_isolate *i, int tx, int error, int value) {
+  il_control_listen(&i->control, il_listener_new(il_vm_check(L), L, tx, error != 0, value, NULL));
+}
+
+void isolua_isolate_unlisten(lua_State *L, isolua_isolate *i, int tx) {
+  isolua_port *p = isolua_port_of(L, tx);
+  if (p != NULL) il_control_unlisten(&i->control, p);
+}
+
+/* -- Control ----------------------------------------------------------------------------------- */
+
+int isolua_isolate_kill(isolua_isolate *i, int64_t grace, int idle) {
+  if (i->is_main) return ISOLUA_INVALID;
+  if (idle)
+    il_isolate_kill_idle(i);
+  else
+    il_isolate_kill(i, ISOLUA_KILLED, grace);
+  return ISOLUA_OK;
+}
+
+static il_key key_at(lua_State *L, int index) {
+  il_key key = {NULL, 0};
+  if (lua_type(L, index) == LUA_TSTRING)
+    key.text = lua_tostring(L, index);
+  else
+    key.number = lua_tointeger(L, index);
+  return key;
+}
+
+int isolua_isolate_pause(lua_State *L, isolua_isolate *i, int index) {
+  il_key key = key_at(L, index);
+  int err;
+  if (i->is_main) return ISOLUA_INVALID;
+  err = il_control_pause(&i->control, &key);
+  il_isolate_nudge(i, false);
+  return err;
+}
+
+int isolua_isolate_resume(lua_State *L, isolua_isolate *i, int index) {
+  il_key key = key_at(L, index);
+  if (i->is_main) return ISOLUA_INVALID;
+  il_control_resume(&i->control, index != 0 ? &key : NULL);
+  il_isolate_nudge(i, false);
+  return ISOLUA_OK;
+}
+
+/* 0 is that of a start with paused = true; large, so that they are not those that people choose. */
+long long isolua_fresh_key(void) {
+  static atomic_llong last = 1LL << 40;
+  return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
+isolua_future *isolua_isolate_ping(lua_State *L, isolua_isolate *i, int idle) {
+  isolua_future *answer = il_future_new(il_vm_check(L)->host, NULL);
+  if (answer == NULL) return NULL;
+  if (il_control_ping(&i->control, answer, idle != 0) != ISOLUA_OK) {
+    il_future_release(answer);
+    return NULL;
+  }
+  il_isolate_nudge(i, !idle);
+  return answer;
+}
+
+void isolua_isolate_stats(isolua_isolate *i, isolua_stats *stats) {
+  int64_t cpu;
+  il_isolate_measure(i, &cpu, &stats->memory);
+  stats->cpu = (double)cpu / 1e9;
+  stats->messages_in = atomic_load_explicit(&i->messages_in, memory_order_relaxed);
+  stats->messages_out = atomic_load_explicit(&i->messages_out, memory_order_relaxed);
+  stats->queued = il_port_waiting(&i->inbox);
+}

@@ -1,0 +1,510 @@
+/* port.c - queues of messages between isolates. */
+/* SPDX-License-Identifier: MIT */
+#include "port.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "isolua.h"
+
+atomic_size_t il_live_ports;
+
+static atomic_llong next_id;
+
+void il_item_fini(il_item *item) {
+  if (item->kind == IL_ITEM_MSG) il_msg_free(item->u.msg);
+  item->kind = IL_ITEM_NONE;
+}
+
+/* -- Queues of items --------------------------------------------------------------------------- */
+
+/* The last chunk has room. */
+static void put(il_chunks *q, const il_item *item) {
+  q->last->items[q->last->end++] = *item;
+  q->count++;
+}
+
+static void append(il_chunks *q, il_chunk *c) {
+  c->next = NULL;
+  c->first = c->end = 0;
+  if (q->last != NULL)
+    q->last->next = c;
+  else
+    q->first = c;
+  q->last = c;
+}
+
+static bool has_room(const il_chunks *q) {
+  return q->last != NULL && q->last->end < IL_CHUNK;
+}
+
+/* Takes the oldest; a chunk that is empty then goes to *drained. There is one. */
+static void take(il_chunks *q, il_item *item, il_chunk **drained) {
+  il_chunk *c = q->first;
+  *item = c->items[c->first++];
+  *drained = NULL;
+  q->count--;
+  if (c->first < c->end) return;
+  q->first = c->next;
+  if (q->first == NULL) q->last = NULL;
+  *drained = c;
+}
+
+/* Frees all of it: no lock is held. */
+static void drop(il_chunks *q) {
+  while (q->first != NULL) {
+    il_chunk *c = q->first;
+    q->first = c->next;
+    for (uint32_t i = c->first; i < c->end; i++) il_item_fini(&c->items[i]);
+    free(c);
+  }
+  q->last = NULL;
+  q->count = 0;
+}
+
+/* -- Making and freeing ------------------------------------------------------------------------ */
+
+il_port *il_port_of_sender(il_handle *h) {
+  return (il_port *)((char *)h - offsetof(il_port, tx));
+}
+
+static void rx_close(il_handle *h) {
+  il_port *p = (il_port *)h;
+  il_port_fini(p);
+  free(p);
+}
+
+static const il_handle_type rx_type = {.name = "isolate.receiver", .close = rx_close};
+
+const il_handle_type il_sender_type = {.name = "isolate.sender",
+                                       .retain = il_sender_retain,
+                                       .release = il_sender_release,
+                                       .held = il_sender_held};
+const il_handle_type il_channel_type = {
+  .name = "isolate.channel", .retain = il_sender_retain, .release = il_sender_release};
+
+int il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle_type *tx) {
+  memset(p, 0, sizeof *p);
+  if (il_mutex_init(&p->lock) != 0) return ISOLUA_MEMORY;
+  il_handle_init(&p->rx, &rx_type);
+  il_handle_init(&p->tx, tx);
+  atomic_store_explicit(&p->tx.refs, 0, memory_order_relaxed);
+  p->keep = keep;
+  p->owner = owner;
+  p->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
+  p->capacity = IL_UNBOUNDED;
+  atomic_fetch_add_explicit(&il_live_ports, 1, memory_order_relaxed);
+  return ISOLUA_OK;
+}
+
+void il_port_fini(il_port *p) {
+  drop(&p->queue);
+  drop(&p->mine);
+  free(p->spare);
+  free(p->name);
+  il_mutex_fini(&p->lock);
+  atomic_fetch_sub_explicit(&il_live_ports, 1, memory_order_relaxed);
+}
+
+static il_port *new_port(const void *owner, const il_handle_type *tx) {
+  il_port *p = malloc(sizeof *p);
+  if (p == NULL) return NULL;
+  if (il_port_init(p, owner, &p->rx, tx) != ISOLUA_OK) {
+    free(p);
+    return NULL;
+  }
+  return p;
+}
+
+il_port *il_port_new(const void *owner, const char *name, size_t capacity, enum il_full full) {
+  il_port *p = new_port(owner, &il_sender_type);
+  if (p == NULL) return NULL;
+  p->capacity = capacity;
+  p->full = full;
+  if (name != NULL && (p->name = strdup(name)) == NULL) {
+    il_handle_release(&p->rx);
+    return NULL;
+  }
+  return p;
+}
+
+il_port *il_channel_new(size_t capacity) {
+  il_port *p = new_port(NULL, &il_channel_type);
+  if (p == NULL) return NULL;
+  p->capacity = capacity;
+  p->channel = true;
+  return p;
+}
+
+/* -- Senders ----------------------------------------------------------------------------------- */
+
+void il_sender_retain(il_handle *h) {
+  if (atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed) == 0)
+    il_handle_retain(il_port_of_sender(h)->keep);
+}
+
+void il_port_retain_sender(il_port *p) {
+  il_sender_retain(&p->tx);
+}
+
+void il_sender_held(il_handle *h, const void *isolate, int delta) {
+  il_port *p = il_port_of_sender(h);
+  if (p->owner == isolate) atomic_fetch_add_explicit(&p->own, delta, memory_order_relaxed);
+}
+
+/* Who waits is told when at most one hold is left: that one may be its own. */
+void il_sender_release(il_handle *h) {
+  il_port *p = il_port_of_sender(h);
+  unsigned left;
+  il_mutex_lock(&p->lock);
+  left = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) - 1;
+  if (left <= 1) {
+    il_watches_fire(&p->readers);
+    il_watches_fire(&p->writers);
+    for (il_offer *o = p->offers; o != NULL; o = o->next) il_watch_fire(o->watch);
+  }
+  il_mutex_unlock(&p->lock);
+  if (left == 0) il_handle_release(p->keep);
+}
+
+/* Holds on the senders that are not those of the owner's own state, and in a channel not the one of
+** whoever asks. */
+static bool has_others(const il_port *p, const void *self) {
+  int refs = (int)atomic_load_explicit(&p->tx.refs, memory_order_acquire);
+  int own = p->channel ? 1 : atomic_load_explicit(&p->own, memory_order_relaxed);
+  return self != NULL && p->owner != NULL && p->owner != self ? true : refs > own;
+}
+
+bool il_port_reachable(il_port *p, const void *self) {
+  bool others;
+  il_mutex_lock(&p->lock);
+  others = p->closed || p->queue.count > 0 || p->noffers > 0 || has_others(p, self);
+  il_mutex_unlock(&p->lock);
+  return others;
+}
+
+/* Nothing more will ever be sent. */
+static bool deserted_locked(const il_port *p) {
+  if (p->closed) return true;
+  if (p->channel) return false;
+  if (p->inbox) return !has_others(p, NULL);
+  return atomic_load_explicit(&p->tx.refs, memory_order_acquire) == 0;
+}
+
+/* -- Waking ------------------------------------------------------------------------------------ */
+
+/* One that was not woken yet. */
+static void wake_one(il_watches *list) {
+  for (il_watch *w = list->first; w != NULL; w = w->next) {
+    if (!atomic_load_explicit(&w->fired, memory_order_relaxed)) {
+      il_watch_fire(w);
+      return;
+    }
+  }
+}
+
+static bool has_items_locked(const il_port *p) {
+  return p->queue.count > 0 || p->noffers > 0;
+}
+
+static bool has_space_locked(const il_port *p) {
+  return p->queue.count < p->capacity;
+}
+
+/* Room for one item more: *fresh, or the spare chunk, is used up. False: *fresh is needed. */
+static bool make_room_locked(il_port *p, il_chunk **fresh) {
+  if (has_room(&p->queue)) return true;
+  if (p->spare == NULL) {
+    p->spare = *fresh;
+    *fresh = NULL;
+  }
+  if (p->spare == NULL) return false;
+  append(&p->queue, p->spare);
+  p->spare = NULL;
+  return true;
+}
+
+/* -- Offers ------------------------------------------------------------------------------------ */
+
+static void list_offer_locked(il_port *p, il_offer *o) {
+  o->next = NULL;
+  o->prev = p->last_offer;
+  if (o->prev != NULL)
+    o->prev->next = o;
+  else
+    p->offers = o;
+  p->last_offer = o;
+  o->listed = true;
+  p->noffers++;
+}
+
+static void delist_offer_locked(il_port *p, il_offer *o) {
+  if (o->prev != NULL)
+    o->prev->next = o->next;
+  else
+    p->offers = o->next;
+  if (o->next != NULL)
+    o->next->prev = o->prev;
+  else
+    p->last_offer = o->prev;
+  o->listed = false;
+  p->noffers--;
+}
+
+/* Takes the oldest offer's value; its sender is woken. There is one. */
+static void accept_locked(il_port *p, il_item *item) {
+  il_offer *o = p->offers;
+  *item = o->item;
+  o->item.kind = IL_ITEM_NONE;
+  delist_offer_locked(p, o);
+  il_watch_fire(o->watch);
+}
+
+/* While there is room the oldest offers come into the queue, each with a chunk of its own if need be. */
+static void let_in_locked(il_port *p) {
+  while (p->noffers > 0 && has_space_locked(p)) {
+    il_item item;
+    if (!make_room_locked(p, &p->offers->chunk)) return;
+    accept_locked(p, &item);
+    put(&p->queue, &item);
+  }
+}
+
+static enum il_sent state_locked(const il_offer *o) {
+  return o->listed ? IL_FULL : o->refused ? IL_SENT_CLOSED : IL_SENT;
+}
+
+enum il_sent il_port_offered(il_port *p, il_offer *o) {
+  enum il_sent result;
+  il_mutex_lock(&p->lock);
+  result = state_locked(o);
+  il_mutex_unlock(&p->lock);
+  return result;
+}
+
+enum il_sent il_port_withdraw(il_port *p, il_offer *o) {
+  enum il_sent result;
+  il_mutex_lock(&p->lock);
+  result = state_locked(o);
+  if (o->listed) delist_offer_locked(p, o);
+  il_mutex_unlock(&p->lock);
+  free(o->chunk);
+  o->chunk = NULL;
+  return result;
+}
+
+/* -- Sending ----------------------------------------------------------------------------------- */
+
+static void push_locked(il_port *p, il_item *item) {
+  put(&p->queue, item);
+  atomic_store_explicit(&p->queued, p->queue.count, memory_order_relaxed);
+  item->kind = IL_ITEM_NONE;
+  if (p->readers.first != NULL) wake_one(&p->readers);
+}
+
+/* A receiver waits that nothing is queued for yet: a channel of capacity 0 takes what it will get. */
+static bool is_wanted_locked(const il_port *p) {
+  size_t waiting = 0;
+  if (p->capacity > 0) return false;
+  for (il_watch *w = p->readers.first; w != NULL && waiting <= p->queue.count; w = w->next)
+    waiting++;
+  return waiting > p->queue.count;
+}
+
+/* What a send needs beside the lock, and leaves to be freed. */
+typedef struct sending {
+  il_item *item;
+  bool force;
+  il_offer *offer; /* who has to wait leaves this; NULL: it will not wait */
+  il_chunk *fresh, *drained;
+  il_item old;
+} sending;
+
+enum { NEEDS_CHUNK = -1 };
+
+static void drop_oldest_locked(il_port *p, sending *s) {
+  take(&p->queue, &s->old, &s->drained);
+  if (s->drained != NULL && p->queue.last == NULL) { /* it was the one that has room */
+    append(&p->queue, s->drained);
+    s->drained = NULL;
+  }
+}
+
+static int offer_locked(il_port *p, sending *s) {
+  il_offer *o = s->offer;
+  if (o == NULL || p->full != IL_FULL_BLOCK) return IL_FULL;
+  if (p->capacity > 0 && s->fresh == NULL) return NEEDS_CHUNK;
+  o->chunk = s->fresh;
+  s->fresh = NULL;
+  o->item = *s->item;
+  o->refused = false;
+  s->item->kind = IL_ITEM_NONE;
+  list_offer_locked(p, o);
+  wake_one(&p->readers);
+  return IL_FULL;
+}
+
+/* One of il_sent, or NEEDS_CHUNK: then it is to be called again with one in `fresh`. */
+static int send_locked(il_port *p, sending *s) {
+  bool space = s->force || (has_space_locked(p) && p->noffers == 0) ||
+               (s->offer == NULL && is_wanted_locked(p));
+  if (p->closed) return IL_SENT_CLOSED;
+  if (!space && p->full == IL_FULL_DROP_NEWEST) {
+    s->old = *s->item;
+    s->item->kind = IL_ITEM_NONE;
+    return IL_SENT;
+  }
+  if (!space && p->full != IL_FULL_DROP_OLDEST) return offer_locked(p, s);
+  if (!make_room_locked(p, &s->fresh)) return NEEDS_CHUNK;
+  if (!space && p->queue.count > 0) drop_oldest_locked(p, s);
+  push_locked(p, s->item);
+  return IL_SENT;
+}
+
+static enum il_sent send_or_offer(il_port *p, il_item *item, bool force, il_offer *offer) {
+  sending s = {.item = item, .force = force, .offer = offer};
+  int result;
+  for (;;) {
+    il_mutex_lock(&p->lock);
+    result = send_locked(p, &s);
+    il_mutex_unlock(&p->lock);
+    if (result != NEEDS_CHUNK) break;
+    s.fresh = malloc(sizeof *s.fresh);
+    if (s.fresh == NULL) return IL_NO_MEMORY;
+  }
+  if (s.fresh != NULL) free(s.fresh);
+  if (s.drained != NULL) free(s.drained);
+  il_item_fini(&s.old);
+  return (enum il_sent)result;
+}
+
+enum il_sent il_port_send(il_port *p, il_item *item, bool force) {
+  return send_or_offer(p, item, force, NULL);
+}
+
+enum il_sent il_port_offer(il_port *p, il_item *item, il_offer *offer) {
+  return send_or_offer(p, item, false, offer);
+}
+
+/* -- Receiving --------------------------------------------------------------------------------- */
+
+/* The owner alone, without the lock. A chunk that is empty then waits in `spare` for the next sender. */
+static bool receive_mine(il_port *p, il_item *item) {
+  il_chunk *drained;
+  if (p->mine.count == 0) return false;
+  take(&p->mine, item, &drained);
+  if (drained != NULL) {
+    il_mutex_lock(&p->lock);
+    if (p->spare == NULL) {
+      p->spare = drained;
+      drained = NULL;
+    }
+    il_mutex_unlock(&p->lock);
+    free(drained);
+  }
+  return true;
+}
+
+/* Oldest of the queue, else of the offers. What the lock must not cover goes to *drained. */
+static bool receive_locked(il_port *p, il_item *item, il_chunk **drained) {
+  if (p->queue.count == 0) {
+    if (p->noffers == 0) return false;
+    accept_locked(p, item);
+    return true;
+  }
+  take(&p->queue, item, drained);
+  if (*drained != NULL && p->spare == NULL) {
+    p->spare = *drained;
+    *drained = NULL;
+  }
+  let_in_locked(p);
+  if (has_space_locked(p)) wake_one(&p->writers);
+  atomic_store_explicit(&p->queued, p->queue.count, memory_order_relaxed);
+  return true;
+}
+
+enum il_got il_port_receive(il_port *p, il_item *item) {
+  il_chunk *drained = NULL;
+  bool got, over = false;
+  if (receive_mine(p, item)) return IL_GOT;
+  il_mutex_lock(&p->lock);
+  if (!p->channel && p->capacity == IL_UNBOUNDED) {
+    p->mine = p->queue;
+    memset(&p->queue, 0, sizeof p->queue);
+    got = p->mine.count > 0;
+    if (got) take(&p->mine, item, &drained);
+    if (drained != NULL && p->spare == NULL) {
+      p->spare = drained;
+      drained = NULL;
+    }
+    atomic_store_explicit(&p->queued, 0, memory_order_relaxed);
+  } else {
+    got = receive_locked(p, item, &drained);
+  }
+  if (!got) over = deserted_locked(p);
+  il_mutex_unlock(&p->lock);
+  free(drained);
+  return got ? IL_GOT : over ? IL_CLOSED : IL_EMPTY;
+}
+
+size_t il_port_count(il_port *p) {
+  return atomic_load_explicit(&p->queued, memory_order_relaxed) + p->mine.count;
+}
+
+size_t il_port_waiting(il_port *p) {
+  return atomic_load_explicit(&p->queued, memory_order_relaxed);
+}
+
+void il_port_shut(il_port *p) {
+  il_chunks queue = {NULL, NULL, 0};
+  il_mutex_lock(&p->lock);
+  p->closed = true;
+  if (!p->channel) {
+    queue = p->queue;
+    memset(&p->queue, 0, sizeof p->queue);
+    atomic_store_explicit(&p->queued, 0, memory_order_relaxed);
+  }
+  while (p->offers != NULL) {
+    il_offer *o = p->offers;
+    o->refused = true;
+    delist_offer_locked(p, o);
+    il_watch_fire(o->watch);
+  }
+  il_watches_fire(&p->readers);
+  il_watches_fire(&p->writers);
+  il_mutex_unlock(&p->lock);
+  drop(&queue);
+}
+
+void il_port_close(il_port *p) {
+  il_port_shut(p);
+  if (!p->channel) drop(&p->mine);
+}
+
+bool il_port_is_closed(il_port *p) {
+  bool over;
+  il_mutex_lock(&p->lock);
+  over = deserted_locked(p) && !has_items_locked(p);
+  il_mutex_unlock(&p->lock);
+  return over;
+}
+
+/* -- Watching ---------------------------------------------------------------------------------- */
+
+void il_port_watch(il_port *p, il_watch *watch, bool writer) {
+  il_mutex_lock(&p->lock);
+  il_watches_add(writer ? &p->writers : &p->readers, watch);
+  if (p->closed || (writer ? has_space_locked(p) : has_items_locked(p) || deserted_locked(p)))
+    il_watch_fire(watch);
+  il_mutex_unlock(&p->lock);
+}
+
+/* It may have been woken for what it does not take: the next one is. */
+void il_port_unwatch(il_port *p, il_watch *watch, bool writer) {
+  il_watches *list = writer ? &p->writers : &p->readers;
+  il_mutex_lock(&p->lock);
+  il_watches_remove(list, watch);
+  if (list->first != NULL && (writer ? has_space_locked(p) : has_items_locked(p))) wake_one(list);
+  il_mutex_unlock(&p->lock);
+}

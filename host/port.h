@@ -1,0 +1,158 @@
+/* port.h - queues of messages between isolates: ports, channels and inboxes. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_PORT_H
+#define IL_PORT_H
+
+#include "msg.h"
+#include "plat.h"
+#include "wait.h"
+
+/*
+** DESIGN. A port has two counted ends in one block. `tx` counts senders: userdata in any state, and
+** those inside messages. `rx` keeps the memory; while `tx` is held it has one hold on `rx` (on `keep`
+** where the port lies inside something else). A channel is a port whose holders hold `tx` and may do
+** both. When the last sender is gone the queue drains and is then closed.
+**  - Values without parts travel in the queue as they are; all others as messages.
+**  - The receiver of an unbounded port takes the whole queue at once into `mine`, and reads that without
+**    the lock. FIFO holds, since it takes again only when `mine` is empty.
+**  - A sender that has to wait leaves its value as an offer; whoever makes room takes the oldest one
+**    in, so a value is in one place at any time and senders are served in order. With capacity 0 a
+**    receiver takes it out of the offer.
+**  - A reader that was woken and does not take what there is wakes the next one: il_port_unwatch.
+*/
+
+#ifndef IL_CHUNK
+#define IL_CHUNK 62 /* items of one block of the queue */
+#endif
+
+#define IL_UNBOUNDED SIZE_MAX
+
+typedef enum il_item_kind {
+  IL_ITEM_NONE,
+  IL_ITEM_FALSE,
+  IL_ITEM_TRUE,
+  IL_ITEM_INTEGER,
+  IL_ITEM_FLOAT,
+  IL_ITEM_MSG
+} il_item_kind;
+
+/* One value on its way. Owned by one place at a time. */
+typedef struct il_item {
+  il_item_kind kind;
+  union {
+    long long integer;
+    double number;
+    il_msg *msg;
+  } u;
+} il_item;
+
+void il_item_fini(il_item *item); /* frees what it holds; it is IL_ITEM_NONE then */
+
+enum il_full { IL_FULL_BLOCK, IL_FULL_ERROR, IL_FULL_DROP_OLDEST, IL_FULL_DROP_NEWEST };
+
+typedef struct il_chunk {
+  struct il_chunk *next;
+  uint32_t first, end; /* items[first..end-1] are there */
+  il_item items[IL_CHUNK];
+} il_chunk;
+
+typedef struct il_chunks {
+  il_chunk *first, *last;
+  size_t count; /* items in it */
+} il_chunks;
+
+typedef struct il_port il_port;
+
+/* What a waiting sender leaves. Port's lock. */
+typedef struct il_offer {
+  il_watch *watch; /* fixed: fired when it is taken, or the port closed */
+  il_item item;    /* NONE: it was taken */
+  bool listed, refused;
+  il_chunk *chunk; /* for the queue, should that need one; or NULL */
+  struct il_offer *prev, *next;
+} il_offer;
+
+struct il_port {
+  il_handle rx, tx;
+
+  /* fixed at creation */
+  il_handle *keep; /* what `tx` holds while it is held */
+  long long id;
+  char *name; /* malloc; or NULL */
+  size_t capacity;
+  enum il_full full;
+  bool channel;
+  bool inbox;        /* its owner's own hold does not count as a sender */
+  const void *owner; /* the isolate that receives; NULL: a channel. Compared, never followed */
+
+  il_mutex lock; /* guards the seven below */
+  il_chunks queue;
+  il_chunk *spare; /* an empty one, or NULL */
+  bool closed;
+  il_watches readers, writers;
+  il_offer *offers, *last_offer;
+  size_t noffers;
+
+  /* atomics; relaxed: hints, or read under the lock */
+  atomic_int own;       /* userdata for `tx` in the owner's state */
+  atomic_size_t queued; /* items in `queue`, read without the lock by the receiver */
+
+  /* owner thread only */
+  il_chunks mine;
+  void *handler; /* handler.c's; or NULL */
+};
+
+enum il_got { IL_GOT, IL_EMPTY, IL_CLOSED };                     /* of a receive */
+enum il_sent { IL_SENT, IL_FULL, IL_SENT_CLOSED, IL_NO_MEMORY }; /* of a send */
+
+/* With one hold on `rx`, none on `tx`. NULL: no memory. `name` is copied. */
+il_port *il_port_new(const void *owner, const char *name, size_t capacity, enum il_full full);
+il_port *il_channel_new(size_t capacity);
+/* A port inside something else, which `keep` holds, with handles of type `tx`. 0, or ISOLUA_MEMORY. */
+int il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle_type *tx);
+void il_port_fini(il_port *p);
+
+/* One more sender, also when there was none: the caller holds the port otherwise. */
+void il_port_retain_sender(il_port *p);
+il_port *il_port_of_sender(il_handle *tx);
+
+/* Sends *item, which is taken over if it was sent; never waits. FULL: it has to (or there is no room,
+** and full is "error"). `force`: whatever its capacity. Thread: any. */
+enum il_sent il_port_send(il_port *p, il_item *item, bool force);
+/* The same for a sender that will wait: not sent, *item becomes an offer that fires
+** offer->watch. il_port_withdraw ends it in any case. */
+enum il_sent il_port_offer(il_port *p, il_item *item, il_offer *offer);
+/* What became of it: FULL: it is still there. */
+enum il_sent il_port_offered(il_port *p, il_offer *offer);
+/* Ends it. If it was still there: FULL, and its item is the caller's again. */
+enum il_sent il_port_withdraw(il_port *p, il_offer *offer);
+
+/* Thread: the owner's; of a channel any. */
+enum il_got il_port_receive(il_port *p, il_item *item);
+size_t il_port_count(il_port *p); /* queued */
+size_t
+il_port_waiting(il_port *p); /* the same for show, but for what its owner has taken. Thread: any */
+/* Nobody sends or receives any more: what is queued is dropped, of a channel only what is offered. */
+void il_port_close(il_port *p);
+/* The same by a thread that is not the owner's: what the owner has taken stays. */
+void il_port_shut(il_port *p);
+
+/* Fires when there is something to receive, or room to send, or it closes, or no sender is left
+** elsewhere: also when that is so already. */
+void il_port_watch(il_port *p, il_watch *watch, bool writer);
+void il_port_unwatch(il_port *p, il_watch *watch, bool writer);
+
+/* Can another isolate or a message in flight end a wait of isolate `self` on it? */
+bool il_port_reachable(il_port *p, const void *self);
+/* Closed by anybody, or (for its receiver) by the last sender's end and drained. */
+bool il_port_is_closed(il_port *p);
+
+extern const il_handle_type il_receiver_type, il_sender_type, il_channel_type;
+extern atomic_size_t il_live_ports;
+
+/* il_handle_type.retain, .release and .held of senders, also of inboxes. */
+void il_sender_retain(il_handle *h);
+void il_sender_release(il_handle *h);
+void il_sender_held(il_handle *h, const void *isolate, int delta);
+
+#endif

@@ -1,0 +1,194 @@
+/* ports.c - isolua_lua.h: ports, channels, tasks and the loop, for code that has a lua_State. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <stdlib.h>
+
+#include "codec.h"
+#include "handler.h"
+#include "kill.h"
+#include "names.h"
+
+/* -- Ports ------------------------------------------------------------------------------------- */
+
+isolua_port *isolua_port_new(lua_State *L, const char *name, long long capacity, int full) {
+  il_vm *vm = il_vm_check(L);
+  il_port *p;
+  il_loop_check_open(vm, L);
+  p = il_port_new(vm->isolate, name, capacity < 0 ? IL_UNBOUNDED : (size_t)capacity,
+                  (enum il_full)full);
+  if (p != NULL) vm->loop.holds++;
+  return p;
+}
+
+void isolua_port_drop(lua_State *L, isolua_port *p) {
+  il_vm *vm = il_vm_of(L);
+  if (p == NULL) return;
+  if (vm != NULL) {
+    vm->loop.holds--;
+    il_handler_drop(vm, L, p);
+  }
+  il_port_close(p);
+  il_handle_release(&p->rx);
+}
+
+void isolua_port_pushsender(lua_State *L, isolua_port *p) {
+  il_handle_push(L, &p->tx);
+}
+
+static int push_channel(lua_State *L) {
+  il_handle_push(L, &((il_port *)lua_touserdata(L, 1))->tx);
+  return 1;
+}
+
+/* Until its handle is there the channel is held by its memory alone. */
+void isolua_channel_push(lua_State *L, long long capacity) {
+  il_port *p = il_channel_new((size_t)capacity);
+  int status;
+  if (p == NULL) luaL_error(L, "not enough memory");
+  lua_pushcfunction(L, push_channel);
+  lua_pushlightuserdata(L, p);
+  status = lua_pcall(L, 1, 1, 0);
+  il_handle_release(&p->rx);
+  if (status != LUA_OK) lua_error(L);
+}
+
+isolua_port *isolua_port_of(lua_State *L, int index) {
+  il_handle *h = il_handle_test(L, index);
+  if (h == NULL || h->type->release != il_sender_release) return NULL;
+  return il_port_of_sender(h);
+}
+
+void isolua_port_giveup(lua_State *L, int index) {
+  il_handle_giveup(L, index);
+}
+
+void isolua_port_close(isolua_port *p) {
+  il_port_close(p);
+}
+
+int isolua_port_take(lua_State *L, isolua_port *p) {
+  return il_port_take(il_vm_check(L), L, p);
+}
+
+int isolua_port_is_rendezvous(const isolua_port *p) {
+  return p->capacity == 0;
+}
+
+size_t isolua_port_count(isolua_port *p) {
+  return il_port_count(p);
+}
+
+long long isolua_port_id(const isolua_port *p) {
+  return p->id;
+}
+
+const char *isolua_port_name(const isolua_port *p) {
+  return p->name;
+}
+
+int isolua_port_is_channel(const isolua_port *p) {
+  return p->channel;
+}
+
+void isolua_port_on_message(lua_State *L, isolua_port *p, int index) {
+  il_vm *vm = il_vm_check(L);
+  index = lua_absindex(L, index);
+  il_handler_set(vm, L, il_handler_of(vm, L, p), index);
+}
+
+int isolua_port_has_handler(lua_State *L, isolua_port *p) {
+  (void)L;
+  return il_handler_is_set(p);
+}
+
+void isolua_port_keep(lua_State *L, isolua_port *p, int keep) {
+  il_handler_keep(il_handler_of(il_vm_check(L), L, p), keep != 0);
+}
+
+/* -- Tasks ------------------------------------------------------------------------------------- */
+
+/* The userdata of a task; NULL once it has ended. */
+typedef struct task {
+  il_coro *coro;
+} task;
+
+static void task_ended(il_vm *vm, il_coro *c) {
+  (void)vm;
+  ((task *)c->arg)->coro = NULL;
+}
+
+void isolua_task_push(lua_State *L, int n) {
+  il_vm *vm = il_vm_check(L);
+  task *t = lua_newuserdatauv(L, sizeof *t, 0);
+  t->coro = NULL;
+  lua_insert(L, -(n + 2));
+  t->coro = il_coro_new(vm, L, n);
+  t->coro->ended = task_ended;
+  t->coro->arg = t;
+  lua_pushvalue(L, -1);
+  t->coro->handle = luaL_ref(L, LUA_REGISTRYINDEX);
+  il_coro_wake(vm, t->coro);
+}
+
+void isolua_task_cancel(lua_State *L, int index) {
+  il_vm *vm = il_vm_check(L);
+  task *t = lua_touserdata(L, index);
+  if (t->coro != NULL) il_coro_cancel(vm, L, t->coro);
+}
+
+/* -- The loop ---------------------------------------------------------------------------------- */
+
+void isolua_future_on_done(lua_State *L, isolua_future *f) {
+  il_on_done(il_vm_check(L), L, f);
+}
+
+void isolua_drain(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  il_host_drain(vm->host);
+  il_loop_drain(vm, L);
+}
+
+static bool all_ended(il_vm *vm, lua_State *L, void *arg) {
+  (void)L, (void)arg;
+  return il_host_wait(vm->host, true, 0);
+}
+
+void isolua_wait_all(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  enum il_outcome out;
+  if (!vm->isolate->is_main) luaL_error(L, "isolate.wait: only main waits for all isolates");
+  il_loop_check_open(vm, L);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  il_host_drain(vm->host);
+  vm->loop.outside++; /* their ends wake it */
+  out = il_loop_run(vm, L, all_ended, NULL, -1);
+  vm->loop.outside--;
+  if (out != IL_READY) il_loop_raise(vm, L, out);
+}
+
+int isolua_fd(lua_State *L) {
+  return il_waiter_event(&il_vm_check(L)->isolate->waiter);
+}
+
+size_t isolua_pump(lua_State *L, long long max, int64_t ns) {
+  il_vm *vm = il_vm_check(L);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (!il_loop_pump(vm, L, max, il_deadline(ns))) il_loop_raise(vm, L, IL_ENDED);
+  return il_loop_left(vm);
+}
+
+int64_t isolua_next(lua_State *L) {
+  int64_t when = il_loop_next(il_vm_check(L)), now = il_now();
+  if (when < 0) return -1;
+  return when > now ? when - now : 0;
+}
+
+void isolua_set_foreign(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  luaL_unref(L, LUA_REGISTRYINDEX, vm->loop.foreign);
+  vm->loop.foreign = LUA_NOREF;
+  if (lua_isnil(L, -1))
+    lua_pop(L, 1);
+  else
+    vm->loop.foreign = luaL_ref(L, LUA_REGISTRYINDEX);
+}

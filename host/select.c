@@ -1,0 +1,500 @@
+/* select.c - waits. */
+/* SPDX-License-Identifier: MIT */
+#include "select.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "kill.h"
+
+/*
+** DESIGN. A wait first looks whether something is there, beginning at a different case each time. If
+** not it makes every case a source of the loop, and then either parks its coroutine, yielding to the
+** loop, or runs the loop on its stack, or hands over to another event loop. Whoever goes on looks again
+** at those that fired: so one case is done at most, by whoever waits, and the others have lost nothing.
+** What was received lies in the case until it is decoded, what is to be sent until it is sent.
+*/
+
+/* -- Items ------------------------------------------------------------------------------------- */
+
+int il_item_encode(il_vm *vm, lua_State *L, il_item *item) {
+  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  int err = ISOLUA_OK;
+  switch (lua_type(L, -1)) {
+  case LUA_TBOOLEAN: item->kind = lua_toboolean(L, -1) ? IL_ITEM_TRUE : IL_ITEM_FALSE; break;
+  case LUA_TNUMBER:
+    if (lua_isinteger(L, -1)) {
+      item->u.integer = lua_tointeger(L, -1);
+      item->kind = IL_ITEM_INTEGER;
+    } else {
+      item->u.number = lua_tonumber(L, -1);
+      item->kind = IL_ITEM_FLOAT;
+    }
+    break;
+  default:
+    err = il_encode(vm, L, 1, &how, &item->u.msg);
+    item->kind = err == ISOLUA_OK ? IL_ITEM_MSG : IL_ITEM_NONE;
+    return err;
+  }
+  lua_pop(L, 1);
+  return err;
+}
+
+/* The message waits in `held` until its box is there: should that raise, the next one frees it. */
+static void push_message(il_vm *vm, lua_State *L, il_item *item) {
+  il_msg **box;
+  il_item_fini(&vm->loop.held);
+  vm->loop.held = *item;
+  item->kind = IL_ITEM_NONE;
+  box = il_box_push(L);
+  *box = vm->loop.held.u.msg;
+  vm->loop.held.kind = IL_ITEM_NONE;
+  il_decode(vm, L, *box);
+  il_msg_free(*box);
+  *box = NULL;
+  lua_remove(L, -2);
+}
+
+void il_item_push(il_vm *vm, lua_State *L, il_item *item) {
+  switch (item->kind) {
+  case IL_ITEM_FALSE: lua_pushboolean(L, 0); break;
+  case IL_ITEM_TRUE: lua_pushboolean(L, 1); break;
+  case IL_ITEM_INTEGER: lua_pushinteger(L, item->u.integer); break;
+  case IL_ITEM_FLOAT: lua_pushnumber(L, item->u.number); break;
+  case IL_ITEM_MSG: push_message(vm, L, item); return;
+  default: lua_pushnil(L);
+  }
+  item->kind = IL_ITEM_NONE;
+}
+
+static void count(atomic_llong *n) {
+  long long v = atomic_load_explicit(n, memory_order_relaxed);
+  atomic_store_explicit(n, v + 1, memory_order_relaxed);
+}
+
+/* -- One case ---------------------------------------------------------------------------------- */
+
+enum { NOT_YET = -1 };
+
+static int sent_code(il_vm *vm, enum il_sent sent) {
+  switch (sent) {
+  case IL_SENT: count(&vm->isolate->messages_out); return ISOLUA_OK;
+  case IL_SENT_CLOSED: return ISOLUA_CLOSED;
+  case IL_NO_MEMORY: return ISOLUA_MEMORY;
+  default: return NOT_YET;
+  }
+}
+
+static int try_send(il_vm *vm, il_case *c) {
+  il_port *p = c->what.port;
+  int code =
+    sent_code(vm, c->offered ? il_port_offered(p, &c->offer) : il_port_send(p, &c->item, false));
+  return code == NOT_YET && p->full == IL_FULL_ERROR ? ISOLUA_FULL : code;
+}
+
+static int try_receive(il_vm *vm, il_case *c) {
+  switch (il_port_receive(c->what.port, &c->item)) {
+  case IL_GOT: count(&vm->isolate->messages_in); return ISOLUA_OK;
+  case IL_CLOSED: return ISOLUA_CLOSED;
+  default: return NOT_YET;
+  }
+}
+
+static int try_timer(il_timer *t) {
+  if (t->rung) {
+    t->rung = false;
+    return ISOLUA_OK;
+  }
+  return t->over ? ISOLUA_CLOSED : NOT_YET;
+}
+
+static int try_case(il_vm *vm, il_case *c) {
+  switch (c->what.kind) {
+  case ISOLUA_RECEIVE: return try_receive(vm, c);
+  case ISOLUA_SEND: return try_send(vm, c);
+  case ISOLUA_FUTURE: return il_future_is_done(c->what.future) ? ISOLUA_OK : NOT_YET;
+  default: return try_timer(c->what.timer);
+  }
+}
+
+static void case_fire(il_vm *vm, lua_State *L, il_source *s) {
+  il_case *c = (il_case *)s;
+  (void)L;
+  c->fired = true;
+  if (c->wait->coro != NULL)
+    il_coro_wake(vm, c->wait->coro);
+  else if (vm->loop.foreign != LUA_NOREF)
+    il_waiter_wake(&vm->isolate->waiter); /* whoever polls the event looks again */
+}
+
+static void case_unwatch(il_vm *vm, il_source *s) {
+  il_case *c = (il_case *)s;
+  switch (c->what.kind) {
+  case ISOLUA_RECEIVE: il_port_unwatch(c->what.port, &s->watch, false); break;
+  case ISOLUA_SEND:
+    if (!c->offered) {
+      il_port_unwatch(c->what.port, &s->watch, true);
+    } else if (il_port_withdraw(c->what.port, &c->offer) == IL_FULL) {
+      c->item = c->offer.item;
+      c->offered = false;
+    }
+    break;
+  case ISOLUA_FUTURE: il_future_unwatch(c->what.future, &s->watch); break;
+  default:
+    il_watches_remove(&c->what.timer->watches, &s->watch);
+    if (--c->what.timer->waiting == 0)
+      il_tick_live(vm, &c->what.timer->tick, c->what.timer->fn != LUA_NOREF);
+  }
+}
+
+static bool case_reachable(il_vm *vm, il_source *s) {
+  const il_case *c = (const il_case *)s;
+  const void *self = vm->isolate;
+  switch (c->what.kind) {
+  case ISOLUA_RECEIVE:
+  case ISOLUA_SEND: return il_port_reachable(c->what.port, self);
+  case ISOLUA_FUTURE:
+    return il_future_is_done(c->what.future) ||
+           (!c->what.future->local && c->what.future->isolate != self);
+  default: return false; /* its tick counts */
+  }
+}
+
+static void push_port_name(lua_State *L, const char *what, il_port *p) {
+  il_isolate *i = il_isolate_of(&p->tx);
+  if (i != NULL)
+    lua_pushfstring(L, "%s the inbox of '%s'", what, i->name);
+  else if (p->name != NULL)
+    lua_pushfstring(L, "%s %s '%s'", what, p->channel ? "channel" : "port", p->name);
+  else
+    lua_pushfstring(L, "%s %s %I", what, p->channel ? "channel" : "port", (LUAI_UACINT)p->id);
+}
+
+static void case_describe(il_vm *vm, lua_State *L, il_source *s) {
+  const il_case *c = (const il_case *)s;
+  const il_isolate *i;
+  (void)vm;
+  switch (c->what.kind) {
+  case ISOLUA_RECEIVE: push_port_name(L, "a message on", c->what.port); break;
+  case ISOLUA_SEND: push_port_name(L, "room in", c->what.port); break;
+  case ISOLUA_FUTURE:
+    i = c->what.future->isolate;
+    if (i == NULL)
+      lua_pushliteral(L, "a task");
+    else
+      lua_pushfstring(L, "isolate '%s'", i->name);
+    break;
+  default: lua_pushliteral(L, "a timer");
+  }
+}
+
+static const il_source_type case_type = {case_fire, case_unwatch, case_reachable, case_describe,
+                                         NULL};
+
+/* A single send leaves an offer; one among others is told when there is room. */
+static void watch_send(il_wait *w, il_case *c) {
+  il_port *p = c->what.port;
+  c->offer.watch = &c->s.watch;
+  if (w->n > 1) {
+    il_port_watch(p, &c->s.watch, true);
+  } else {
+    c->offered = true;
+    if (il_port_offer(p, &c->item, &c->offer) != IL_FULL) {
+      c->offered = c->item.kind == IL_ITEM_NONE; /* else it is to be tried again: closed, memory */
+      il_watch_fire(&c->s.watch);
+    }
+  }
+}
+
+static void watch_case(il_vm *vm, il_wait *w, il_case *c) {
+  il_source_add(vm, &c->s, &case_type);
+  switch (c->what.kind) {
+  case ISOLUA_RECEIVE: il_port_watch(c->what.port, &c->s.watch, false); break;
+  case ISOLUA_SEND: watch_send(w, c); break;
+  case ISOLUA_FUTURE: il_future_watch(c->what.future, &c->s.watch); break;
+  default:
+    il_watches_add(&c->what.timer->watches, &c->s.watch);
+    c->what.timer->waiting++;
+    il_tick_live(vm, &c->what.timer->tick, true);
+  }
+}
+
+/* -- A wait ------------------------------------------------------------------------------------ */
+
+static void wait_init(il_wait *w, const isolua_case *cases, int n, int64_t deadline) {
+  memset(w, 0, sizeof *w + (size_t)(n - 1) * sizeof *w->cases);
+  w->n = n;
+  w->deadline = deadline;
+  for (int i = 0; i < n; i++) {
+    w->cases[i].wait = w;
+    w->cases[i].what = cases[i];
+  }
+}
+
+/* Lets go of all; what was received or not sent is dropped, but for the winner's. */
+static void wait_end(il_vm *vm, il_wait *w, const il_case *winner) {
+  if (w->watching) {
+    for (int i = 0; i < w->n; i++) il_source_remove(vm, &w->cases[i].s);
+    il_tick_clear(vm, &w->tick);
+    if (w->reserved) il_tick_unreserve(vm);
+  }
+  w->watching = w->reserved = false;
+  if (w->coro != NULL) w->coro->wait = NULL;
+  w->coro = NULL;
+  for (int i = 0; i < w->n; i++)
+    if (&w->cases[i] != winner) il_item_fini(&w->cases[i].item);
+}
+
+static int wait_gc(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  il_wait *w = lua_touserdata(L, 1);
+  if (vm != NULL) wait_end(vm, w, NULL);
+  return 0;
+}
+
+/* A wait for `n` cases that the stack keeps. [-0, +1, m] */
+static il_wait *wait_push(lua_State *L, const isolua_case *cases, int n, int64_t deadline) {
+  il_wait *w = lua_newuserdatauv(L, sizeof *w + (size_t)(n - 1) * sizeof *w->cases, 0);
+  wait_init(w, cases, n, deadline);
+  if (luaL_newmetatable(L, "isolate.wait")) {
+    lua_pushcfunction(L, wait_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return w;
+}
+
+static void wait_watch(il_vm *vm, il_wait *w) {
+  w->watching = true;
+  for (int i = 0; i < w->n; i++) watch_case(vm, w, &w->cases[i]);
+}
+
+/* The first case that can be done, of all or of those that fired; *code says how. NULL: none yet. */
+static il_case *wait_try(il_vm *vm, il_wait *w, bool all, int *code) {
+  unsigned start = w->n > 1 ? vm->loop.turns++ : 0;
+  for (int i = 0; i < w->n; i++) {
+    il_case *c = &w->cases[(start + (unsigned)i) % (unsigned)w->n];
+    if (!all && !c->fired) continue;
+    c->fired = false;
+    *code = try_case(vm, c);
+    if (*code != NOT_YET) return c;
+  }
+  return NULL;
+}
+
+/* Ends the wait and calls its continuation, with what was received on the top. `c` NULL: the time is
+** over. */
+static int finish(il_vm *vm, lua_State *L, il_wait *w, il_case *c, int code) {
+  isolua_waited *k = w->k;
+  lua_KContext ctx = w->ctx;
+  il_item item = {.kind = IL_ITEM_NONE};
+  int winner = -1;
+  wait_end(vm, w, c);
+  if (c != NULL) {
+    winner = (int)(c - w->cases);
+    item = c->item;
+    c->item.kind = IL_ITEM_NONE;
+    if (c->what.kind == ISOLUA_RECEIVE && code == ISOLUA_OK)
+      il_item_push(vm, L, &item);
+    else
+      il_item_fini(&item);
+  }
+  if (code == ISOLUA_MEMORY) return luaL_error(L, "not enough memory");
+  return k(L, winner, c != NULL ? code : ISOLUA_TIMEOUT, ctx);
+}
+
+/* -- Waiting on the stack ---------------------------------------------------------------------- */
+
+typedef struct attempt {
+  il_wait *wait;
+  il_case *winner;
+  int code;
+} attempt;
+
+static bool try_fired(il_vm *vm, lua_State *L, void *arg) {
+  attempt *a = arg;
+  (void)L;
+  a->winner = wait_try(vm, a->wait, false, &a->code);
+  return a->winner != NULL;
+}
+
+static int wait_nested(il_vm *vm, lua_State *L, il_wait *w) {
+  attempt a = {w, NULL, ISOLUA_OK};
+  enum il_outcome out = il_loop_run(vm, L, try_fired, &a, w->deadline);
+  if (out == IL_READY || out == IL_TIMED_OUT) return finish(vm, L, w, a.winner, a.code);
+  if (out == IL_HOPELESS) il_loop_pushdeadlock(L);
+  wait_end(vm, w, NULL);
+  return out == IL_HOPELESS ? lua_error(L) : il_loop_raise(vm, L, out);
+}
+
+/* -- Waiting in a coroutine of the loop -------------------------------------------------------- */
+
+static void wait_ring(il_vm *vm, lua_State *L, il_tick *t) {
+  il_wait *w = (il_wait *)t;
+  (void)L;
+  w->timed_out = true;
+  if (w->coro != NULL) il_coro_wake(vm, w->coro);
+}
+
+static int parked(lua_State *L, int status, lua_KContext ctx);
+
+static int park(lua_State *L, il_wait *w) {
+  return lua_yieldk(L, 0, (lua_KContext)w, parked);
+}
+
+/* It was resumed. The wait lies on the top of the stack, or below what resumed it. */
+static int parked(lua_State *L, int status, lua_KContext ctx) {
+  il_vm *vm = il_vm_check(L);
+  il_wait *w = (il_wait *)ctx;
+  il_coro *coro = w->coro;
+  il_case *c;
+  int code = ISOLUA_OK;
+  (void)status;
+  while (lua_touserdata(L, -1) != w) lua_pop(L, 1);
+  if (il_vm_wanted(vm) || (coro != NULL && coro->cancelled)) {
+    bool ended = il_vm_wanted(vm);
+    if (coro != NULL) coro->cancelled = false;
+    wait_end(vm, w, NULL);
+    return il_loop_raise(vm, L, ended ? IL_ENDED : IL_CANCELLED);
+  }
+  c = wait_try(vm, w, false, &code);
+  if (c == NULL && vm->loop.hopeless) {
+    il_loop_pushdeadlock(L);
+    wait_end(vm, w, NULL);
+    return lua_error(L);
+  }
+  if (c == NULL && !w->timed_out) return park(L, w);
+  lua_pop(L, 1); /* this frame still refers to it: it is not collected before finish has read it */
+  return finish(vm, L, w, c, code);
+}
+
+static int wait_parked(il_vm *vm, lua_State *L, il_wait *w, il_coro *coro) {
+  if (w->deadline >= 0) {
+    il_tick_reserve(vm, L);
+    w->reserved = true;
+    w->tick.ring = wait_ring;
+    w->tick.live = true;
+  }
+  w->coro = coro;
+  coro->wait = w;
+  wait_watch(vm, w);
+  if (w->reserved) il_tick_set(vm, &w->tick, w->deadline);
+  return park(L, w);
+}
+
+/* -- Waiting in another event loop ------------------------------------------------------------- */
+
+static int foreign_turn(lua_State *L, il_vm *vm, il_wait *w);
+
+static int back_from_foreign(lua_State *L, int status, lua_KContext ctx) {
+  il_vm *vm = il_vm_check(L);
+  il_wait *w = (il_wait *)ctx;
+  bool can = lua_toboolean(L, -1);
+  (void)status;
+  lua_pop(L, 1);
+  if (can) return foreign_turn(L, vm, w);
+  return wait_nested(vm, L, w); /* it cannot wait there */
+}
+
+static lua_Number seconds_until(int64_t when) {
+  int64_t left = when - il_now();
+  return left > 0 ? (lua_Number)left / 1e9 : 0;
+}
+
+/* Does what there is, then calls foreign(seconds or nil), which returns when the event of the isolate is
+** set or the time is over: true; or false when it cannot wait there. */
+static int foreign_turn(lua_State *L, il_vm *vm, il_wait *w) {
+  int64_t until = w->deadline, next;
+  int code = ISOLUA_OK;
+  il_case *c;
+  bool goes_on = il_loop_pump(vm, L, -1, -1);
+  if (!goes_on) {
+    wait_end(vm, w, NULL);
+    return il_loop_raise(vm, L, IL_ENDED);
+  }
+  c = wait_try(vm, w, false, &code);
+  if (c != NULL || (w->deadline >= 0 && il_now() >= w->deadline)) return finish(vm, L, w, c, code);
+  next = il_loop_next(vm);
+  if (until < 0 || (next >= 0 && next < until)) until = next;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, vm->loop.foreign);
+  if (until >= 0)
+    lua_pushnumber(L, seconds_until(until));
+  else
+    lua_pushnil(L);
+  lua_callk(L, 1, 1, (lua_KContext)w, back_from_foreign);
+  return back_from_foreign(L, LUA_OK, (lua_KContext)w);
+}
+
+/* -- All of it --------------------------------------------------------------------------------- */
+
+/* Values to be sent are encoded in order; all or none. [-0, +0, e] */
+static void encode_sends(il_vm *vm, lua_State *L, const isolua_case *cases, int n, il_wait *w) {
+  for (int i = 0; i < n; i++) {
+    if (cases[i].kind != ISOLUA_SEND) continue;
+    lua_pushvalue(L, cases[i].value);
+    if (il_item_encode(vm, L, &w->cases[i].item) != ISOLUA_OK) {
+      wait_end(vm, w, NULL);
+      lua_error(L);
+    }
+  }
+}
+
+/* Something is there, or the wait must not begin: true, and *result is its end. */
+static bool at_once(il_vm *vm, lua_State *L, il_wait *w, int *result) {
+  int code = ISOLUA_OK;
+  il_case *c = wait_try(vm, w, true, &code);
+  if (c == NULL && w->deadline != 0) return false;
+  *result = finish(vm, L, w, c, code);
+  return true;
+}
+
+/* A coroutine that was cancelled before this wait: it does not begin. */
+static void check_cancelled(il_vm *vm, lua_State *L) {
+  il_coro *c = vm->loop.current;
+  if (c == NULL || !c->cancelled) return;
+  c->cancelled = false;
+  il_loop_raise(vm, L, IL_CANCELLED);
+}
+
+int il_port_take(il_vm *vm, lua_State *L, il_port *p) {
+  il_item item;
+  enum il_got got = il_port_receive(p, &item);
+  if (got != IL_GOT) return got == IL_EMPTY ? ISOLUA_TIMEOUT : ISOLUA_CLOSED;
+  count(&vm->isolate->messages_in);
+  il_item_push(vm, L, &item);
+  return ISOLUA_OK;
+}
+
+int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, lua_KContext ctx,
+                isolua_waited *k) {
+  il_vm *vm = il_vm_check(L);
+  il_wait local, *w = &local;
+  il_coro *coro;
+  bool leaves; /* this frame, while it waits */
+  int result;
+  il_loop_breathe(vm, L);
+  check_cancelled(vm, L);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (n == 1 && cases->kind == ISOLUA_RECEIVE) { /* the most frequent: it needs no wait */
+    result = il_port_take(vm, L, cases->port);
+    if (result != ISOLUA_TIMEOUT) return k(L, 0, result, ctx);
+  }
+  coro = il_coro_of(vm, L);
+  leaves = coro != NULL || vm->loop.foreign != LUA_NOREF;
+  if (n > 1 || (leaves && timeout != 0))
+    w = wait_push(L, cases, n, timeout);
+  else
+    wait_init(w, cases, n, timeout);
+  w->k = k;
+  w->ctx = ctx;
+  encode_sends(vm, L, cases, n, w);
+  if (at_once(vm, L, w, &result)) return result;
+  w->deadline = il_deadline(timeout);
+  il_loop_check_open(vm, L);
+  if (coro != NULL) return wait_parked(vm, L, w, coro);
+  wait_watch(vm, w);
+  if (vm->loop.foreign != LUA_NOREF) return foreign_turn(L, vm, w);
+  return wait_nested(vm, L, w);
+}

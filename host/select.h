@@ -1,0 +1,56 @@
+/* select.h - a wait for the first of several things: messages, room, futures, timers. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_SELECT_H
+#define IL_SELECT_H
+
+#include "loop.h"
+
+/* -- Timers ------------------------------------------------------------------------------------- */
+
+/* A timer of one state: a userdata. Owner thread. */
+typedef struct isolua_timer {
+  il_tick tick;   /* first */
+  int64_t period; /* ns; 0: it rings once */
+  bool reserved;  /* it has its place among the ticks */
+  bool rung;      /* and nobody has taken that yet */
+  bool over;      /* cancelled, or rung for the last time */
+  bool running;   /* its function is under way */
+  int fn, self;   /* registry: the function; the userdata while both are needed; or LUA_NOREF */
+  size_t waiting; /* cases that wait for it */
+  il_watches watches;
+} il_timer;
+
+/* -- Waits -------------------------------------------------------------------------------------- */
+
+typedef struct il_wait il_wait;
+
+typedef struct il_case {
+  il_source s; /* first */
+  il_wait *wait;
+  isolua_case what;
+  il_item item;   /* received, or to be sent; a loser's is freed */
+  il_offer offer; /* a single send waits with it */
+  bool fired, offered;
+} il_case;
+
+/* In a userdata, or on the C stack of a wait that does not yield. */
+struct il_wait {
+  il_tick tick;  /* first; the deadline of one that yields */
+  il_coro *coro; /* parked in it; NULL: it is on the stack of who waits */
+  int64_t deadline;
+  bool reserved, timed_out, watching;
+  lua_KContext ctx;
+  isolua_waited *k;
+  int n;
+  il_case cases[1]; /* `n` of them */
+};
+
+/* Encodes the value on the top, which it pops: 0; else an error object is pushed and its code
+** returned. [-1, +0|1, -] */
+int il_item_encode(il_vm *vm, lua_State *L, il_item *item);
+/* isolua_port_take. */
+int il_port_take(il_vm *vm, lua_State *L, il_port *p);
+/* Pushes the value of *item, which is freed, whatever raises. [-0, +1, e] */
+void il_item_push(il_vm *vm, lua_State *L, il_item *item);
+
+#endif
