@@ -123,7 +123,13 @@ struct il_handler {
   il_port *port;
   int fn, self; /* registry; LUA_NOREF: it is not set */
   bool running; /* its function is under way: it never overlaps itself */
+  bool channel; /* it is a channel's */
+  bool calling; /* message_fire has it in its hands */
 };
+
+static void free_if_unused(il_handler *h) {
+  if (!h->running && (h->port == NULL || (h->channel && h->fn == LUA_NOREF))) free(h);
+}
 
 /* The function is under way no more. */
 static void message_ended(il_vm *vm, il_coro *c) {
@@ -131,7 +137,13 @@ static void message_ended(il_vm *vm, il_coro *c) {
   (void)vm;
   h->running = false;
   if (h->s.type != NULL) il_watch_fire(&h->s.watch); /* there may be more */
-  if (h->port == NULL) free(h);
+  if (!h->calling) free_if_unused(h);
+}
+
+static void unset(il_vm *vm, lua_State *L, il_handler *h) {
+  il_source_remove(vm, &h->s);
+  unref(L, &h->fn);
+  unref(L, &h->self);
 }
 
 static int push_item(lua_State *L) {
@@ -145,11 +157,8 @@ static bool call_with_message(il_handler *h, lua_State *L) {
   il_item item;
   int got = il_port_receive(h->port, &item);
   if (got != IL_GOT) {
-    if (got == IL_CLOSED) { /* nothing will come any more: it is not kept for that */
-      il_source_remove(vm, &h->s);
-      unref(L, &h->fn);
-      unref(L, &h->self);
-    }
+    if (got == IL_CLOSED)
+      unset(vm, L, h); /* nothing will come any more: nothing is kept for that */
     return false;
   }
   h->running = true;
@@ -167,12 +176,14 @@ static bool call_with_message(il_handler *h, lua_State *L) {
 
 static void message_fire(il_vm *vm, lua_State *L, il_source *s) {
   il_handler *h = (il_handler *)s;
-  int before = il_vm_dying(vm);
-  for (int n = 0; n < MESSAGES; n++) {
-    if (h->running || h->s.type == NULL || il_vm_dying(vm) != before) return;
-    if (!call_with_message(h, L)) return;
-  }
-  if (h->s.type != NULL) il_watch_fire(&h->s.watch);
+  int before = il_vm_dying(vm), n = 0;
+  h->calling = true;
+  while (n < MESSAGES && !h->running && h->s.type != NULL && il_vm_dying(vm) == before &&
+         call_with_message(h, L))
+    n++;
+  h->calling = false;
+  if (n == MESSAGES && h->s.type != NULL) il_watch_fire(&h->s.watch);
+  free_if_unused(h);
 }
 
 static void message_unwatch(il_vm *vm, il_source *s) {
@@ -185,11 +196,27 @@ static bool message_reachable(il_vm *vm, il_source *s) {
   return il_port_reachable(h->port, vm->isolate);
 }
 
+/* The loop ends. That of a port is its receiver's to drop. */
+static void message_drop(il_vm *vm, il_source *s) {
+  il_handler *h = (il_handler *)s;
+  unref(vm->L, &h->fn);
+  unref(vm->L, &h->self);
+  if (!h->calling) free_if_unused(h);
+}
+
 static const il_source_type message_type = {message_fire, message_unwatch, message_reachable, NULL,
-                                            NULL};
+                                            message_drop};
+
+/* A channel has one in each state that has set one. */
+static il_handler *find(il_vm *vm, const il_port *p) {
+  if (!p->channel) return p->handler;
+  for (il_source *s = vm->loop.sources; s != NULL; s = s->next)
+    if (s->type == &message_type && ((il_handler *)s)->port == p) return (il_handler *)s;
+  return NULL;
+}
 
 il_handler *il_handler_of(il_vm *vm, lua_State *L, il_port *p) {
-  il_handler *h = p->handler;
+  il_handler *h = find(vm, p);
   if (h != NULL) return h;
   h = calloc(1, sizeof *h);
   if (h == NULL) {
@@ -198,31 +225,35 @@ il_handler *il_handler_of(il_vm *vm, lua_State *L, il_port *p) {
   }
   h->vm = vm;
   h->port = p;
+  h->channel = p->channel;
   h->fn = h->self = LUA_NOREF;
-  p->handler = h;
+  if (!p->channel) p->handler = h;
   return h;
 }
 
 void il_handler_set(il_vm *vm, lua_State *L, il_handler *h, int index) {
   bool on = !lua_isnil(L, -1);
+  if (!on) {
+    lua_pop(L, 1);
+    unset(vm, L, h);
+    if (!h->calling) free_if_unused(h);
+    return;
+  }
   il_loop_check_open(vm, L);
   lua_pushvalue(L, index);
   unref(L, &h->self);
   unref(L, &h->fn);
-  if (on) h->self = luaL_ref(L, LUA_REGISTRYINDEX);
-  if (on) h->fn = luaL_ref(L, LUA_REGISTRYINDEX);
-  if (!on) lua_pop(L, 2);
-  if (on && h->s.type == NULL) {
-    il_source_add(vm, &h->s, &message_type);
-    il_port_watch(h->port, &h->s.watch, false);
-    il_watch_fire(&h->s.watch); /* what is there already, also in `mine` */
-  } else if (!on) {
-    il_source_remove(vm, &h->s);
-  }
+  h->self = luaL_ref(L, LUA_REGISTRYINDEX);
+  h->fn = luaL_ref(L, LUA_REGISTRYINDEX);
+  if (h->s.type != NULL) return;
+  il_source_add(vm, &h->s, &message_type);
+  il_port_watch(h->port, &h->s.watch, false);
+  il_watch_fire(&h->s.watch); /* what is there already, also in `mine` */
 }
 
-bool il_handler_is_set(const il_port *p) {
-  return p->handler != NULL && ((il_handler *)p->handler)->fn != LUA_NOREF;
+bool il_handler_is_set(il_vm *vm, const il_port *p) {
+  const il_handler *h = find(vm, p);
+  return h != NULL && h->fn != LUA_NOREF;
 }
 
 void il_handler_keep(il_handler *h, bool keep) {
@@ -234,11 +265,9 @@ void il_handler_drop(il_vm *vm, lua_State *L, il_port *p) {
   il_handler *h = p->handler;
   if (h == NULL) return;
   p->handler = NULL;
-  il_source_remove(vm, &h->s);
-  unref(L, &h->fn);
-  unref(L, &h->self);
+  unset(vm, L, h);
   h->port = NULL;
-  if (!h->running) free(h);
+  if (!h->calling) free_if_unused(h);
 }
 
 /* -- Timers ------------------------------------------------------------------------------------ */

@@ -8,7 +8,7 @@
 /* Calls the function on the top when the future is done. [-1, +0, m] */
 void il_on_done(il_vm *vm, lua_State *L, isolua_future *f);
 
-/* What a port has of its owner's handler: created when it first gets one, freed with the receiver. */
+/* The handler of a port is freed with its receiver; this state's of a channel when it is no longer set. */
 typedef struct il_handler il_handler;
 
 /* The handler of a port, made if need be. [-0, +0, m] */
@@ -16,7 +16,7 @@ il_handler *il_handler_of(il_vm *vm, lua_State *L, il_port *p);
 /* It calls the function on the top from now on, or nothing (nil); `index`: what is kept meanwhile.
 ** [-1, +0, m] */
 void il_handler_set(il_vm *vm, lua_State *L, il_handler *h, int index);
-bool il_handler_is_set(const il_port *p);
+bool il_handler_is_set(il_vm *vm, const il_port *p);
 void il_handler_keep(il_handler *h, bool keep);
 void il_handler_drop(il_vm *vm, lua_State *L, il_port *p);
 

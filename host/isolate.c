@@ -218,6 +218,7 @@ static void run(il_job *job, void *spare) {
 static void lost(isolua_future *f) {
   const il_result *r = &f->result;
   const char *text = r->traceback != NULL ? r->traceback : r->message;
+  if (r->code == ISOLUA_EXITED && f->isolate->spawned) return; /* as it wanted to */
   if (il_control_hears_errors(&f->isolate->control)) return;
   atomic_store(&f->host->failed, true);
   il_host_log(f->host, "uncaught error in isolate '%s': %s", f->isolate->name,

@@ -205,6 +205,7 @@ static void coro_free(il_vm *vm, lua_State *L, il_coro *c, bool reuse) {
   else
     vm->loop.coros = c->behind;
   if (c->behind != NULL) c->behind->before = c->before;
+  if (c->parked != NULL) *c->parked = NULL;
   if (c->ended != NULL) c->ended(vm, c);
   luaL_unref(L, LUA_REGISTRYINDEX, c->handle);
   if (reuse && vm->loop.spare == LUA_NOREF)
@@ -253,7 +254,7 @@ void il_coro_run(il_vm *vm, lua_State *L, il_coro *c) {
   vm->loop.current = outer;
   if (status == LUA_YIELD) {
     lua_pop(c->co, results);
-    if (c->wait == NULL) il_coro_wake(vm, c); /* a yield of its own: the others first */
+    if (c->parked == NULL) il_coro_wake(vm, c); /* a yield of its own: the others first */
     return;
   }
   if (status == LUA_OK)
@@ -270,7 +271,7 @@ void il_coro_cancel(il_vm *vm, lua_State *L, il_coro *c) {
     return;
   }
   c->cancelled = true;
-  if (c->wait != NULL) il_coro_wake(vm, c);
+  if (c->parked != NULL) il_coro_wake(vm, c);
 }
 
 static bool resume_one(il_vm *vm, lua_State *L) {
@@ -291,7 +292,11 @@ void il_loop_fini(il_vm *vm) {
   }
   while (il_dues_first(&loop->ticks) != NULL)
     il_tick_clear(vm, (il_tick *)il_dues_first(&loop->ticks));
-  while (loop->coros != NULL) coro_free(vm, vm->L, loop->coros, false);
+  while (loop->coros != NULL) { /* its closers run, as those of the body have */
+    il_coro *c = loop->coros;
+    if (c->begun && c != loop->current) il_vm_close_coroutine(c->co);
+    coro_free(vm, vm->L, c, false);
+  }
 }
 
 /* -- Turns ------------------------------------------------------------------------------------- */
@@ -317,8 +322,17 @@ static void sleep_until(il_vm *vm, int64_t deadline) {
   set_status(vm, IL_RUNNING);
 }
 
+/* Whoever wanted to kill it when it waits does so now. */
+static void die_if_idle(il_vm *vm) {
+  if (atomic_load_explicit(&vm->isolate->kill_idle, memory_order_acquire))
+    il_isolate_kill(vm->isolate, ISOLUA_KILLED, IL_GRACE);
+}
+
 void il_loop_stay_paused(il_vm *vm) {
-  while (is_paused(vm) && !il_vm_wanted(vm)) sleep_until(vm, -1);
+  while (is_paused(vm) && !il_vm_wanted(vm)) {
+    die_if_idle(vm);
+    if (!il_vm_wanted(vm)) sleep_until(vm, -1);
+  }
 }
 
 /* One thing: false, there is none. */
@@ -379,10 +393,8 @@ static int64_t earlier(int64_t a, int64_t b) {
 
 /* False: nothing will ever wake it. */
 static bool rest(il_vm *vm, lua_State *L, int64_t deadline) {
-  il_isolate *i = vm->isolate;
   int64_t until = earlier(deadline, il_loop_next(vm)), idle;
-  if (atomic_load_explicit(&i->kill_idle, memory_order_acquire))
-    il_isolate_kill(i, ISOLUA_KILLED, IL_GRACE);
+  die_if_idle(vm);
   if (il_vm_wanted(vm)) return true;
   if (until < 0 && is_hopeless(vm)) {
     if (vm->loop.quiet) return false;
@@ -440,8 +452,9 @@ size_t il_loop_left(il_vm *vm) {
 }
 
 void il_loop_breathe(il_vm *vm, lua_State *L) {
-  bool fired = is_busy(vm) ||
+  bool fired = is_busy(vm) || is_paused(vm) ||
                atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_relaxed) != NULL;
+  if (vm->loop.current != NULL) return; /* it would nest: isolua_wait lets it yield now and then */
   if (!fired && vm->loop.turns++ % BREATHE != 0 && !il_vm_wanted(vm)) return;
   if (vm->loop.sources == NULL && vm->loop.ticks.count == 0 && vm->loop.coros == NULL &&
       !is_paused(vm) && !il_vm_wanted(vm))
@@ -470,7 +483,7 @@ static bool is_over(il_vm *vm, lua_State *L, void *arg) {
 static void give_up(il_vm *vm) {
   for (il_coro *c = vm->loop.coros; c != NULL; c = c->behind) {
     c->cancelled = false;
-    if (c->wait != NULL) il_coro_wake(vm, c);
+    if (c->parked != NULL) il_coro_wake(vm, c);
   }
 }
 

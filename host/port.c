@@ -101,6 +101,7 @@ int il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle
 void il_port_fini(il_port *p) {
   drop(&p->queue);
   drop(&p->mine);
+  free(p->handler); /* an inbox's */
   free(p->spare);
   free(p->name);
   il_mutex_fini(&p->lock);

@@ -99,7 +99,7 @@ struct il_port {
 
   /* owner thread only */
   il_chunks mine;
-  void *handler; /* handler.c's; or NULL */
+  void *handler; /* handler.c's, of malloc; or NULL. Not of a channel */
 };
 
 enum il_got { IL_GOT, IL_EMPTY, IL_CLOSED };                     /* of a receive */

@@ -97,8 +97,7 @@ void isolua_port_on_message(lua_State *L, isolua_port *p, int index) {
 }
 
 int isolua_port_has_handler(lua_State *L, isolua_port *p) {
-  (void)L;
-  return il_handler_is_set(p);
+  return il_handler_is_set(il_vm_check(L), p);
 }
 
 void isolua_port_keep(lua_State *L, isolua_port *p, int keep) {

@@ -17,6 +17,8 @@
 ** What was received lies in the case until it is decoded, what is to be sent until it is sent.
 */
 
+#define YIELD 64 /* waits of coroutines that find something, to one that yields all the same */
+
 /* -- Items ------------------------------------------------------------------------------------- */
 
 int il_item_encode(il_vm *vm, lua_State *L, il_item *item) {
@@ -218,6 +220,7 @@ static void watch_case(il_vm *vm, il_wait *w, il_case *c) {
     il_watches_add(&c->what.timer->watches, &c->s.watch);
     c->what.timer->waiting++;
     il_tick_live(vm, &c->what.timer->tick, true);
+    if (c->what.timer->rung || c->what.timer->over) il_watch_fire(&c->s.watch);
   }
 }
 
@@ -241,7 +244,7 @@ static void wait_end(il_vm *vm, il_wait *w, const il_case *winner) {
     if (w->reserved) il_tick_unreserve(vm);
   }
   w->watching = w->reserved = false;
-  if (w->coro != NULL) w->coro->wait = NULL;
+  if (w->coro != NULL) w->coro->parked = NULL;
   w->coro = NULL;
   for (int i = 0; i < w->n; i++)
     if (&w->cases[i] != winner) il_item_fini(&w->cases[i].item);
@@ -378,7 +381,7 @@ static int wait_parked(il_vm *vm, lua_State *L, il_wait *w, il_coro *coro) {
     w->tick.live = true;
   }
   w->coro = coro;
-  coro->wait = w;
+  coro->parked = &w->coro;
   wait_watch(vm, w);
   if (w->reserved) il_tick_set(vm, &w->tick, w->deadline);
   return park(L, w);
@@ -473,15 +476,18 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   il_wait local, *w = &local;
   il_coro *coro;
   bool leaves; /* this frame, while it waits */
+  bool yields; /* also if there is something: the others have their turn now and then */
   int result;
   il_loop_breathe(vm, L);
   check_cancelled(vm, L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (n == 1 && cases->kind == ISOLUA_RECEIVE) { /* the most frequent: it needs no wait */
+  coro = il_coro_of(vm, L);
+  yields = coro != NULL && timeout != 0 && vm->loop.turns++ % YIELD == 0;
+  if (n == 1 && cases->kind == ISOLUA_RECEIVE &&
+      !yields) { /* the most frequent: it needs no wait */
     result = il_port_take(vm, L, cases->port);
     if (result != ISOLUA_TIMEOUT) return k(L, 0, result, ctx);
   }
-  coro = il_coro_of(vm, L);
   leaves = coro != NULL || vm->loop.foreign != LUA_NOREF;
   if (n > 1 || (leaves && timeout != 0))
     w = wait_push(L, cases, n, timeout);
@@ -490,7 +496,7 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   w->k = k;
   w->ctx = ctx;
   encode_sends(vm, L, cases, n, w);
-  if (at_once(vm, L, w, &result)) return result;
+  if (!yields && at_once(vm, L, w, &result)) return result;
   w->deadline = il_deadline(timeout);
   il_loop_check_open(vm, L);
   if (coro != NULL) return wait_parked(vm, L, w, coro);

@@ -59,8 +59,6 @@ struct il_tick {
   bool live; /* somebody waits for it, or it has a function */
 };
 
-struct il_wait;
-
 /* A coroutine that the loop resumes: a task, or a call of a handler. */
 typedef struct il_coro il_coro;
 struct il_coro {
@@ -70,7 +68,7 @@ struct il_coro {
   bool begun;                                  /* it was resumed */
   bool ready;                                  /* in the loop's queue */
   bool cancelled;                              /* its next wait raises */
-  struct il_wait *wait;                        /* where it is parked; or NULL */
+  il_coro **parked;                            /* its wait's pointer to it; NULL: it is in none */
   void (*ended)(struct il_vm *vm, il_coro *c); /* or NULL */
   void *arg;                                   /* for `ended` */
   int handle;                                  /* registry: the task's userdata; LUA_NOREF: none */

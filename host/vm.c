@@ -772,8 +772,8 @@ void il_vm_body(il_isolate *i, void *spare) {
   il_workers_announce();
   il_isolate_finish(i, status, &r);
   if (vm != NULL) {
-    if (vm->isolate != NULL) il_loop_fini(vm);
     il_isolate_closing(i);
+    if (vm->isolate != NULL) il_loop_fini(vm);
     lua_close(vm->L);
     il_vm_not_current(vm);
     il_isolate_set_heap(i, NULL);
