@@ -245,18 +245,40 @@ static size_t place_in_map(const il_encoder *e, const void *p) {
   return i;
 }
 
+static void free_map(il_encoder *e) {
+  if (e->map != NULL) il_heap_resize(e->map, (e->mask + 1) * sizeof *e->map, 0);
+  e->map = NULL;
+  e->mask = 0;
+}
+
+static void grow_entries(il_encoder *e, size_t n) {
+  size_t room = e->nentries + n > e->roomentries * 2 ? e->nentries + n : e->roomentries * 2;
+  size_t size = sizeof *e->entries;
+  entry *entries = il_heap_resize(e->entries, e->roomentries * size, room * size);
+  if (entries == NULL) no_memory(e);
+  e->entries = entries;
+  e->roomentries = room;
+}
+
 /* Makes room in the map for `n` more entries. */
 static void grow_map(il_encoder *e, size_t n) {
   size_t mask = e->mask == 0 ? 63 : e->mask * 2 + 1;
   uint32_t *map;
   while ((e->nentries + n) * 2 >= mask) mask = mask * 2 + 1;
-  map = calloc(mask + 1, sizeof *map);
+  map = il_heap_resize(NULL, 0, (mask + 1) * sizeof *map);
   if (map == NULL) no_memory(e);
-  free(e->map);
+  memset(map, 0, (mask + 1) * sizeof *map);
+  free_map(e);
   e->map = map;
   e->mask = mask;
   for (size_t i = 0; i < e->nentries; i++)
     e->map[place_in_map(e, e->entries[i].p)] = (uint32_t)(i + 1);
+}
+
+/* A list of `n` tables is about to come. */
+static void expect(il_encoder *e, size_t n) {
+  if ((e->nentries + n) * 2 >= e->mask) grow_map(e, n);
+  if (e->nentries + n > e->roomentries) grow_entries(e, n);
 }
 
 /* The entry of `p`; a new one has no slot and says so in *fresh. */
@@ -266,7 +288,7 @@ static size_t enter(il_encoder *e, const void *p, bool *fresh) {
   i = place_in_map(e, p);
   *fresh = e->map[i] == 0;
   if (!*fresh) return e->map[i] - 1;
-  e->entries = grow(e, e->entries, e->nentries, &e->roomentries, sizeof *e->entries);
+  if (e->nentries == e->roomentries) grow_entries(e, 16);
   e->entries[e->nentries] = (entry){p, 0, 0, 0};
   e->map[i] = (uint32_t)++e->nentries;
   return e->nentries - 1;
@@ -1253,8 +1275,7 @@ static bool step_array(il_encoder *e, frame *f) {
       lua_settop(L, object + 1);
       continue;
     }
-    if (f->list == 0 && type == LUA_TTABLE && (size_t)f->array * 2 >= e->mask)
-      grow_map(e, (size_t)f->array); /* a list of tables */
+    if (f->list == 0 && type == LUA_TTABLE) expect(e, (size_t)f->array);
     f->list++;
     end_run(e, f);
     if (!(type == LUA_TTABLE ? put_table(e) : put_value(e))) return false;
@@ -1573,9 +1594,7 @@ static bool walk(il_encoder *e) {
 static void reset(il_encoder *e) {
   if (e->mask != 0 && e->nentries > 0) {
     if (e->mask > 1023) {
-      free(e->map);
-      e->map = NULL;
-      e->mask = 0;
+      free_map(e);
     } else {
       memset(e->map, 0, (e->mask + 1) * sizeof *e->map);
     }
@@ -1632,8 +1651,8 @@ void il_encoder_free(il_encoder *e) {
   if (e == NULL) return;
   reset(e);
   il_heap_resize(e->data, e->cap, 0);
-  free(e->entries);
-  free(e->map);
+  il_heap_resize(e->entries, e->roomentries * sizeof *e->entries, 0);
+  free_map(e);
   free(e->shapes);
   free(e->frames);
   free(e->laters);
