@@ -38,18 +38,32 @@ static bool holds_state(const il_vm *vm, const char *p, size_t size) {
   return p != NULL && (const char *)vm->L >= p && (const char *)vm->L < p + size;
 }
 
+/* The block grows past the cap. */
+static inline bool exceeds(const il_vm *vm, size_t old, size_t nsize) {
+  return nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap;
+}
+
 /* Counts the heap, and refuses to grow it past its cap; shrinking is never refused. */
 static void *alloc(void *ud, void *p, size_t osize, size_t nsize) {
+  il_vm *vm = ud;
+  size_t old = p != NULL ? osize : 0;
+  void *q;
+  if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
+  if (exceeds(vm, old, nsize)) return NULL;
+  q = il_arena_resize(&vm->arena, p, old, nsize);
+  if (q != NULL || nsize == 0) vm->used += nsize - old;
+  return q;
+}
+
+/* The same, by the allocator of the host. */
+static void *alloc_by_host(void *ud, void *p, size_t osize, size_t nsize) {
   il_vm *vm = ud;
   const isolua_host_options *o = &vm->host->options;
   size_t old = p != NULL ? osize : 0;
   void *q;
   if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
-  if (nsize > old && vm->cap != 0 && vm->used - old + nsize > vm->cap) return NULL;
-  if (o->alloc == NULL)
-    q = il_arena_resize(&vm->arena, p, old, nsize);
-  else
-    q = o->alloc(o->alloc_ud, p, old, nsize);
+  if (exceeds(vm, old, nsize)) return NULL;
+  q = o->alloc(o->alloc_ud, p, old, nsize);
   if (q != NULL || nsize == 0) vm->used += nsize - old;
   return q;
 }
@@ -150,7 +164,7 @@ static il_vm *make_state(isolua_host *host) {
   il_vm *vm = vm_new(host);
   if (vm == NULL) return NULL;
   vm->owned = true;
-  vm->L = lua_newstate(alloc, vm);
+  vm->L = lua_newstate(host->options.alloc != NULL ? alloc_by_host : alloc, vm);
   if (vm->L == NULL) {
     vm_free(vm);
     return NULL;
