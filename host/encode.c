@@ -21,8 +21,8 @@
 ** message; a second sight gives it a number, by patching that place. So only shared things cost the
 ** receiver anything.
 **
-** Tables with the same string keys in the same order (records) have one shape. The first such table
-** is taken down, the second confirms it and is followed by the shape, every later one is written as a
+** Tables with the same string keys in the same order (records) have one shape. After the first few of
+** a message, one such table is taken down, the second confirms it and is followed by the shape, every later one is written as a
 ** record: values without keys. A table is taken for a record by its first key alone; where it turns
 ** out to differ, the pairs from there on are written as those of other tables. Keys are compared by
 ** address, which a string keeps while it lives.
@@ -41,7 +41,9 @@
 #define CACHE 256                  /* short strings, a power of two */
 #define SHAPES 32                  /* a power of two */
 #define SHAPE_KEYS 32
-#define CREDIT 8 /* tables that may differ from a shape, in a row, before it is forgotten */
+#define UNSHAPED 8      /* tables from which on it is worth to look for shapes */
+#define FETCH_MIN 16383 /* mask of a map that is larger than the nearest cache */
+#define CREDIT 8        /* tables that may differ from a shape, in a row, before it is forgotten */
 #define PATH_MAX_BYTES 400
 #define WHAT_MAX 120
 
@@ -126,6 +128,7 @@ typedef struct il_encoder {
 
   shape *shapes; /* SHAPES, by first key; NULL: none was needed yet */
   uint32_t stamps;
+  int unshaped;            /* tables with string keys so far, up to UNSHAPED */
   int places, most_places; /* taken by keys in the receiver: now; at most so far */
   size_t open_records;     /* frames in IN_RECORD: places that they name must stay */
 
@@ -238,9 +241,12 @@ static void patch32(il_encoder *e, size_t place, uint32_t v) {
 
 /* -- The map ----------------------------------------------------------------------------------- */
 
+static inline size_t first_place(const il_encoder *e, const void *p) {
+  return (size_t)((uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u >> 32) & e->mask;
+}
+
 static size_t place_in_map(const il_encoder *e, const void *p) {
-  uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
-  size_t i = (size_t)(h >> 32) & e->mask;
+  size_t i = first_place(e, p);
   while (e->map[i] != 0 && e->entries[e->map[i] - 1].p != p) i = (i + 1) & e->mask;
   return i;
 }
@@ -795,7 +801,12 @@ static shape *look_for_shape(il_encoder *e, const void *first, bool *ready) {
 static bool begin_fields(il_encoder *e, frame *f) {
   bool ready;
   unsigned char *p;
-  shape *s = look_for_shape(e, lua_topointer(e->L, -2), &ready);
+  shape *s;
+  if (e->unshaped < UNSHAPED) {
+    e->unshaped++;
+    return false;
+  }
+  s = look_for_shape(e, lua_topointer(e->L, -2), &ready);
   f->key = 0;
   f->shape = s;
   if (s == NULL) return false;
@@ -882,7 +893,7 @@ static void end_learning(il_encoder *e, frame *f) {
   if (!holds_shape(e, f)) return;
   if (f->key != s->n) f->same = false;
   s->n = f->key;
-  if (!f->same || !has_keys(e, f->object, s)) return;
+  if (!f->same || (e->anchored && !has_keys(e, f->object, s))) return;
   base = take_places(e, s->n);
   if (base < 0) return;
   s->base = base;
@@ -1260,6 +1271,20 @@ static int put_numbers(il_encoder *e, frame *f, int index, int n) {
   return i;
 }
 
+/* The places of the next few tables in the map are fetched while the one in hand is encoded: it is
+** large then, and every place somewhere else in it. */
+static void fetch_ahead(const il_encoder *e, const frame *f) {
+  enum { AHEAD = 8 };
+  lua_State *L = e->L;
+  lua_Integer last = f->array - f->list < 2 * AHEAD ? f->array : f->list + 2 * AHEAD;
+  if (f->list % AHEAD != 0 || e->mask < FETCH_MIN) return;
+  for (lua_Integer i = f->list + AHEAD + 1; i <= last; i++) {
+    lua_rawgeti(L, f->object, i);
+    __builtin_prefetch(&e->map[first_place(e, lua_topointer(L, -1))], 1);
+    lua_pop(L, 1);
+  }
+}
+
 /* The array part, without lua_next. Like step_table. */
 static bool step_array(il_encoder *e, frame *f) {
   enum { BATCH = 16 };
@@ -1275,7 +1300,10 @@ static bool step_array(il_encoder *e, frame *f) {
       lua_settop(L, object + 1);
       continue;
     }
-    if (f->list == 0 && type == LUA_TTABLE) expect(e, (size_t)f->array);
+    if (type == LUA_TTABLE) {
+      if (f->list == 0) expect(e, (size_t)f->array);
+      fetch_ahead(e, f);
+    }
     f->list++;
     end_run(e, f);
     if (!(type == LUA_TTABLE ? put_table(e) : put_value(e))) return false;
@@ -1603,7 +1631,7 @@ static void reset(il_encoder *e) {
   forget_laters(e, 0);
   forget_handles(e, 0);
   e->nframes = e->ncodes = e->open_records = 0;
-  e->places = e->most_places = 0;
+  e->places = e->most_places = e->unshaped = 0;
   e->in_later = e->local_base = 0;
   e->len = 0;
   e->slots = 0;

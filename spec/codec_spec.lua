@@ -349,9 +349,9 @@ describe("isolate codec", function()
     end)
 
     it("may have one key, or hundreds", function()
-      each_travels(10, function(i) return { only = i } end)
+      each_travels(20, function(i) return { only = i } end)
       for _, n in ipairs { 31, 32, 33, 250, 300 } do
-        each_travels(6, function(i)
+        each_travels(14, function(i)
           local t = {}
           for k = 1, n do t["key" .. k] = i * k end
           return t
@@ -479,9 +479,9 @@ describe("isolate codec", function()
         local shape = i // 5
         return { ["first" .. shape] = i, ["second" .. shape] = "v", ["third" .. shape] = { i } }
       end)
-      each_travels(4, function(i)
+      each_travels(14, function(i)
         local inner = {}
-        for k = 1, n do
+        for k = 1, n // 5 do
           local shape = k // 5
           inner[k] = { ["first" .. shape] = i, ["second" .. shape] = k, ["third" .. shape] = true }
         end
@@ -502,19 +502,19 @@ describe("isolate codec", function()
     end)
 
     it("are arguments, each for itself", function()
-      local r = function(i) return { a = i, b = { a = i, b = i } } end
+      local r = function(i) return { a = i, b = { a = i, b = i }, c = { a = i, b = i } } end
       local sum = await(isolate.run(function(...)
         local s = 0
-        for _, v in ipairs { ... } do s = s + v.a + v.b.a * 10 + v.b.b * 100 end
+        for _, v in ipairs { ... } do s = s + v.a + v.b.a * 10 + v.b.b * 100 + v.c.a * 1000 end
         return s
-      end, r(1), r(2), r(3), r(4)))
-      assert.equal(1110, sum)
+      end, r(1), r(2), r(3), r(4), r(5), r(6), r(7), r(8)))
+      assert.equal(36 * 1111, sum)
     end)
 
     it("are refused with the path to what is in them", function()
-      for _, bad in ipairs { 1, 2, 3, 10 } do
+      for _, bad in ipairs { 1, 2, 5, 6, 7, 20 } do
         local list = {}
-        for i = 1, 10 do list[i] = { id = i, part = { name = "n", what = i } } end
+        for i = 1, 20 do list[i] = { id = i, part = { name = "n", what = i } } end
         list[bad].part.what = coroutine.create(print)
         local _, err = isolate.sendable(list)
         assert.equal(("message[%d].part.what"):format(bad), err.path)
@@ -523,17 +523,17 @@ describe("isolate codec", function()
 
     it("come along as globals, also after one that cannot", function()
       spec_first, spec_second = {}, {}
-      for i = 1, 10 do
+      for i = 1, 20 do
         spec_first[i] = { id = i, name = "first" }
         spec_second[i] = { id = i, name = "second" }
       end
-      spec_first[9].name = coroutine.create(print)
+      spec_first[19].name = coroutine.create(print)
       local sum, name = await(isolate.run(function()
         local s = 0
         for _, r in ipairs(spec_second) do s = s + r.id end
-        return s, spec_second[10].name, function() return spec_first end
+        return s, spec_second[20].name, function() return spec_first end
       end))
-      assert.equal(55, sum)
+      assert.equal(210, sum)
       assert.equal("second", name)
     end)
 
