@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,6 +122,15 @@ static void *big_new(size_t size) {
   return p;
 }
 
+/* Grows a block in place, up to the end of a huge page. */
+static bool map_behind(char *p, size_t from, size_t to) {
+  uintptr_t end = ((uintptr_t)p + to + IL_HEAP_HUGE - 1) / IL_HEAP_HUGE * IL_HEAP_HUGE;
+  size_t mapped = (size_t)(end - (uintptr_t)p);
+  if (il_pages_remap(p, from, mapped) == NULL) return false;
+  give_back(p + to, mapped - to);
+  return true;
+}
+
 /* Between two big blocks: in place where the pages behind are free, else by copying. */
 static void *big_resize(char *p, size_t osize, size_t nsize) {
   size_t from = extent(osize), to;
@@ -131,7 +141,7 @@ static void *big_resize(char *p, size_t osize, size_t nsize) {
     give_back(p + to, from - to);
     return p;
   }
-  if (reuse_at(p + from, to - from) || il_pages_remap(p, from, to) != NULL) return p;
+  if (reuse_at(p + from, to - from) || map_behind(p, from, to)) return p;
   q = big_new(nsize);
   if (q == NULL) return NULL;
   memcpy(q, p, osize);
