@@ -8,7 +8,7 @@
 #include "heap.h"
 
 #define CHUNK_FIRST ((size_t)32 << 10) /* a state with its libraries takes some 25 KiB */
-#define CHUNK_LAST IL_HEAP_BIG         /* of a heap past 2 MiB: on pages that are kept warm */
+#define CHUNK_LAST IL_HEAP_HUGE        /* of a heap past 2 MiB */
 
 struct il_chunk {
   _Alignas(IL_ARENA_STEP) il_chunk *next;

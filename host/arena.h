@@ -39,13 +39,19 @@ void il_arena_fini(il_arena *a); /* large blocks must be freed before */
 /* As il_heap_resize. */
 void *il_arena_resize_slow(il_arena *a, void *p, size_t osize, size_t nsize);
 
-/* The same; what happens most, a small block taken from its list or put back, without a call. */
+/* The same; what happens most, a small block taken from its list or from the chunk, or put back,
+** without a call. */
 static inline void *il_arena_resize(il_arena *a, void *p, size_t osize, size_t nsize) {
-  if (!IL_ARENA_WATCHED && p == NULL && nsize <= IL_ARENA_SMALL) {
-    void **free = &a->free[(nsize + IL_ARENA_STEP - 1) / IL_ARENA_STEP];
-    if (*free != NULL) {
-      p = *free;
-      *free = *(void **)p;
+  if (!IL_ARENA_WATCHED && p == NULL && nsize - 1 < IL_ARENA_SMALL) {
+    size_t n = (nsize + IL_ARENA_STEP - 1) / IL_ARENA_STEP;
+    p = a->free[n];
+    if (p != NULL) {
+      a->free[n] = *(void **)p;
+      return p;
+    }
+    if ((size_t)(a->end - a->at) >= n * IL_ARENA_STEP) {
+      p = a->at;
+      a->at += n * IL_ARENA_STEP;
       return p;
     }
   } else if (!IL_ARENA_WATCHED && p != NULL && nsize == 0 && osize <= IL_ARENA_SMALL) {

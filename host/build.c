@@ -59,7 +59,8 @@ static void put_message(writer *w, const il_field *fields, size_t n) {
   put8(w, W_MANY);
   put32(w, 0);
   put32(w, 1);
-  put64(w, 1 + 4 + 4 + 8); /* where the root begins */
+  put64(w, 1 + 4 + 4 + 8 + 1); /* where the root begins */
+  put8(w, 0);                  /* places */
   put_table(w, fields, n);
   put8(w, W_ENDROOT);
   put32(w, 0);

@@ -12,9 +12,10 @@
 ** that is complete lies on the top of the stack; the frame that asked for it takes it from there.
 ** Things with a slot are kept in a table at `refs` as soon as they exist, before their contents, so
 ** cycles close by themselves. Everything may raise (memory, unpackers): the frames lie in a userdata
-** and the message in its owner's box.
+** message in its owner's box. Keys of records lie on the stack, below all frames: a field costs no
+** look at a string. A record of plain values needs no frame.
 */
-enum decode_kind { LIST, HASH_KEY, HASH_VALUE, META, UPVALUES, PACK };
+enum decode_kind { LIST, FIELDS, HASH_KEY, HASH_VALUE, META, UPVALUES, PACK };
 
 typedef struct frame {
   enum decode_kind kind;
@@ -23,6 +24,7 @@ typedef struct frame {
   int object;    /* stack index */
   lua_Integer n; /* list items, or upvalues, so far */
   int nup;
+  int key, end;  /* FIELDS: stack indices of the next key and behind the last one */
   uint32_t slot; /* PACK: of the object */
 } frame;
 
@@ -35,6 +37,8 @@ typedef struct decoder {
   int box;  /* stack index of the userdata with the frames */
   frame *frames;
   size_t nframes, room;
+  int places;     /* stack index of the first place */
+  int checked;    /* up to there the stack has been made large enough */
   uint32_t adopt; /* slot of a registered value whose copy comes next; 0: none */
 } decoder;
 
@@ -87,7 +91,11 @@ static void push_slot(decoder *d, uint32_t slot) {
 
 static frame *push_frame(decoder *d, enum decode_kind kind) {
   frame *f;
-  luaL_checkstack(d->L, 10, "nested too deeply");
+  int object = lua_gettop(d->L);
+  if (object + 10 > d->checked) {
+    luaL_checkstack(d->L, 40, "nested too deeply");
+    d->checked = object + 40;
+  }
   if (d->nframes == d->room) {
     size_t room = d->room * 2;
     frame *bigger = lua_newuserdatauv(d->L, room * sizeof *bigger, 0);
@@ -99,7 +107,7 @@ static frame *push_frame(decoder *d, enum decode_kind kind) {
   f = &d->frames[d->nframes++];
   memset(f, 0, sizeof *f);
   f->kind = kind;
-  f->object = lua_gettop(d->L);
+  f->object = object;
   return f;
 }
 
@@ -194,6 +202,73 @@ static bool get_table(decoder *d) {
   return false;
 }
 
+/* A value that is likely in a record and needs neither frame nor slot; false: it is another. */
+static inline bool get_simple(decoder *d) {
+  const unsigned char *p = d->at;
+  lua_Number v;
+  switch (*p) {
+  case W_INT:
+    lua_pushinteger(d->L, (lua_Integer)il_get64(p + 1));
+    d->at = p + 9;
+    return true;
+  case W_FLOAT:
+    memcpy(&v, p + 1, 8);
+    lua_pushnumber(d->L, v);
+    d->at = p + 9;
+    return true;
+  case W_SHORT:
+    if (il_get32(p + 1) != 0) return false;
+    lua_pushlstring(d->L, (const char *)p + 6, p[5]);
+    d->at = p + 6 + p[5];
+    return true;
+  case W_REF:
+    push_slot(d, il_get32(p + 1));
+    d->at = p + 5;
+    return true;
+  default: return false;
+  }
+}
+
+/* Fields of the record below the top, up to one whose value is not simple: its key is pushed then.
+** Returns the index of that key or `end`. */
+static int get_fields(decoder *d, int key, int end) {
+  for (; key < end; key++) {
+    lua_pushvalue(d->L, key);
+    if (!get_simple(d)) break;
+    lua_rawset(d->L, -3);
+  }
+  return key;
+}
+
+static bool get_record(decoder *d) {
+  const unsigned char *p = d->at;
+  int key = d->places + p[4], end = key + p[5];
+  frame *f;
+  d->at += 10;
+  lua_createtable(d->L, 0, p[5] + (int)il_get32(p + 6));
+  keep(d, il_get32(p));
+  key = get_fields(d, key, end);
+  if (key == end && *d->at == W_END) {
+    d->at++;
+    return true;
+  }
+  f = push_frame(d, key == end ? HASH_KEY : FIELDS);
+  f->object -= key != end; /* the key is pushed */
+  f->key = key;
+  f->end = end;
+  return false;
+}
+
+static bool get_value(decoder *d);
+
+static void get_shape(decoder *d) {
+  int place = d->places + get8(d), end = place + get8(d);
+  for (; place < end; place++) {
+    get_value(d);
+    lua_replace(d->L, place);
+  }
+}
+
 static void push_raw(decoder *d, int tag) {
   void *p;
   lua_CFunction fn;
@@ -232,8 +307,16 @@ static bool get_value(decoder *d) {
     d->at += bits + 1;
     keep(d, slot);
     return true;
+  case W_SHORT:
+    slot = get32(d);
+    bits = get8(d);
+    lua_pushlstring(L, (const char *)d->at, (size_t)bits);
+    d->at += bits;
+    keep(d, slot);
+    return true;
   case W_REF: push_slot(d, get32(d)); return true;
   case W_TABLE: return get_table(d);
+  case W_RECORD: return get_record(d);
   case W_TABLE_LATER:
     slot = get32(d);
     lua_newtable(L);
@@ -293,44 +376,63 @@ static void set_metatable(decoder *d, int object) {
   lua_setmetatable(d->L, object);
 }
 
+/* The value on the top goes where the frame wants it. */
+static void take_value(decoder *d, frame *f) {
+  switch (f->kind) {
+  case LIST: lua_rawseti(d->L, f->object, ++f->n); break;
+  case FIELDS:
+    lua_rawset(d->L, f->object);
+    f->key = get_fields(d, f->key + 1, f->end);
+    if (f->key == f->end) f->kind = HASH_KEY;
+    break;
+  case HASH_KEY: f->kind = HASH_VALUE; break;
+  case HASH_VALUE:
+    lua_rawset(d->L, f->object);
+    f->kind = HASH_KEY;
+    break;
+  default: set_metatable(d, f->object);
+  }
+}
+
+/* What may stand where a value may: true, and *end where the table ends. */
+static inline bool get_mark(decoder *d, frame *f, bool *end) {
+  int tag = *d->at;
+  switch (tag) {
+  case W_INTS:
+  case W_FLOATS:
+    d->at++;
+    get_run(d, f, tag);
+    return true;
+  case W_HASH:
+    d->at++;
+    f->kind = HASH_KEY;
+    return true;
+  case W_SHAPE:
+    d->at++;
+    get_shape(d);
+    return true;
+  case W_META:
+    d->at++;
+    f->kind = META;
+    return true;
+  case W_END:
+    d->at++;
+    *end = true;
+    return true;
+  default: return false;
+  }
+}
+
 /* Takes the value on the top, if the frame waits for one (`have`), and reads on until another frame
 ** is needed (false) or this one is through. */
 static bool step_table(decoder *d, bool have) {
-  lua_State *L = d->L;
   frame *f = &d->frames[d->nframes - 1];
+  bool end = false;
   for (;;) {
-    if (have) {
-      if (f->kind == LIST) {
-        lua_rawseti(L, f->object, ++f->n);
-      } else if (f->kind == HASH_VALUE) {
-        lua_rawset(L, f->object);
-        f->kind = HASH_KEY;
-      } else if (f->kind == HASH_KEY) {
-        f->kind = HASH_VALUE;
-      } else {
-        set_metatable(d, f->object);
-      }
-    }
+    if (have) take_value(d, f);
     if (f->kind == LIST || f->kind == HASH_KEY || f->kind == META) {
-      int tag = *d->at;
-      have = false;
-      if (tag == W_INTS || tag == W_FLOATS) {
-        d->at++;
-        get_run(d, f, tag);
-        continue;
-      }
-      if (tag == W_HASH) {
-        d->at++;
-        f->kind = HASH_KEY;
-        continue;
-      }
-      if (tag == W_META) {
-        d->at++;
-        f->kind = META;
-      } else if (tag == W_END) {
-        d->at++;
-        return true;
-      }
+      while (get_mark(d, f, &end))
+        if (end) return true;
     }
     if (!get_value(d)) return false;
     have = true;
@@ -503,11 +605,12 @@ static void get_extra(decoder *d) {
 }
 
 static int decode_all(il_vm *vm, lua_State *L, const il_msg *m) {
-  decoder d = {vm, L, m, m->data + 1, 0, 0, NULL, 0, FRAMES_FIRST, 0};
+  decoder d = {.vm = vm, .L = L, .m = m, .at = m->data + 1, .room = FRAMES_FIRST};
   uint32_t slots = get32(&d), count = get32(&d);
-  int first;
+  int places, first;
   d.at += (size_t)count * 8;
-  luaL_checkstack(L, (int)count + 20, "too many values");
+  places = get8(&d);
+  luaL_checkstack(L, (int)count + places + 20, "too many values");
   d.frames = lua_newuserdatauv(L, d.room * sizeof *d.frames, 0);
   d.box = lua_gettop(L);
   if (slots > 0)
@@ -515,13 +618,14 @@ static int decode_all(il_vm *vm, lua_State *L, const il_msg *m) {
   else
     lua_pushnil(L);
   d.refs = lua_gettop(L);
-  first = d.refs + 1;
+  d.places = d.refs + 1;
+  first = d.places + places;
+  lua_settop(L, first - 1);
   for (uint32_t i = 0; i < count; i++) get_root(&d);
   for (uint32_t extras = get32(&d); extras > 0; extras--) get_extra(&d);
   assert(lua_gettop(L) == first + (int)count - 1);
-  (void)first;
-  lua_remove(L, d.refs);
-  lua_remove(L, d.box);
+  lua_rotate(L, d.box, (int)count);
+  lua_settop(L, d.box + (int)count - 1);
   return (int)count;
 }
 
@@ -546,7 +650,7 @@ static int decode_large(lua_State *L, const il_msg *m) {
 int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
   luaL_checkstack(L, 20, NULL);
   if (m->data[0] == W_ONE) {
-    decoder d = {vm, L, m, m->data + 1, 0, 0, NULL, 0, 0, 0};
+    decoder d = {.vm = vm, .L = L, .m = m, .at = m->data + 1};
     get_value(&d);
     return 1;
   }

@@ -21,30 +21,58 @@
 ** message; a second sight gives it a number, by patching that place. So only shared things cost the
 ** receiver anything.
 **
+** Tables with the same string keys in the same order (records) have one shape. After the first few of
+** a message, one such table is taken down, the second confirms it and is followed by the shape, every later one is written as a
+** record: values without keys. A table is taken for a record by its first key alone; where it turns
+** out to differ, the pairs from there on are written as those of other tables. Keys are compared by
+** address, which a string keeps while it lives.
+**
 ** Nothing here runs Lua code but __isolate_pack methods. These could change the graph, so that an
 ** address in the map becomes another object's: when the first is met the walk starts again in
-** `anchored` mode, which keeps every object that was seen. A refusal below an announced object starts
-** it again in `tracing` mode, which keeps the path to each of these.
+** `anchored` mode, which keeps every object and string that was seen. A refusal below an announced
+** object starts it again in `tracing` mode, which keeps the path to each of these.
 */
 #ifndef IL_DEPTH_MAX
 #define IL_DEPTH_MAX 100
 #endif
 #define PACK_DEPTH_MAX 50000       /* frames, when packed objects nest: bounded by Lua's stack */
 #define KEEP_MAX ((size_t)1 << 16) /* bytes of buffer kept between sends */
+#define SHORT_MAX 40               /* bytes up to which a text is one string (LUAI_MAXSHORTLEN) */
 #define CACHE 256                  /* short strings, a power of two */
+#define SHAPES 32                  /* a power of two */
+#define SHAPE_KEYS 32
+#define UNSHAPED 8      /* tables from which on it is worth to look for shapes */
+#define FETCH_MIN 16383 /* mask of a map that is larger than the nearest cache */
+#define CREDIT 8        /* tables that may differ from a shape, in a row, before it is forgotten */
 #define PATH_MAX_BYTES 400
 #define WHAT_MAX 120
 
 enum frame_kind { FRAME_TABLE, FRAME_FUNC, FRAME_PACK };
-enum table_phase { IN_LIST, IN_ARRAY, IN_HASH, AFTER_KEY, IN_META };
+enum table_phase { IN_LIST, IN_ARRAY, IN_RECORD, IN_HASH, AFTER_KEY, IN_META };
+
+typedef struct shape {
+  uint32_t round; /* the walk's; any other: free */
+  uint32_t stamp; /* changes whenever the keys are to be taken down again */
+  int n;
+  int base;   /* place of the first key in the receiver */
+  int credit; /* above 0: the receiver has it */
+  const void *keys[SHAPE_KEYS];
+} shape;
 
 typedef struct frame {
   enum frame_kind kind;
   int phase;
-  int object;             /* stack index of the table, function or state */
-  bool later;             /* its body stands alone */
-  size_t head;            /* place of the slot in the message */
-  size_t counts;          /* place of list:u32 hash:u32; 0: none */
+  int object;    /* stack index of the table, function or state */
+  bool later;    /* its body stands alone */
+  bool pair;     /* its next key and value lie on the stack already */
+  bool has_meta; /* it may have a metatable */
+  bool same;     /* its keys are so far those of `shape` */
+  size_t head;   /* place of the slot in the message */
+  size_t counts; /* place of list:u32 hash:u32, of a record's more:u32; 0: none */
+  bool record;
+  shape *shape; /* IN_RECORD: what it is written by; else: what its keys are compared with; NULL */
+  uint32_t stamp;         /* of the shape; another one: it is in other hands by now */
+  int key;                /* keys of the shape that were met */
   lua_Integer list, hash; /* entries so far */
   lua_Integer array;      /* IN_ARRAY: items that are known to be in the array part */
   size_t run;             /* place of the count of the run of numbers under way; 0: none */
@@ -98,6 +126,12 @@ typedef struct il_encoder {
   } cache[CACHE];
   uint32_t round;
 
+  shape *shapes; /* SHAPES, by first key; NULL: none was needed yet */
+  uint32_t stamps;
+  int unshaped;            /* tables with string keys so far, up to UNSHAPED */
+  int places, most_places; /* taken by keys in the receiver: now; at most so far */
+  size_t open_records;     /* frames in IN_RECORD: places that they name must stay */
+
   frame *frames;
   size_t nframes, roomframes;
   later *laters;
@@ -111,8 +145,10 @@ typedef struct il_encoder {
 
   bool anchored, tracing, again; /* see DESIGN; again: start over */
   bool c_functions;              /* in package.preload */
-  int root;                      /* number of the value in hand, from 0; -1: an extra */
-  const char *root_name;         /* of an extra */
+  const void *globals;
+  int checked;           /* up to there the stack has been made large enough */
+  int root;              /* number of the value in hand, from 0; -1: an extra */
+  const char *root_name; /* of an extra */
   bool refused;
   char what[WHAT_MAX];
   char path[PATH_MAX_BYTES + 32];
@@ -205,11 +241,29 @@ static void patch32(il_encoder *e, size_t place, uint32_t v) {
 
 /* -- The map ----------------------------------------------------------------------------------- */
 
+static inline size_t first_place(const il_encoder *e, const void *p) {
+  return (size_t)((uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u >> 32) & e->mask;
+}
+
 static size_t place_in_map(const il_encoder *e, const void *p) {
-  uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
-  size_t i = (size_t)(h >> 32) & e->mask;
+  size_t i = first_place(e, p);
   while (e->map[i] != 0 && e->entries[e->map[i] - 1].p != p) i = (i + 1) & e->mask;
   return i;
+}
+
+static void free_map(il_encoder *e) {
+  if (e->map != NULL) il_heap_resize(e->map, (e->mask + 1) * sizeof *e->map, 0);
+  e->map = NULL;
+  e->mask = 0;
+}
+
+static void grow_entries(il_encoder *e, size_t n) {
+  size_t room = e->nentries + n > e->roomentries * 2 ? e->nentries + n : e->roomentries * 2;
+  size_t size = sizeof *e->entries;
+  entry *entries = il_heap_resize(e->entries, e->roomentries * size, room * size);
+  if (entries == NULL) no_memory(e);
+  e->entries = entries;
+  e->roomentries = room;
 }
 
 /* Makes room in the map for `n` more entries. */
@@ -217,13 +271,20 @@ static void grow_map(il_encoder *e, size_t n) {
   size_t mask = e->mask == 0 ? 63 : e->mask * 2 + 1;
   uint32_t *map;
   while ((e->nentries + n) * 2 >= mask) mask = mask * 2 + 1;
-  map = calloc(mask + 1, sizeof *map);
+  map = il_heap_resize(NULL, 0, (mask + 1) * sizeof *map);
   if (map == NULL) no_memory(e);
-  free(e->map);
+  memset(map, 0, (mask + 1) * sizeof *map);
+  free_map(e);
   e->map = map;
   e->mask = mask;
   for (size_t i = 0; i < e->nentries; i++)
     e->map[place_in_map(e, e->entries[i].p)] = (uint32_t)(i + 1);
+}
+
+/* A list of `n` tables is about to come. */
+static void expect(il_encoder *e, size_t n) {
+  if ((e->nentries + n) * 2 >= e->mask) grow_map(e, n);
+  if (e->nentries + n > e->roomentries) grow_entries(e, n);
 }
 
 /* The entry of `p`; a new one has no slot and says so in *fresh. */
@@ -233,7 +294,7 @@ static size_t enter(il_encoder *e, const void *p, bool *fresh) {
   i = place_in_map(e, p);
   *fresh = e->map[i] == 0;
   if (!*fresh) return e->map[i] - 1;
-  e->entries = grow(e, e->entries, e->nentries, &e->roomentries, sizeof *e->entries);
+  if (e->nentries == e->roomentries) grow_entries(e, 16);
   e->entries[e->nentries] = (entry){p, 0, 0, 0};
   e->map[i] = (uint32_t)++e->nentries;
   return e->nentries - 1;
@@ -336,6 +397,8 @@ static void path_frame(path *p, il_encoder *e, const frame *f) {
       path_add(p, " metatable");
     else if (f->phase == AFTER_KEY)
       path_add(p, " key");
+    else if (f->phase == IN_ARRAY)
+      path_add(p, "[%lld]", (long long)f->list);
     else
       path_key(p, e->L, f->object + 1);
     break;
@@ -424,57 +487,92 @@ static frame *push_frame(il_encoder *e, enum frame_kind kind, size_t entry_index
   f->kind = kind;
   f->phase = 0;
   f->object = lua_gettop(e->L);
-  f->later = false;
+  f->later = f->pair = f->same = f->record = false;
+  f->has_meta = true;
+  f->shape = NULL;
   f->counts = 0;
   f->list = f->hash = 0;
   f->run = 0;
   f->up = f->nup = 0;
   f->entry = entry_index;
-  luaL_checkstack(e->L, 28, "nested too deeply");
+  if (f->object + 28 > e->checked) {
+    luaL_checkstack(e->L, 60, "nested too deeply");
+    e->checked = f->object + 60;
+  }
   return f;
 }
 
-static void put_string(il_encoder *e, int index) {
-  size_t len, place;
-  const char *s = lua_tolstring(e->L, index, &len);
-  uint64_t len64;
-  if (e->nframes == 0) {
-    /* A root: whole, so that it can be read without Lua. */
-  } else if (len <= 40) { /* short: the same text is the same address (LUAI_MAXSHORTLEN) */
-    size_t i = (size_t)(((uintptr_t)s >> 4) * 0x9E3779B1u >> 7) & (CACHE - 1);
-    if (e->cache[i].round == e->round && e->cache[i].p == s) {
-      if (e->cache[i].slot == 0) {
-        e->cache[i].slot = ++e->slots;
-        patch32(e, e->cache[i].place, e->slots);
-      }
-      put8(e, W_REF);
-      put32(e, e->cache[i].slot);
-      return;
-    }
-    e->cache[i].p = s;
-    e->cache[i].place = e->len + 1;
-    e->cache[i].slot = 0;
-    e->cache[i].round = e->round;
-  } else {
-    bool fresh;
-    size_t index_of = enter(e, s, &fresh);
-    if (!fresh) {
-      uint32_t slot = slot_of(e, index_of);
-      put8(e, W_REF);
-      put32(e, slot);
-      return;
-    }
-    e->entries[index_of].place = e->len + 1;
+/* In anchored mode: keeps the object or string at `index`. */
+static void anchor(il_encoder *e, int index) {
+  if (e->anchored) {
+    lua_pushvalue(e->L, index);
+    lua_pushboolean(e->L, 1);
+    lua_rawset(e->L, AT_ANCHORS);
   }
-  place = e->len;
-  reserve(e, len + 14);
-  len64 = len;
-  e->data[place] = W_STRING;
-  memset(e->data + place + 1, 0, 4);
-  memcpy(e->data + place + 5, &len64, 8);
-  memcpy(e->data + place + 13, s, len);
-  e->data[place + 13 + len] = '\0';
+}
+
+static void put_ref(il_encoder *e, uint32_t slot) {
+  unsigned char *p = reserve(e, 5);
+  p[0] = W_REF;
+  memcpy(p + 1, &slot, 4);
+  e->len += 5;
+}
+
+/* A root is written like that, so that it can be read without Lua. */
+static void put_long_string(il_encoder *e, const char *s, size_t len) {
+  unsigned char *p = reserve(e, len + 14);
+  uint64_t len64 = len;
+  p[0] = W_STRING;
+  memset(p + 1, 0, 4);
+  memcpy(p + 5, &len64, 8);
+  memcpy(p + 13, s, len);
+  p[13 + len] = '\0';
   e->len += len + 14;
+}
+
+/* The same text is the same address: it is looked for among the last ones. */
+static void put_short_string(il_encoder *e, int index, const char *s, size_t len) {
+  size_t i = (size_t)(((uintptr_t)s >> 4) * 0x9E3779B1u >> 7) & (CACHE - 1);
+  unsigned char *p;
+  if (e->cache[i].round == e->round && e->cache[i].p == s) {
+    if (e->cache[i].slot == 0) {
+      e->cache[i].slot = ++e->slots;
+      patch32(e, e->cache[i].place, e->slots);
+    }
+    put_ref(e, e->cache[i].slot);
+    return;
+  }
+  anchor(e, index);
+  e->cache[i].p = s;
+  e->cache[i].place = e->len + 1;
+  e->cache[i].slot = 0;
+  e->cache[i].round = e->round;
+  p = reserve(e, len + 6);
+  p[0] = W_SHORT;
+  memset(p + 1, 0, 4);
+  p[5] = (unsigned char)len;
+  memcpy(p + 6, s, len);
+  e->len += len + 6;
+}
+
+static void put_string(il_encoder *e, int index) {
+  size_t len, entry_index;
+  const char *s = lua_tolstring(e->L, index, &len);
+  bool fresh;
+  if (e->nframes > 0 && len <= SHORT_MAX) {
+    put_short_string(e, index, s, len);
+    return;
+  }
+  if (e->nframes > 0) {
+    entry_index = enter(e, s, &fresh);
+    if (!fresh) {
+      put_ref(e, slot_of(e, entry_index));
+      return;
+    }
+    anchor(e, index);
+    e->entries[entry_index].place = e->len + 1;
+  }
+  put_long_string(e, s, len);
 }
 
 /* A value that has no parts: written and true. */
@@ -501,26 +599,18 @@ static inline bool put_plain(il_encoder *e, int index, int type) {
   }
 }
 
-static void anchor(il_encoder *e) {
-  if (e->anchored) {
-    lua_pushvalue(e->L, -1);
-    lua_pushboolean(e->L, 1);
-    lua_rawset(e->L, AT_ANCHORS);
-  }
-}
-
-/* Puts the object on the top into the map. A known one is written as a reference, and popped. */
-static bool known(il_encoder *e, size_t *entry_index) {
+/* Puts the object on the top, whose address is `p`, into the map. A known one is written as a
+** reference, and popped. */
+static bool known(il_encoder *e, const void *p, size_t *entry_index) {
   bool fresh;
-  *entry_index = enter(e, lua_topointer(e->L, -1), &fresh);
+  *entry_index = enter(e, p, &fresh);
   if (fresh) {
-    anchor(e);
+    anchor(e, -1);
     return false;
   }
   if (e->entries[*entry_index].slot == PACKING)
     return true; /* its pack method is under way: the caller refuses it */
-  put8(e, W_REF);
-  put32(e, slot_of(e, *entry_index));
+  put_ref(e, slot_of(e, *entry_index));
   lua_pop(e->L, 1);
   return true;
 }
@@ -663,55 +753,228 @@ static bool put_by_name(il_encoder *e, size_t entry_index, bool *done) {
 
 #define ARRAY_MIN 4 /* items from which looking is worth it */
 
-/* The frame of a table begins; its key is pushed. */
+/* The frame of a table begins; its first pair, or nil as a key, is pushed. Where it has an array, its
+** items are taken without lua_next. */
 static void begin_array(il_encoder *e, frame *f) {
   lua_Unsigned n = lua_rawlen(e->L, f->object);
   if (n >= ARRAY_MIN && n < INT32_MAX && il_vm_is_array(e->L, f->object, n)) {
     f->phase = IN_ARRAY;
     f->array = (lua_Integer)n;
+    lua_settop(e->L, f->object + 1);
+    f->pair = false;
     reserve(e, (size_t)n);
   }
 }
 
+/* -- Shapes ------------------------------------------------------------------------------------ */
+
+static shape *shape_of(il_encoder *e, const void *first) {
+  uint32_t h = (uint32_t)((uintptr_t)first >> 4) * 0x9E3779B1u;
+  if (e->shapes == NULL) {
+    e->shapes = calloc(SHAPES, sizeof *e->shapes);
+    if (e->shapes == NULL) no_memory(e);
+  }
+  return &e->shapes[(h >> 16) & (SHAPES - 1)];
+}
+
+static void forget_shape(shape *s) {
+  s->round = 0;
+  s->credit = 0;
+  s->n = 0;
+}
+
+/* The first key of the table is a string: the shape to be written by (*ready) or to be compared with;
+** NULL: neither. */
+static shape *look_for_shape(il_encoder *e, const void *first, bool *ready) {
+  shape *s = shape_of(e, first);
+  bool current = s->round == e->round;
+  *ready = current && s->credit > 0;
+  if (current && s->n > 0 && s->keys[0] == first) return s;
+  if (*ready && --s->credit > 0) return NULL; /* another one, in use */
+  *ready = false;
+  forget_shape(s);
+  s->round = e->round;
+  return s;
+}
+
+/* The first pair of the table on the top of the frames is pushed, its key a string. True: the head of
+** a record is written. */
+static bool begin_fields(il_encoder *e, frame *f) {
+  bool ready;
+  unsigned char *p;
+  shape *s;
+  if (e->unshaped < UNSHAPED) {
+    e->unshaped++;
+    return false;
+  }
+  s = look_for_shape(e, lua_topointer(e->L, -2), &ready);
+  f->key = 0;
+  f->shape = s;
+  if (s == NULL) return false;
+  if (!ready) {
+    f->same = s->n > 0;
+    f->stamp = s->stamp = ++e->stamps;
+    return false;
+  }
+  f->stamp = s->stamp;
+  f->phase = IN_RECORD;
+  f->record = true;
+  e->open_records++;
+  e->entries[f->entry].place = e->len + 1;
+  f->counts = e->len + 7;
+  p = reserve(e, 11);
+  memset(p, 0, 11);
+  p[0] = W_RECORD;
+  p[5] = (unsigned char)s->base;
+  p[6] = (unsigned char)s->n;
+  e->len += 11;
+  return true;
+}
+
+/* The shape that the frame began with is still what it was. */
+static bool holds_shape(const il_encoder *e, const frame *f) {
+  return f->shape->stamp == f->stamp && f->shape->round == e->round;
+}
+
+/* One more key, below the value on the top, of a table that is compared with a shape. From the first
+** that differs on, the shape becomes this table's. */
+static void learn_key(const il_encoder *e, frame *f) {
+  shape *s = f->shape;
+  const void *key = lua_topointer(e->L, -2);
+  if (!holds_shape(e, f)) {
+    f->shape = NULL;
+  } else if (f->key == SHAPE_KEYS || lua_type(e->L, -2) != LUA_TSTRING) {
+    forget_shape(s);
+    f->shape = NULL;
+  } else {
+    if (f->key >= s->n || s->keys[f->key] != key) {
+      f->same = false;
+      s->keys[f->key] = key;
+      s->n = f->key + 1;
+    }
+    f->key++;
+  }
+}
+
+/* Places for `n` keys; -1: there are none. When they have run out, all are used anew. */
+static int take_places(il_encoder *e, int n) {
+  int base;
+  if (e->places + n > W_PLACES) {
+    if (e->open_records > 0) return -1;
+    for (int i = 0; i < SHAPES; i++)
+      if (e->shapes[i].credit > 0) forget_shape(&e->shapes[i]);
+    e->places = 0;
+  }
+  base = e->places;
+  e->places += n;
+  if (e->places > e->most_places) e->most_places = e->places;
+  return base;
+}
+
+/* A pack method may have changed the table since. */
+static bool has_keys(il_encoder *e, int object, const shape *s) {
+  lua_State *L = e->L;
+  int i = 0;
+  lua_pushnil(L);
+  while (lua_next(L, object) != 0) {
+    if (i == s->n || lua_type(L, -2) != LUA_TSTRING || lua_topointer(L, -2) != s->keys[i++]) {
+      lua_pop(L, 2);
+      return false;
+    }
+    lua_pop(L, 1);
+  }
+  return i == s->n;
+}
+
+/* The pairs of the table are through. One that has confirmed its shape is followed by it. */
+static void end_learning(il_encoder *e, frame *f) {
+  lua_State *L = e->L;
+  shape *s = f->shape;
+  int base;
+  if (!holds_shape(e, f)) return;
+  if (f->key != s->n) f->same = false;
+  s->n = f->key;
+  if (!f->same || (e->anchored && !has_keys(e, f->object, s))) return;
+  base = take_places(e, s->n);
+  if (base < 0) return;
+  s->base = base;
+  s->credit = CREDIT;
+  put8(e, W_SHAPE);
+  put8(e, base);
+  put8(e, s->n);
+  lua_pushnil(L);
+  while (lua_next(L, f->object) != 0) {
+    put_string(e, -2);
+    lua_pop(L, 1);
+  }
+}
+
+/* -- Tables ------------------------------------------------------------------------------------ */
+
+/* The metatable of the table below it is on the top; popped. *done: the table was packed. */
+static bool check_metatable(il_encoder *e, size_t entry_index, bool registered, bool *done) {
+  lua_State *L = e->L;
+  *done = false;
+  if (meta_field(e, AT_GC) != LUA_TNIL) {
+    lua_pop(L, 2);
+    return refuse_value(e, " with __gc");
+  }
+  lua_pop(L, 1);
+  if (meta_field(e, AT_PACK) == LUA_TFUNCTION && !registered) {
+    lua_replace(L, -2);
+    *done = put_packed(e, entry_index);
+    return *done;
+  }
+  lua_pop(L, 2);
+  return true;
+}
+
+/* The head of the table on the top, and its frame. */
+static void begin_table(il_encoder *e, size_t entry_index, bool has_meta, bool registered) {
+  lua_State *L = e->L;
+  frame *f = push_frame(e, FRAME_TABLE, entry_index);
+  bool fields = false;
+  f->has_meta = has_meta;
+  lua_pushnil(L);
+  f->pair = lua_next(L, f->object) != 0;
+  if (f->pair)
+    fields = lua_type(L, -2) == LUA_TSTRING;
+  else
+    lua_pushnil(L);
+  /* A root is alone: no other has its shape. */
+  if (fields && !registered && e->nframes > 1 && begin_fields(e, f)) return;
+  put_head(e, W_TABLE, entry_index, registered);
+  f->counts = e->len;
+  put64(e, 0);
+  if (f->pair && !fields) begin_array(e, f);
+}
+
 static bool put_table(il_encoder *e) {
   lua_State *L = e->L;
+  const void *p = lua_topointer(L, -1);
   size_t entry_index;
-  frame *f;
-  bool done, deep, registered;
-  if (lua_topointer(L, -1) == lua_topointer(L, AT_GLOBALS)) {
+  bool done, registered = false, has_meta;
+  if (p == e->globals) {
     put8(e, W_GLOBALS);
     lua_pop(L, 1);
     return true;
   }
-  if (known(e, &entry_index))
+  if (known(e, p, &entry_index))
     return e->entries[entry_index].slot != PACKING ||
            refuse_value(e, " inside the state of its own __isolate_pack");
-  if (!put_by_name(e, entry_index, &done) || done) return done;
-  registered = e->entries[entry_index].place != 0;
-  if (lua_getmetatable(L, -1)) {
-    if (meta_field(e, AT_GC) != LUA_TNIL) {
-      lua_pop(L, 2);
-      return refuse_value(e, " with __gc");
-    }
-    lua_pop(L, 1);
-    if (meta_field(e, AT_PACK) == LUA_TFUNCTION && !registered) {
-      lua_replace(L, -2);
-      return put_packed(e, entry_index);
-    }
-    lua_pop(L, 2);
+  if (il_names_may_have(&e->vm->names, p)) {
+    if (!put_by_name(e, entry_index, &done) || done) return done;
+    registered = e->entries[entry_index].place != 0;
   }
-  deep = e->nframes >= IL_DEPTH_MAX && !registered;
-  put_head(e, deep ? W_TABLE_LATER : W_TABLE, entry_index, registered);
-  if (deep) {
+  has_meta = lua_getmetatable(L, -1);
+  if (has_meta && (!check_metatable(e, entry_index, registered, &done) || done)) return done;
+  if (e->nframes >= IL_DEPTH_MAX && !registered) {
+    put_slot(e, W_TABLE_LATER, entry_index);
     slot_of(e, entry_index);
     announce(e, entry_index, 0);
-    return true;
+  } else {
+    begin_table(e, entry_index, has_meta, registered);
   }
-  f = push_frame(e, FRAME_TABLE, entry_index);
-  f->counts = e->len;
-  put64(e, 0);
-  lua_pushnil(L);
-  begin_array(e, f);
   return true;
 }
 
@@ -847,7 +1110,7 @@ static bool put_function(il_encoder *e) {
   if (lua_iscfunction(L, -1) &&
       (e->c_functions || il_std_find(e->vm->host->std, lua_tocfunction(L, -1)) >= 0))
     return put_c_function(e); /* written whole each time: no slot */
-  if (known(e, &entry_index)) return true;
+  if (known(e, lua_topointer(L, -1), &entry_index)) return true;
   if (!put_by_name(e, entry_index, &done) || done) return done;
   if (lua_iscfunction(L, -1)) return put_c_function(e);
   lua_pushvalue(L, -1);
@@ -870,7 +1133,7 @@ static bool put_userdata(il_encoder *e) {
   lua_State *L = e->L;
   size_t entry_index;
   il_handle *h = il_handle_test(L, -1);
-  if (known(e, &entry_index))
+  if (known(e, lua_topointer(L, -1), &entry_index))
     return e->entries[entry_index].slot != PACKING ||
            refuse_value(e, " inside the state of its own __isolate_pack");
   if (h != NULL) {
@@ -966,7 +1229,10 @@ static bool put_item(il_encoder *e, frame *f) {
 
 static bool pop_table(il_encoder *e, frame *f) {
   put8(e, W_END);
-  if (f->counts != 0) {
+  if (f->record) {
+    if (f->hash > 0)
+      patch32(e, f->counts, (uint32_t)(f->hash < INT32_MAX / 4 ? f->hash : INT32_MAX / 4));
+  } else if (f->counts != 0) {
     patch32(e, f->counts, (uint32_t)(f->list < INT32_MAX ? f->list : INT32_MAX));
     patch32(e, f->counts + 4, (uint32_t)(f->hash < INT32_MAX / 4 ? f->hash : INT32_MAX / 4));
   }
@@ -977,7 +1243,7 @@ static bool pop_table(il_encoder *e, frame *f) {
 static bool put_metatable(il_encoder *e, frame *f) {
   end_run(e, f);
   if (f->phase == IN_LIST) put8(e, W_HASH);
-  if (!lua_getmetatable(e->L, f->object)) return pop_table(e, f);
+  if (!f->has_meta || !lua_getmetatable(e->L, f->object)) return pop_table(e, f);
   f->phase = IN_META;
   put8(e, W_META);
   return put_value(e);
@@ -1006,6 +1272,20 @@ static int put_numbers(il_encoder *e, frame *f, int index, int n) {
   return i;
 }
 
+/* The places of the next few tables in the map are fetched while the one in hand is encoded: it is
+** large then, and every place somewhere else in it. */
+static void fetch_ahead(const il_encoder *e, const frame *f) {
+  enum { AHEAD = 8 };
+  lua_State *L = e->L;
+  lua_Integer last = f->array - f->list < 2 * AHEAD ? f->array : f->list + 2 * AHEAD;
+  if (f->list % AHEAD != 0 || e->mask < FETCH_MIN) return;
+  for (lua_Integer i = f->list + AHEAD + 1; i <= last; i++) {
+    lua_rawgeti(L, f->object, i);
+    __builtin_prefetch(&e->map[first_place(e, lua_topointer(L, -1))], 1);
+    lua_pop(L, 1);
+  }
+}
+
 /* The array part, without lua_next. Like step_table. */
 static bool step_array(il_encoder *e, frame *f) {
   enum { BATCH = 16 };
@@ -1013,20 +1293,21 @@ static bool step_array(il_encoder *e, frame *f) {
   size_t depth = e->nframes;
   int object = f->object;
   while (f->list < f->array) {
-    if (lua_rawgeti(L, object, f->list + 1) == LUA_TNUMBER) {
+    int type = lua_rawgeti(L, object, f->list + 1);
+    if (type == LUA_TNUMBER) {
       int n = f->array - f->list < BATCH ? (int)(f->array - f->list) : BATCH;
       for (int i = 2; i <= n; i++) lua_rawgeti(L, object, f->list + i);
       f->list += put_numbers(e, f, object + 2, n);
       lua_settop(L, object + 1);
       continue;
     }
-    if (f->list == 0 && lua_istable(L, -1) && (size_t)f->array * 2 >= e->mask)
-      grow_map(e, (size_t)f->array); /* a list of tables */
+    if (type == LUA_TTABLE) {
+      if (f->list == 0) expect(e, (size_t)f->array);
+      fetch_ahead(e, f);
+    }
     f->list++;
     end_run(e, f);
-    lua_pushinteger(L, f->list);
-    lua_replace(L, object + 1); /* for the path */
-    if (!put_value(e)) return false;
+    if (!(type == LUA_TTABLE ? put_table(e) : put_value(e))) return false;
     if (e->nframes != depth) return true;
   }
   lua_pushinteger(L, f->array);
@@ -1035,17 +1316,66 @@ static bool step_array(il_encoder *e, frame *f) {
   return true;
 }
 
+/* The next key and value, if there are any, lie on the top. */
+static inline bool next_pair(lua_State *L, frame *f) {
+  if (!f->pair) return lua_next(L, f->object) != 0;
+  f->pair = false;
+  return true;
+}
+
+/* The record differs from its shape from its next pair on, which lies on the stack if `pair`. */
+static bool leave_record(il_encoder *e, frame *f, bool pair) {
+  shape *s = f->shape;
+  if (holds_shape(e, f) && --s->credit == 0) forget_shape(s);
+  e->data[f->counts - 1] = (unsigned char)f->key;
+  f->shape = NULL;
+  f->phase = IN_HASH;
+  f->pair = pair;
+  e->open_records--;
+  return true;
+}
+
+/* Like step_table. */
+static bool step_record(il_encoder *e, frame *f) {
+  lua_State *L = e->L;
+  shape *s = f->shape;
+  size_t depth = e->nframes;
+  if (!holds_shape(e, f)) return leave_record(e, f, false);
+  while (next_pair(L, f)) {
+    int type = lua_type(L, -1);
+    if (f->key == s->n || lua_topointer(L, -2) != s->keys[f->key] || lua_type(L, -2) != LUA_TSTRING)
+      return leave_record(e, f, true);
+    f->key++;
+    if (put_plain(e, -1, type)) {
+      lua_pop(L, 1);
+      continue;
+    }
+    if (!put_value(e)) return false;
+    if (e->nframes != depth) return true;
+  }
+  if (f->key < s->n) {
+    leave_record(e, f, false);
+  } else {
+    s->credit = CREDIT;
+    f->shape = NULL;
+    f->phase = IN_HASH;
+    e->open_records--;
+  }
+  return put_metatable(e, f);
+}
+
 /* As far as there is nothing with parts. `f` is not used after put_value: frames may move. */
 static bool step_table(il_encoder *e, frame *f) {
   lua_State *L = e->L;
   size_t depth = e->nframes;
   if (f->phase == IN_META) return pop_table(e, f);
+  if (f->phase == IN_RECORD) return step_record(e, f);
   if (f->phase == IN_ARRAY) return step_array(e, f);
   if (f->phase == AFTER_KEY) { /* the key is written, the value on the top */
     f->phase = IN_HASH;
     return put_value(e);
   }
-  while (lua_next(L, f->object) != 0) {
+  while (next_pair(L, f)) {
     if (f->phase == IN_LIST) {
       if (lua_isinteger(L, -2) && lua_tointeger(L, -2) == f->list + 1) {
         if (!put_item(e, f)) return false;
@@ -1057,6 +1387,7 @@ static bool step_table(il_encoder *e, frame *f) {
       f->phase = IN_HASH;
     }
     f->hash++;
+    if (f->shape != NULL) learn_key(e, f);
     if (!put_plain(e, -2, lua_type(L, -2))) {
       f->phase = AFTER_KEY;
       lua_pushvalue(L, -2);
@@ -1065,6 +1396,7 @@ static bool step_table(il_encoder *e, frame *f) {
     if (!put_value(e)) return false;
     if (e->nframes != depth) return true;
   }
+  if (f->shape != NULL) end_learning(e, f);
   return put_metatable(e, f);
 }
 
@@ -1198,7 +1530,7 @@ static bool put_extra(il_encoder *e, int what, uint32_t *count) {
   forget_handles(e, handles);
   forget_laters(e, 0);
   e->ncodes = codes;
-  e->nframes = 0;
+  e->nframes = e->open_records = 0;
   e->len = len;
   lua_settop(e->L, top);
   if (what == W_GLOBAL) {
@@ -1260,7 +1592,7 @@ static bool put_globals(il_encoder *e, uint32_t *count) {
 /* -- The whole --------------------------------------------------------------------------------- */
 
 static bool walk(il_encoder *e) {
-  size_t offsets, count_at;
+  size_t offsets, places_at, count_at;
   uint32_t extras = 0;
   put8(e, W_MANY);
   put32(e, 0);
@@ -1268,6 +1600,8 @@ static bool walk(il_encoder *e) {
   offsets = e->len;
   reserve(e, (size_t)e->nvalues * 8);
   e->len += (size_t)e->nvalues * 8;
+  places_at = e->len;
+  put8(e, 0);
   for (e->root = 0; e->root < e->nvalues; e->root++) {
     uint64_t at = e->len;
     memcpy(e->data + offsets + (size_t)e->root * 8, &at, 8);
@@ -1282,15 +1616,14 @@ static bool walk(il_encoder *e) {
   if (e->how->capture && !put_globals(e, &extras)) return false;
   patch32(e, count_at, extras);
   patch32(e, 1, e->slots);
+  e->data[places_at] = (unsigned char)e->most_places;
   return true;
 }
 
 static void reset(il_encoder *e) {
   if (e->mask != 0 && e->nentries > 0) {
     if (e->mask > 1023) {
-      free(e->map);
-      e->map = NULL;
-      e->mask = 0;
+      free_map(e);
     } else {
       memset(e->map, 0, (e->mask + 1) * sizeof *e->map);
     }
@@ -1298,7 +1631,8 @@ static void reset(il_encoder *e) {
   e->nentries = 0;
   forget_laters(e, 0);
   forget_handles(e, 0);
-  e->nframes = e->ncodes = 0;
+  e->nframes = e->ncodes = e->open_records = 0;
+  e->places = e->most_places = e->unshaped = 0;
   e->in_later = e->local_base = 0;
   e->len = 0;
   e->slots = 0;
@@ -1316,6 +1650,8 @@ static int encode_all(lua_State *L) {
   for (int i = AT_ANCHORS; i < AT_LAST; i++) lua_pushnil(L);
   lua_rotate(L, AT_GLOBALS, AT_LAST - AT_GLOBALS);
   il_names_refresh(e->vm, L);
+  e->globals = lua_topointer(L, AT_GLOBALS);
+  e->checked = 0;
   do {
     reset(e);
     lua_settop(L, AT_LAST - 1 + e->nvalues);
@@ -1344,8 +1680,9 @@ void il_encoder_free(il_encoder *e) {
   if (e == NULL) return;
   reset(e);
   il_heap_resize(e->data, e->cap, 0);
-  free(e->entries);
-  free(e->map);
+  il_heap_resize(e->entries, e->roomentries * sizeof *e->entries, 0);
+  free_map(e);
+  free(e->shapes);
   free(e->frames);
   free(e->laters);
   free(e->codes);

@@ -128,24 +128,13 @@ void il_names_fini(il_names *n) {
   il_names_init(n);
 }
 
-static size_t place_of(const il_names *n, const void *p) {
-  uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
-  size_t i = (size_t)(h >> 32) & n->mask;
-  while (n->filter[i] != NULL && n->filter[i] != p) i = (i + 1) & n->mask;
-  return i;
-}
-
-static bool in_filter(const il_names *n, const void *p) {
-  return n->mask != 0 && n->filter[place_of(n, p)] == p;
-}
-
 /* False: no memory; nothing has changed. */
 static bool grow_filter(il_names *n) {
   il_names bigger = {NULL, n->mask == 0 ? 63 : n->mask * 2 + 1, n->count, n->opened, n->pending};
   bigger.filter = calloc(bigger.mask + 1, sizeof *bigger.filter);
   if (bigger.filter == NULL) return false;
   for (size_t i = 0; n->mask != 0 && i <= n->mask; i++)
-    if (n->filter[i] != NULL) bigger.filter[place_of(&bigger, n->filter[i])] = n->filter[i];
+    if (n->filter[i] != NULL) bigger.filter[il_names_place(&bigger, n->filter[i])] = n->filter[i];
   free(n->filter);
   *n = bigger;
   return true;
@@ -155,7 +144,7 @@ static void add_filter(lua_State *L, il_names *n, const void *p) {
   size_t i;
   if ((n->mask == 0 || n->count * 2 > n->mask) && !grow_filter(n))
     luaL_error(L, "not enough memory");
-  i = place_of(n, p);
+  i = il_names_place(n, p);
   if (n->filter[i] == NULL) {
     n->filter[i] = p;
     n->count++;
@@ -356,7 +345,7 @@ void il_names_refresh(il_vm *vm, lua_State *L) {
 enum il_by il_names_find(il_vm *vm, lua_State *L, int index) {
   size_t len, start;
   const char *name;
-  if (!in_filter(&vm->names, lua_topointer(L, index))) return IL_BY_NONE;
+  if (!il_names_may_have(&vm->names, lua_topointer(L, index))) return IL_BY_NONE;
   index = lua_absindex(L, index);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
   lua_pushvalue(L, index);

@@ -63,6 +63,19 @@ void il_names_refresh(il_vm *vm, lua_State *L);
 enum il_by { IL_BY_NONE, IL_BY_MODULE, IL_BY_REGISTER };
 enum il_by il_names_find(il_vm *vm, lua_State *L, int index);
 
+/* The place of an address in the filter, or the free one where it would go. */
+static inline size_t il_names_place(const il_names *n, const void *p) {
+  uint64_t h = (uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u;
+  size_t i = (size_t)(h >> 32) & n->mask;
+  while (n->filter[i] != NULL && n->filter[i] != p) i = (i + 1) & n->mask;
+  return i;
+}
+
+/* False: the object with this address has no name. Nearly every one hasn't. */
+static inline bool il_names_may_have(const il_names *n, const void *p) {
+  return n->mask != 0 && n->filter[il_names_place(n, p)] == p;
+}
+
 /* Can a fresh isolate with `libs` resolve the module at `index` (a string)? [-0, +0, m] */
 bool il_names_findable(lua_State *L, int index, unsigned libs);
 

@@ -39,19 +39,33 @@ static bool holds_state(const il_vm *vm, const char *p, size_t size) {
   return p != NULL && (const char *)vm->L >= p && (const char *)vm->L < p + size;
 }
 
+/* What the heap has when a block of it changes. False: that is past its cap. */
+static inline bool counts(const il_vm *vm, size_t old, size_t nsize, size_t *used) {
+  *used = atomic_load_explicit(&vm->used, memory_order_relaxed) - old + nsize;
+  return nsize <= old || vm->cap == 0 || *used <= vm->cap;
+}
+
 /* Counts the heap, and refuses to grow it past its cap; shrinking is never refused. */
 static void *alloc(void *ud, void *p, size_t osize, size_t nsize) {
+  il_vm *vm = ud;
+  size_t old = p != NULL ? osize : 0, used;
+  void *q;
+  if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
+  if (!counts(vm, old, nsize, &used)) return NULL;
+  q = il_arena_resize(&vm->arena, p, old, nsize);
+  if (q != NULL || nsize == 0) atomic_store_explicit(&vm->used, used, memory_order_relaxed);
+  return q;
+}
+
+/* The same, by the allocator of the host. */
+static void *alloc_by_host(void *ud, void *p, size_t osize, size_t nsize) {
   il_vm *vm = ud;
   const isolua_host_options *o = &vm->host->options;
   size_t old = p != NULL ? osize : 0, used;
   void *q;
   if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
-  used = atomic_load_explicit(&vm->used, memory_order_relaxed) - old + nsize;
-  if (nsize > old && vm->cap != 0 && used > vm->cap) return NULL;
-  if (o->alloc == NULL)
-    q = il_arena_resize(&vm->arena, p, old, nsize);
-  else
-    q = o->alloc(o->alloc_ud, p, old, nsize);
+  if (!counts(vm, old, nsize, &used)) return NULL;
+  q = o->alloc(o->alloc_ud, p, old, nsize);
   if (q != NULL || nsize == 0) atomic_store_explicit(&vm->used, used, memory_order_relaxed);
   return q;
 }
@@ -153,7 +167,7 @@ static il_vm *make_state(isolua_host *host) {
   il_vm *vm = vm_new(host);
   if (vm == NULL) return NULL;
   vm->owned = true;
-  vm->L = lua_newstate(alloc, vm);
+  vm->L = lua_newstate(host->options.alloc != NULL ? alloc_by_host : alloc, vm);
   if (vm->L == NULL) {
     vm_free(vm);
     return NULL;

@@ -9,14 +9,15 @@
 /*
 ** message = kind:u8
 **   W_ONE   value                                       one value without tables, functions, names
-**   W_MANY  slots:u32 count:u32 offset:u64*count root*count extras
+**   W_MANY  slots:u32 count:u32 offset:u64*count places:u8 root*count extras
 ** root    = value body* W_ENDROOT
 ** body    = W_BODY slot:u32, then what follows the head of a table (W_TABLE) or function (W_FUNC)
 **           that an outer root named as `later`
 ** extras  = count:u32 (what:u8 name:str ok:u8 (root | reason:str))*     globals and preload entries
 **
-** A slot numbers a thing that is referred to more than once; 0: it is not. Integers lie unaligned in
-** the machine's own order: a message never leaves the process.
+** A slot numbers a thing that is referred to more than once; 0: it is not. A place holds a key of
+** records: the receiver keeps it ready there until another one is put into the place. Integers lie
+** unaligned in the machine's own order: a message never leaves the process.
 */
 enum { W_ONE, W_MANY };
 
@@ -27,8 +28,12 @@ enum {
   W_INT,    /* i64 */
   W_FLOAT,  /* f64 */
   W_STRING, /* slot:u32 len:u64 bytes 0 */
+  W_SHORT,  /* the same, not as a root: slot:u32 len:u8 bytes */
   W_REF,    /* slot:u32 */
   W_TABLE,  /* slot:u32 list:u32 hash:u32, then list items, W_HASH, pairs, [W_META value] W_END */
+  W_RECORD, /* slot:u32 place:u8 n:u8 more:u32, then values for the n keys from that place on, then
+                  as after W_HASH, `more` pairs */
+  W_SHAPE,  /* only where a pair could stand: place:u8 n:u8, then n strings: keys of records */
   W_TABLE_LATER, /* slot:u32; the rest is a body */
   W_INTS,        /* only as list items: count:u32 i64*count */
   W_FLOATS,      /* the same with f64 */
@@ -52,6 +57,8 @@ enum {
 };
 
 enum { W_GLOBAL, W_PRELOAD }; /* what an extra is */
+
+#define W_PLACES 250
 
 /* str = len:u32 bytes 0 */
 

@@ -320,6 +320,249 @@ describe("isolate codec", function()
     end)
   end)
 
+  -- Tables with the same string keys in the same order are sent as records of one shape.
+  describe("records", function()
+    local function same(a, b)
+      if type(a) ~= "table" or type(b) ~= "table" then
+        return rawequal(a, b) and math.type(a) == math.type(b)
+      end
+      for k, v in pairs(a) do if not same(v, rawget(b, k)) then return false end end
+      for k in pairs(b) do if rawget(a, k) == nil then return false end end
+      return true
+    end
+
+    -- A list of make(1) to make(n), of which each arrives as `make` makes it there.
+    local function each_travels(n, make)
+      local list = {}
+      for i = 1, n do list[i] = make(i) end
+      travels(list, function(t)
+        for i = 1, n do if not same(make(i), t[i]) then return false, i end end
+        return #t == n
+      end)
+    end
+
+    it("keep fields of every plain type", function()
+      each_travels(20, function(i)
+        local long = ("x"):rep(30 + i)
+        return { id = i, half = i / 2, name = "name" .. i, long = long, yes = i % 2 == 0 }
+      end)
+    end)
+
+    it("may have one key, or hundreds", function()
+      each_travels(20, function(i) return { only = i } end)
+      for _, n in ipairs { 31, 32, 33, 250, 300 } do
+        each_travels(14, function(i)
+          local t = {}
+          for k = 1, n do t["key" .. k] = i * k end
+          return t
+        end)
+      end
+    end)
+
+    it("may be without some fields, or with more", function()
+      each_travels(60, function(i)
+        local t = { id = i, name = "n", value = i * 0.5, last = true }
+        if i > 3 and i % 3 == 0 then t.value = nil end
+        if i > 3 and i % 5 == 0 then t.id = nil end
+        if i > 3 and i % 7 == 0 then t.extra, t.more, t[i] = i, {}, "mixed" end
+        return t
+      end)
+    end)
+
+    it("may have their keys in another order", function()
+      each_travels(60, function(i)
+        local t = {}
+        for k = 1, 9 do t["key" .. (i % 4 < 2 and k or 10 - k)] = k end
+        for k = 1, 9 do if (i + k) % 3 == 0 and i % 5 == 0 then t["key" .. k] = nil end end
+        for k = 1, 9 do if i % 4 == 3 then t["key" .. (k * 5 % 9)] = i end end
+        return t
+      end)
+    end)
+
+    it("may have keys that are no strings behind those that are", function()
+      local key = setmetatable({}, { __name = "key" })
+      local function make(i)
+        local t = { id = i, name = "n" .. i }
+        if i % 2 == 0 then t[true], t[0.5], t[-i], t[key] = 1, 2, 3, 4 end
+        return t
+      end
+      local list = {}
+      for i = 1, 20 do list[i] = make(i) end
+      travels(list, function(t)
+        for i = 1, 20 do
+          local r = t[i]
+          if r.id ~= i or r.name ~= "n" .. i then return false end
+          if i % 2 == 0 and not (r[true] == 1 and r[0.5] == 2 and r[-i] == 3) then return false end
+          local found
+          for k, v in pairs(r) do if type(k) == "table" then found = v == 4 end end
+          if (i % 2 == 0) ~= (found == true) then return false end
+        end
+        return true
+      end)
+    end)
+
+    it("may have the names of their keys as values", function()
+      each_travels(20, function(i)
+        return { id = i, name = i % 2 == 0 and "id" or "name", value = "value" .. i % 3 }
+      end)
+    end)
+
+    it("may be inside each other, of one shape or of several", function()
+      each_travels(20, function(i)
+        local function node(depth)
+          local point = { x = i, y = depth }
+          if depth == 0 then return { id = i, point = point } end
+          return { id = i, left = node(depth - 1), point = point, right = node(depth - 1) }
+        end
+        return node(i % 5)
+      end)
+    end)
+
+    it("may be fields of a table, keys, metatables and upvalues", function()
+      local t = {}
+      for i = 1, 10 do
+        local meta, up = { a = i, b = -i }, { a = i, b = -i }
+        t["k" .. i] = { a = i, b = -i }
+        t[{ a = i, b = -i }] = setmetatable({ a = i, b = -i }, meta)
+        t[i] = function() return up end
+      end
+      travels(t, function(v)
+        local keys = 0
+        local function right(r, i)
+          return r.a == i and r.b == -i and next(r, next(r, next(r))) == nil
+        end
+        for k, w in pairs(v) do
+          if type(k) == "table" then
+            keys = keys + 1
+            if not (right(k, k.a) and right(w, k.a) and right(getmetatable(w), k.a)) then
+              return false
+            end
+          end
+        end
+        for i = 1, 10 do
+          if not (right(v["k" .. i], i) and right(v[i](), i)) then return false end
+        end
+        return keys == 10
+      end)
+    end)
+
+    it("keep their metatables, and what they share", function()
+      local Class = { __index = { get = function(self) return self.id end } }
+      local list = {}
+      for i = 1, 20 do
+        local r = { id = i, list = list, before = list[i - 1] or false, tags = {} }
+        r.me = setmetatable(r, Class)
+        list[i] = r
+      end
+      travels(list, function(t)
+        for i = 1, 20 do
+          local r = t[i]
+          if r:get() ~= i or r.list ~= t or r.me ~= r or r.before ~= (t[i - 1] or false) then
+            return false
+          end
+          if getmetatable(r) ~= getmetatable(t[1]) then return false end
+        end
+        return true
+      end)
+    end)
+
+    it("may change their shape on the way", function()
+      each_travels(scale(3000, 300), function(i)
+        local n = i // 100
+        return { id = i, ["a" .. n] = n, ["b" .. n % 7] = { x = i, ["c" .. n % 3] = n } }
+      end)
+    end)
+
+    it("may have thousands of shapes", function()
+      local n = scale(3000, 500)
+      each_travels(n, function(i)
+        local shape = i // 5
+        return { ["first" .. shape] = i, ["second" .. shape] = "v", ["third" .. shape] = { i } }
+      end)
+      each_travels(14, function(i)
+        local inner = {}
+        for k = 1, n // 5 do
+          local shape = k // 5
+          inner[k] = { ["first" .. shape] = i, ["second" .. shape] = k, ["third" .. shape] = true }
+        end
+        return { id = i, inner = inner, name = "outer" }
+      end)
+    end)
+
+    it("may be deeper than the walk goes at once", function()
+      local list
+      for i = 1, 1000 do list = { value = i, next = list, point = { x = i, y = -i } } end
+      travels(list, function(node)
+        for i = 1000, 1, -1 do
+          if node.value ~= i or node.point.x ~= i or node.point.y ~= -i then return false end
+          node = node.next
+        end
+        return node == nil
+      end)
+    end)
+
+    it("are arguments, each for itself", function()
+      local r = function(i) return { a = i, b = { a = i, b = i }, c = { a = i, b = i } } end
+      local sum = await(isolate.run(function(...)
+        local s = 0
+        for _, v in ipairs { ... } do s = s + v.a + v.b.a * 10 + v.b.b * 100 + v.c.a * 1000 end
+        return s
+      end, r(1), r(2), r(3), r(4), r(5), r(6), r(7), r(8)))
+      assert.equal(36 * 1111, sum)
+    end)
+
+    it("are refused with the path to what is in them", function()
+      for _, bad in ipairs { 1, 2, 5, 6, 7, 20 } do
+        local list = {}
+        for i = 1, 20 do list[i] = { id = i, part = { name = "n", what = i } } end
+        list[bad].part.what = coroutine.create(print)
+        local _, err = isolate.sendable(list)
+        assert.equal(("message[%d].part.what"):format(bad), err.path)
+      end
+    end)
+
+    it("come along as globals, also after one that cannot", function()
+      spec_first, spec_second = {}, {}
+      for i = 1, 20 do
+        spec_first[i] = { id = i, name = "first" }
+        spec_second[i] = { id = i, name = "second" }
+      end
+      spec_first[19].name = coroutine.create(print)
+      local sum, name = await(isolate.run(function()
+        local s = 0
+        for _, r in ipairs(spec_second) do s = s + r.id end
+        return s, spec_second[20].name, function() return spec_first end
+      end))
+      assert.equal(210, sum)
+      assert.equal("second", name)
+    end)
+
+    it("may have objects in them that pack themselves", function()
+      local list
+      local meta = {
+        __isolate_pack = function(self)
+          for i = 1, 5 do list[#list + 1 - i].name = nil end -- the walk comes by here later
+          collectgarbage()
+          return "spec.support.mod_packed", "new", { a = self.a, b = self.b, { a = 1, b = 2 } }
+        end,
+      }
+      list = {}
+      for i = 1, 12 do
+        list[i] = { id = i, name = "name" .. i, object = setmetatable({ a = i, b = i }, meta) }
+      end
+      local ids, got = await(isolate.run(function(t)
+        local s, g = 0, 0
+        for _, r in ipairs(t) do
+          local state = r.object:reveal()
+          s, g = s + r.id, g + state.a + state.b + state[1].b
+        end
+        return s, g
+      end, list))
+      assert.equal(78, ids)
+      assert.equal(156 + 24, got)
+    end)
+  end)
+
   describe("metatables", function()
     it("are copied with their methods", function()
       local Class = { __index = { get = function(self) return self.x end } }

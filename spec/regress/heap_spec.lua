@@ -66,8 +66,11 @@ describe("an isolate whose memory is full", function()
         return lacked
       end))
     end
-    assert.equal(1000, lacking(1000))
-    local before, n = resident(), scale(20000, 1000)
+    local before, n = 0, scale(20000, 1000)
+    for _ = 1, 5 do -- what the last one had may just have been given back
+      assert.equal(1000, lacking(1000))
+      before = math.max(before, resident())
+    end
     assert.equal(n, lacking(n))
     if not settle.sanitized then assert.is_true(resident() - before < 2048) end
   end)
