@@ -93,6 +93,12 @@ static void seed_random(lua_State *L, isolua_host *host) {
   }
 }
 
+/* What was opened stays: the next collection is due when the heap has doubled, as after one. */
+static void begin_collecting(lua_State *L) {
+  lua_gc(L, LUA_GCRESTART);
+  lua_gc(L, LUA_GCSTEP, -lua_gc(L, LUA_GCCOUNT));
+}
+
 /* The vm is argument 1. */
 static int open_state(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
@@ -118,7 +124,7 @@ static int open_state(lua_State *L) {
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &il_base_preload);
   il_names_open(vm, L);
-  lua_gc(L, LUA_GCRESTART);
+  begin_collecting(L);
   return 0;
 }
 
