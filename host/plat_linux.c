@@ -201,12 +201,13 @@ void il_thread_signal(il_thread t, int sig) {
   pthread_kill(t, sig);
 }
 
-/* The kernel keeps 15 bytes and a zero: prctl(2), PR_SET_NAME. */
+/* The kernel keeps 15 bytes and a zero: prctl(2), PR_SET_NAME. It is not asked to set the same again:
+** threads that run one function after another bear its name already. */
 void il_thread_name(const char *name) {
-  char cut[16];
-  strncpy(cut, name, sizeof cut - 1);
-  cut[sizeof cut - 1] = '\0';
-  pthread_setname_np(pthread_self(), cut);
+  static _Thread_local char now[16] = "\n"; /* no name that was set */
+  if (strncmp(now, name, sizeof now - 1) == 0) return;
+  strncpy(now, name, sizeof now - 1);
+  pthread_setname_np(pthread_self(), now);
 }
 
 int il_cpu_count(void) {
