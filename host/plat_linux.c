@@ -216,6 +216,33 @@ int il_cpu_count(void) {
   return n > 0 ? n : 1;
 }
 
+int il_cpu_here(void) {
+  return sched_getcpu();
+}
+
+/* More processors than a cpu_set_t holds: the system says no. */
+bool il_thread_pull(il_thread t, il_cpus *may) {
+  cpu_set_t all, here;
+  int cpu = sched_getcpu();
+  _Static_assert(sizeof *may == sizeof all, "il_cpus holds a cpu_set_t");
+  if (cpu < 0 || cpu >= CPU_SETSIZE || pthread_getaffinity_np(t, sizeof all, &all) != 0)
+    return false;
+  if (CPU_COUNT(&all) < 2 || !CPU_ISSET(cpu, &all)) return false;
+  memcpy(may, &all, sizeof all);
+  CPU_ZERO(&here);
+  CPU_SET(cpu, &here);
+  return pthread_setaffinity_np(t, sizeof here, &here) == 0;
+}
+
+/* When none of them is there any more, it may run wherever the system lets the process. */
+void il_thread_let_go(const il_cpus *may) {
+  cpu_set_t all;
+  memcpy(&all, may, sizeof all);
+  if (pthread_setaffinity_np(pthread_self(), sizeof all, &all) == 0) return;
+  memset(&all, 0xff, sizeof all);
+  pthread_setaffinity_np(pthread_self(), sizeof all, &all);
+}
+
 /* -- Signals ----------------------------------------------------------------------------------- */
 
 #define MAX_SIGNAL 65

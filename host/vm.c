@@ -692,6 +692,7 @@ void il_vm_body(il_isolate *i, void *spare) {
   message_for(i, &r);
   il_workers_announce();
   il_isolate_finish(i, status, &r);
+  il_workers_give_way();
   if (vm != NULL) {
     if (vm->isolate != NULL) il_loop_fini(vm);
     il_isolate_closing(i);

@@ -36,6 +36,10 @@ void il_waiter_wake(il_waiter *w) {
     il_word_wake(&w->word);
 }
 
+bool il_waiter_asleep(const il_waiter *w) {
+  return atomic_load_explicit(&w->word, memory_order_relaxed) == SLEEPING;
+}
+
 static bool signalled(il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_acquire) == SIGNALLED;
 }
