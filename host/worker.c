@@ -15,12 +15,13 @@
 ** less time than one; else it goes to a parked thread, else to a new one. What ends may still run
 ** finalizers, so a queued job could wait long: whoever owns the pool kicks it every millisecond while
 ** the queue is used (host.c).
-** Waking a thread on another processor that sleeps costs its waker 35 us and takes 90 (here; 10 on
-** the waker's own). A thread whose last job was shorter than that is therefore woken where its waker
-** runs, who is likely to wait for it; the thread may run anywhere again before it runs the job. Only
-** one at a time, and only while no other gets ready: the jobs of a burst go to all processors.
-** A thread that ends joins the one that ended before it and leaves itself
-** to be joined: at most one is unjoined, and none after il_workers_wait(w, 0, …).
+** Waking a thread that sleeps on another processor costs its waker 35 us and takes 90 (here; 10 on
+** the waker's own), and the system wakes a thread where it slept. One whose last job was shorter than
+** that is therefore pulled to its waker, who is likely to wait for it; it may run anywhere again
+** before it runs the job. Only one at a time, and only while no other gets ready: the jobs of a burst
+** go to all processors.
+** A thread that ends joins the one that ended before it and leaves itself to be joined: at most one
+** is unjoined, and none after il_workers_wait(w, 0, …).
 */
 #ifndef IL_BRIEF
 #define IL_BRIEF 100000 /* ns that a job may take to be a short one */
@@ -39,6 +40,7 @@ struct il_worker {
 
   /* its own; while it is parked, of whoever took it off the idle list, until the wake-up */
   bool brief;   /* its last job was a short one */
+  int parked;   /* on which processor */
   bool bound;   /* it was pulled, and may run only here */
   il_cpus cpus; /* where it may run otherwise */
 
@@ -141,6 +143,7 @@ static bool next_job(il_worker *self) {
   self->job = dequeue_locked(w);
   idle = self->job == NULL && !ending_locked(w);
   if (idle) {
+    self->parked = il_cpu_here();
     self->next = w->idle;
     w->idle = self;
     w->nidle++;
@@ -231,7 +234,8 @@ static void enqueue_locked(il_workers *w, il_job *job) {
 }
 
 static bool may_pull_locked(il_workers *w, il_worker *idle) {
-  bool may = idle != NULL && idle->brief && w->npreparing == 0 && w->pulled == NULL;
+  bool may = idle != NULL && idle->brief && idle->parked != il_cpu_here() && w->npreparing == 0 &&
+             w->pulled == NULL;
   assert(il_mutex_held(&w->lock));
   if (may) w->pulled = idle;
   return may;
