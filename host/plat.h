@@ -70,7 +70,21 @@ void il_thread_signal(il_thread t, int sig);
 void il_thread_name(const char *name); /* of the calling thread; cut to what the system shows */
 /* ns of processor time that a thread which is there has taken; 0 where that is not known. */
 int64_t il_thread_cpu(il_thread t);
-int il_cpu_count(void); /* processors that this process may run on, at least 1 */
+int il_cpu_count(void);                /* processors that this process may run on, at least 1 */
+int il_cpu_here(void);                 /* that the caller runs on, at this moment; -1: unknown */
+
+/* -- Placing threads. Only hints: where the system does not take them, they return false. ------- */
+
+/* The processors that a thread may run on. */
+typedef struct il_cpus {
+  unsigned long bits[16];
+} il_cpus;
+
+/* Thread `t`, which sleeps, will wake up on the caller's processor; where it may run goes to *may.
+** False: it was left as it was. */
+bool il_thread_pull(il_thread t, il_cpus *may);
+/* The calling thread may run there again. */
+void il_thread_let_go(const il_cpus *may);
 
 /* -- Signals. ----------------------------------------------------------------------------------- */
 

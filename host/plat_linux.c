@@ -224,12 +224,13 @@ void il_thread_signal(il_thread t, int sig) {
   pthread_kill(t, sig);
 }
 
-/* The kernel keeps 15 bytes and a zero: prctl(2), PR_SET_NAME. */
+/* The kernel keeps 15 bytes and a zero: prctl(2), PR_SET_NAME. It is not asked to set the same again:
+** threads that run one function after another bear its name already. */
 void il_thread_name(const char *name) {
-  char cut[16];
-  strncpy(cut, name, sizeof cut - 1);
-  cut[sizeof cut - 1] = '\0';
-  pthread_setname_np(pthread_self(), cut);
+  static _Thread_local char now[16] = "\n"; /* no name that was set */
+  if (strncmp(now, name, sizeof now - 1) == 0) return;
+  strncpy(now, name, sizeof now - 1);
+  pthread_setname_np(pthread_self(), now);
 }
 
 int64_t il_thread_cpu(il_thread t) {
@@ -243,6 +244,33 @@ int il_cpu_count(void) {
   cpu_set_t set;
   int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
   return n > 0 ? n : 1;
+}
+
+int il_cpu_here(void) {
+  return sched_getcpu();
+}
+
+/* More processors than a cpu_set_t holds: the system says no. */
+bool il_thread_pull(il_thread t, il_cpus *may) {
+  cpu_set_t all, here;
+  int cpu = sched_getcpu();
+  _Static_assert(sizeof *may == sizeof all, "il_cpus holds a cpu_set_t");
+  if (cpu < 0 || cpu >= CPU_SETSIZE || pthread_getaffinity_np(t, sizeof all, &all) != 0)
+    return false;
+  if (CPU_COUNT(&all) < 2 || !CPU_ISSET(cpu, &all)) return false;
+  memcpy(may, &all, sizeof all);
+  CPU_ZERO(&here);
+  CPU_SET(cpu, &here);
+  return pthread_setaffinity_np(t, sizeof here, &here) == 0;
+}
+
+/* When none of them is there any more, it may run wherever the system lets the process. */
+void il_thread_let_go(const il_cpus *may) {
+  cpu_set_t all;
+  memcpy(&all, may, sizeof all);
+  if (pthread_setaffinity_np(pthread_self(), sizeof all, &all) == 0) return;
+  memset(&all, 0xff, sizeof all);
+  pthread_setaffinity_np(pthread_self(), sizeof all, &all);
 }
 
 /* -- Signals ----------------------------------------------------------------------------------- */

@@ -109,6 +109,12 @@ static void seed_random(lua_State *L, isolua_host *host) {
   }
 }
 
+/* What was opened stays: the next collection is due when the heap has doubled, as after one. */
+static void begin_collecting(lua_State *L) {
+  lua_gc(L, LUA_GCRESTART);
+  lua_gc(L, LUA_GCSTEP, -lua_gc(L, LUA_GCCOUNT));
+}
+
 /* The vm is argument 1. */
 static int open_state(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
@@ -134,7 +140,7 @@ static int open_state(lua_State *L) {
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &il_base_preload);
   il_names_open(vm, L);
-  lua_gc(L, LUA_GCRESTART);
+  begin_collecting(L);
   return 0;
 }
 
@@ -785,6 +791,7 @@ void il_vm_body(il_isolate *i, void *spare) {
   if (r.code == ISOLUA_MEMORY || r.code == ISOLUA_SPAWN) tell_error_text(i, r.message, r.traceback);
   il_workers_announce();
   il_isolate_finish(i, status, &r);
+  il_workers_give_way();
   if (vm != NULL) {
     il_isolate_closing(i);
     if (vm->isolate != NULL) il_loop_fini(vm);

@@ -59,6 +59,10 @@ void il_waiter_clear(il_waiter *w) {
   atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
 }
 
+bool il_waiter_asleep(const il_waiter *w) {
+  return atomic_load_explicit(&w->word, memory_order_relaxed) == SLEEPING;
+}
+
 static bool signalled(il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_acquire) == SIGNALLED;
 }

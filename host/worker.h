@@ -12,6 +12,7 @@ typedef struct il_job il_job;
 struct il_job {
   void (*run)(il_job *, void *spare); /* takes over `spare`, which may be NULL */
   il_job *next;
+  int cpu; /* where it was started */
 };
 
 typedef struct il_workers {
@@ -28,7 +29,8 @@ typedef struct il_workers {
   il_worker *idle;       /* parked, the last one first: its caches are the warmest */
   il_job *queue, **tail; /* jobs for threads that are about to be idle */
   int nidle, npreparing, nqueued;
-  bool queued; /* a job was, since the last kick */
+  il_worker *pulled; /* to its waker's processor, and it does not run yet; NULL: none is */
+  bool queued;       /* a job was, since the last kick */
   size_t nthreads;
   bool closing;
   int draining; /* callers of il_workers_drain: nothing is parked meanwhile */
@@ -45,6 +47,10 @@ int il_workers_start(il_workers *w, il_job *job, size_t stack, bool *queued);
 
 /* Called by a job on its thread: it is about to end, and the thread will be there for another. */
 void il_workers_announce(void);
+
+/* Called by a job on its thread, when its result is there: whoever waits for it goes first, where
+** both are on one processor. */
+void il_workers_give_way(void);
 
 /* Jobs that were in the queue at the last call, too, go to idle or new threads now, whatever the
 ** threads that they wait for are doing. True: there are jobs, or were since then: call it again. */

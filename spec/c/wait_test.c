@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "wait.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "check.h"
@@ -147,6 +148,52 @@ static void keeps_deadline(void) {
   CHECK(!il_waiter_sleep(&w, end - MILLISECOND));
   il_waiter_wake(&w);
   CHECK(il_waiter_sleep(&w, -1));
+}
+
+/* -- A sleeper is woken elsewhere -------------------------------------------------------------- */
+
+typedef struct sleeper {
+  il_waiter waiter;
+  il_thread thread;
+  _Atomic(bool) started, pulled;
+  il_cpus may; /* written before the wake-up */
+  cpu_set_t before, bound, after;
+} sleeper;
+
+static void where(il_thread t, cpu_set_t *set) {
+  CHECK_INT(pthread_getaffinity_np(t, sizeof *set, set), 0);
+}
+
+static bool sleeps(void *arg) {
+  sleeper *s = arg;
+  return atomic_load(&s->started) && il_waiter_asleep(&s->waiter);
+}
+
+static void pull_or_sleep(int index, void *arg) {
+  sleeper *s = arg;
+  if (index == 0) {
+    s->thread = il_thread_self();
+    where(s->thread, &s->before);
+    s->waiter.spin = 0;
+    atomic_store(&s->started, true);
+    CHECK(il_waiter_sleep(&s->waiter, SOON));
+    if (atomic_load(&s->pulled)) il_thread_let_go(&s->may);
+    where(s->thread, &s->after);
+  } else if (CHECK(check_eventually(sleeps, s))) {
+    bool pulled = il_thread_pull(s->thread, &s->may);
+    where(s->thread, &s->bound);
+    atomic_store(&s->pulled, pulled);
+    il_waiter_wake(&s->waiter);
+  }
+}
+
+static void pulled_then_let_go(void) {
+  sleeper s = {.pulled = false};
+  il_waiter_init(&s.waiter);
+  parallel(2, pull_or_sleep, &s);
+  CHECK(CPU_EQUAL(&s.before, &s.after));
+  CHECK(atomic_load(&s.pulled) ? CPU_COUNT(&s.bound) == 1 : CPU_EQUAL(&s.before, &s.bound));
+  CHECK(atomic_load(&s.pulled) == (il_cpu_count() > 1));
 }
 
 /* -- Watches ----------------------------------------------------------------------------------- */
@@ -337,6 +384,8 @@ static const check_case cases[] = {
   {"a wake-up that meets a deadline is neither lost nor doubled", wake_meets_deadline},
   {"a sleep with deadline 0 tells whether there was a wake-up", polls},
   {"a sleep ends at its deadline, not before", keeps_deadline},
+  {"a sleeper that is woken where its waker runs may run where it might before",
+   pulled_then_let_go},
   {"watches are taken in the order in which they fired", fires_in_order},
   {"a watch is taken once until it is cleared", fires_once},
   {"a watch that was removed does not fire", removed_do_not_fire},

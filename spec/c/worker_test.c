@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "check.h"
@@ -372,6 +373,67 @@ static void announced_thread_is_waited_for(void) {
   pool_fini(&p);
 }
 
+/* -- Threads that are woken where their waker runs --------------------------------------------- */
+
+/* Where a thread may run, as the system knows it. */
+typedef struct placed {
+  task task; /* first */
+  cpu_set_t cpus;
+} placed;
+
+static void run_placed(il_job *job, void *spare) {
+  pthread_getaffinity_np(pthread_self(), sizeof(cpu_set_t), &((placed *)job)->cpus);
+  run(job, spare);
+}
+
+static void place(placed *t, pool *p) {
+  task_init(&t->task, p);
+  t->task.job.run = run_placed;
+  CHECK_INT(il_workers_start(&p->w, &t->task.job, STACK, &t->task.queued), ISOLUA_OK);
+  CHECK(check_eventually(has_run, &t->task));
+}
+
+/* Long enough for a parked thread to stop spinning: what follows holds for one that spins, too. */
+static void pause_awhile(void) {
+  _Atomic(uint32_t) word = 0;
+  int64_t end = il_now() + 1000000;
+  while (il_now() < end) il_word_sleep(&word, 0, end);
+}
+
+/* Each job may run wherever the first one, on a new thread, might. */
+static void check_places(void) {
+  pool p;
+  placed first, next;
+  if (!pool_init(&p, 2)) return;
+  place(&first, &p);
+  for (int i = 0; i < check_scale(50, 10); i++) {
+    if (i % 2 == 0) pause_awhile();
+    place(&next, &p);
+    CHECK(pthread_equal(first.task.thread, next.task.thread));
+    CHECK(CPU_EQUAL(&first.cpus, &next.cpus));
+    check_pool(&p, 1, 1, 0);
+  }
+  CHECK(p.w.pulled == NULL);
+  pool_fini(&p);
+}
+
+static void pulled_may_run_anywhere(void) {
+  check_places();
+}
+
+static void pulled_stays_where_it_was_put(void) {
+  cpu_set_t all, one;
+  CHECK_INT(pthread_getaffinity_np(pthread_self(), sizeof all, &all), 0);
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &all)) continue;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    CHECK_INT(pthread_setaffinity_np(pthread_self(), sizeof one, &one), 0);
+    check_places();
+  }
+  pthread_setaffinity_np(pthread_self(), sizeof all, &all);
+}
+
 /* -- Ending ------------------------------------------------------------------------------------ */
 
 static void trim_ends_idle(void) {
@@ -463,6 +525,8 @@ static const check_case cases[] = {
   {"a job that waited since the last kick goes to another thread", kicked_job_goes_on},
   {"a job waits for a thread whose job says that it is about to end",
    announced_thread_is_waited_for},
+  {"a thread that is woken where its waker runs may run anywhere again", pulled_may_run_anywhere},
+  {"a thread that may not run everywhere stays where it may", pulled_stays_where_it_was_put},
   {"trimming ends idle threads", trim_ends_idle},
   {"no thread is kept between the begin and the end of a drain", drain_keeps_none_idle},
   {"waiting for threads keeps its deadline", wait_keeps_deadline},
