@@ -333,17 +333,19 @@ static int isolate_tostring(lua_State *L) {
   return 1;
 }
 
+/* Upvalue: the methods. */
 static int isolate_index(lua_State *L) {
-  isolua_isolate *i = check_isolate(L, 1);
-  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  if (strcmp(key, "id") == 0) {
+  const char *key;
+  isolua_isolate *i;
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+  key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  i = check_isolate(L, 1);
+  if (strcmp(key, "id") == 0)
     lua_pushinteger(L, (lua_Integer)isolua_isolate_id(i));
-  } else if (strcmp(key, "name") == 0) {
+  else if (strcmp(key, "name") == 0)
     lua_pushstring(L, isolua_isolate_name(i));
-  } else {
-    lua_settop(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-  }
   return 1;
 }
 

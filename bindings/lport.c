@@ -9,17 +9,29 @@
 
 /* A receiver. The port of an inbox belongs to the isolate. */
 typedef struct receiver {
+  const void *mark;  /* address of receiver_mark: cheaper to see than the metatable's name */
   isolua_port *port; /* NULL: collected */
   bool inbox;
 } receiver;
+
+static char receiver_mark;
+
+static receiver *test_receiver(lua_State *L, int index) {
+  receiver *r = lua_touserdata(L, index);
+  if (r == NULL || lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof *r)
+    return NULL;
+  return r->mark == &receiver_mark ? r : NULL;
+}
 
 /* -- Arguments --------------------------------------------------------------------------------- */
 
 /* The port that the thing at `index` receives from: a receiver or a channel; NULL: it is neither. */
 static isolua_port *test_receiving(lua_State *L, int index) {
-  const receiver *r = luaL_testudata(L, index, TRECEIVER);
+  const receiver *r = test_receiver(L, index);
+  isolua_port *p;
   if (r != NULL) return r->port;
-  return luaL_testudata(L, index, ISOLUA_TCHANNEL) != NULL ? isolua_port_of(L, index) : NULL;
+  p = isolua_port_of(L, index);
+  return p != NULL && isolua_port_is_channel(p) ? p : NULL;
 }
 
 static isolua_port *check_receiving(lua_State *L, int index) {
@@ -271,22 +283,23 @@ static int port_len(lua_State *L) {
 /* -- Handles ----------------------------------------------------------------------------------- */
 
 static isolua_port *any_port(lua_State *L) {
-  const receiver *r = luaL_testudata(L, 1, TRECEIVER);
+  const receiver *r = test_receiver(L, 1);
   return r != NULL ? r->port : isolua_port_of(L, 1);
 }
 
-/* Upvalues: the methods, the type's name. */
+/* Upvalue: the methods. */
 static int port_index(lua_State *L) {
-  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  isolua_port *p = any_port(L);
-  if (strcmp(key, "id") == 0 && p != NULL) {
+  const char *key;
+  isolua_port *p;
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+  key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  p = any_port(L);
+  if (strcmp(key, "id") == 0 && p != NULL)
     lua_pushinteger(L, (lua_Integer)isolua_port_id(p));
-  } else if (strcmp(key, "name") == 0 && p != NULL) {
+  else if (strcmp(key, "name") == 0 && p != NULL)
     lua_pushstring(L, isolua_port_name(p));
-  } else {
-    lua_settop(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-  }
   return 1;
 }
 
@@ -306,6 +319,7 @@ static int port_tostring(lua_State *L) {
 
 static receiver *push_receiver(lua_State *L) {
   receiver *r = lua_newuserdatauv(L, sizeof *r, 0);
+  r->mark = &receiver_mark;
   r->port = NULL;
   r->inbox = false;
   luaL_setmetatable(L, TRECEIVER);

@@ -5,7 +5,7 @@
 #include "codec.h"
 #include "names.h"
 
-static char handle_key; /* in a metatable: userdata with it are handles */
+static char handle_mark; /* its address, in a userdata of the right size: a handle */
 static char interned_key;
 static char error_key;
 
@@ -32,7 +32,8 @@ il_msg **il_box_push(lua_State *L) {
 /* -- Handles ----------------------------------------------------------------------------------- */
 
 typedef struct userdata {
-  il_handle *h;
+  const void *mark;
+  il_handle *h; /* NULL: it was given up */
 } userdata;
 
 void il_handle_giveup(lua_State *L, int index) {
@@ -51,18 +52,20 @@ static int handle_gc(lua_State *L) {
   return 0;
 }
 
+static userdata *test(lua_State *L, int index) {
+  userdata *u = lua_touserdata(L, index);
+  if (u == NULL || lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof *u)
+    return NULL;
+  return u->mark == &handle_mark ? u : NULL;
+}
+
 il_handle *il_handle_test(lua_State *L, int index) {
-  bool is;
-  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
-  is = lua_rawgetp(L, -1, &handle_key) != LUA_TNIL;
-  lua_pop(L, 2);
-  return is ? ((userdata *)lua_touserdata(L, index))->h : NULL;
+  userdata *u = test(L, index);
+  return u != NULL ? u->h : NULL;
 }
 
 int isolua_newhandletype(lua_State *L, const char *name) {
   if (!luaL_newmetatable(L, name)) return 0;
-  lua_pushboolean(L, 1);
-  lua_rawsetp(L, -2, &handle_key);
   lua_pushcfunction(L, handle_gc);
   lua_setfield(L, -2, "__gc");
   lua_pushstring(L, name);
@@ -113,6 +116,7 @@ void il_handle_push(lua_State *L, il_handle *h) {
   lua_pop(L, 1);
   if (vm->loop.closed) luaL_error(L, "the isolate is ending: it gets no handle any more");
   u = lua_newuserdatauv(L, sizeof *u, 0);
+  u->mark = &handle_mark;
   u->h = NULL;
   push_metatable(L, h->type->name);
   lua_setmetatable(L, -2);

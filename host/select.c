@@ -444,6 +444,17 @@ static void encode_sends(il_vm *vm, lua_State *L, const isolua_case *cases, int 
   }
 }
 
+/* A value without parts is sent as it is. ISOLUA_TIMEOUT: it is none, or has to wait. */
+static int send_plain(il_vm *vm, lua_State *L, const isolua_case *c) {
+  il_item item;
+  int code, type = lua_type(L, c->value);
+  if (type != LUA_TNUMBER && type != LUA_TBOOLEAN) return ISOLUA_TIMEOUT;
+  lua_pushvalue(L, c->value);
+  il_item_encode(vm, L, &item);
+  code = sent_code(vm, il_port_send(c->port, &item, false));
+  return code == NOT_YET ? ISOLUA_TIMEOUT : code;
+}
+
 /* Something is there, or the wait must not begin: true, and *result is its end. */
 static bool at_once(il_vm *vm, lua_State *L, il_wait *w, int *result) {
   int code = ISOLUA_OK;
@@ -483,9 +494,10 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   coro = il_coro_of(vm, L);
   yields = coro != NULL && timeout != 0 && vm->loop.turns++ % YIELD == 0;
-  if (n == 1 && cases->kind == ISOLUA_RECEIVE &&
-      !yields) { /* the most frequent: it needs no wait */
-    result = il_port_take(vm, L, cases->port);
+  if (n == 1 && !yields) { /* the most frequent needs no wait */
+    result = ISOLUA_TIMEOUT;
+    if (cases->kind == ISOLUA_RECEIVE) result = il_port_take(vm, L, cases->port);
+    if (cases->kind == ISOLUA_SEND) result = send_plain(vm, L, cases);
     if (result != ISOLUA_TIMEOUT) return k(L, 0, result, ctx);
   }
   leaves = coro != NULL || vm->loop.foreign != LUA_NOREF;

@@ -16,12 +16,28 @@
 static char vm_key, remote_key;
 char il_base_preload;
 
-il_vm *il_vm_of(lua_State *L) {
+/* The last that was looked for on this thread: of the state with this registry. */
+static __attribute__((tls_model("initial-exec"))) _Thread_local struct {
+  const void *registry;
   il_vm *vm;
+} last;
+
+/* From here on the state has none, or is gone: no other may be taken for it. Its own thread. */
+static void forget_vm(const il_vm *vm) {
+  if (last.vm == vm) last.registry = NULL;
+}
+
+il_vm *il_vm_of(lua_State *L) {
+  const void *registry = lua_topointer(L, LUA_REGISTRYINDEX);
+  il_vm *vm;
+  if (registry == last.registry) return last.vm;
   if (!lua_checkstack(L, 1)) return NULL;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_key);
   vm = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  if (vm == NULL) return NULL;
+  last.registry = registry;
+  last.vm = vm;
   return vm;
 }
 
@@ -158,6 +174,7 @@ static il_vm *vm_new(isolua_host *host) {
 }
 
 static void vm_free(il_vm *vm) {
+  forget_vm(vm);
   il_encoder_free(vm->encoder);
   il_names_fini(&vm->names);
   il_loop_free(&vm->loop);
@@ -288,6 +305,7 @@ int il_vm_attach(isolua_host *host, lua_State *L) {
 void il_vm_detach(il_vm *vm) {
   lua_State *L = vm->L;
   il_loop_fini(vm);
+  forget_vm(vm);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_port_close(&vm->isolate->inbox);
