@@ -1,26 +1,33 @@
 -- SPDX-License-Identifier: MIT
 --- The speed of isolua, each figure beside its physical limit measured in the same run.
 --   isolua spec/bench/bench.lua [--scale] [row…]
+--   isolua spec/bench/bench.lua --round row size     one round, for rows that want a process
 -- README.md here says what the rows are. ISOLUA_LIMITS names the `limits` program where it does
 -- not stand beside the running executable.
 
 local isolate = require "isolate"
 local now = isolate.now or require "isolate.core".now
 
-local ROUNDS = 7    -- of each figure, its limit's measured between them
+local ROUNDS = 7    -- of a figure where its row does not say, its limit's measured between them
 local PAUSE = 0.01  -- seconds, as in limits.c
+local BATCH = 1000  -- integers, as in limits.c
 
-local function limits_path()
+local function executable()
   local first = 0
   while arg[first - 1] do first = first - 1 end
-  return (arg[first]:match("^.*/") or "build/bin/") .. "limits"
+  return arg[first]
+end
+
+local function limits_path()
+  return (executable():match("^.*/") or "build/bin/") .. "limits"
 end
 
 local LIMITS = ("'%s'"):format(os.getenv("ISOLUA_LIMITS") or limits_path())
 
-local function measure_limit(name)
-  local pipe <close> = assert(io.popen(LIMITS .. " " .. name))
-  return assert(tonumber(pipe:read("a"):match("^%S+ (%S+)")), "no figure from limits")
+-- The value in the `name value unit` that the command prints.
+local function figure_of(command)
+  local pipe <close> = assert(io.popen(command))
+  return assert(tonumber(pipe:read("a"):match("^%S+ (%S+)")), "no figure from " .. command)
 end
 
 local function median(samples)
@@ -70,6 +77,41 @@ local function cpu_work(n)
   local sum = 0
   for i = 1, n do sum = sum + i % 7 end
   return sum
+end
+
+-- Functions that run in isolates that talk: their upvalues are the module and each other.
+
+-- Sends back what comes, until nobody can send any more.
+local function echo(back)
+  local rx, tx = isolate.port()
+  back:send(tx)
+  tx:close()
+  for v in rx:messages() do back:send(v) end
+end
+
+-- Says that it runs, and waits for leave.
+local function arrive(tx)
+  tx:send(0)
+  return isolate.inbox():receive()
+end
+
+local function send_each(tx, size)
+  arrive(tx)
+  for i = 1, size do tx:send(i) end
+end
+
+local function send_batches(tx, size)
+  arrive(tx)
+  local list = {}
+  for first = 0, size - 1, BATCH do
+    for k = 1, BATCH do list[k] = first + k end
+    tx:send(list)
+  end
+end
+
+local function spin(tx)
+  tx:send(0)
+  while true do end
 end
 
 -- Makers: given the size of the work, each returns the function that measures one round.
@@ -144,8 +186,155 @@ local function cpu_two(size)
   end
 end
 
--- `reach` bounds the ratio from above, or from below where `more` is better; rows whose cost
--- follows the size of the data are `scaled`.
+-- A round in a process of its own, which `prefix` starts.
+local function in_child(name, prefix)
+  return function(size)
+    local command = ("%s '%s' '%s' --round %s %d"):format(
+      prefix or "", executable(), arg[0], name, size)
+    return function() return figure_of(command) end
+  end
+end
+
+local function round_trip(size)
+  return function()
+    local rx, tx = isolate.port()
+    local iso = isolate.spawn(echo, tx)
+    local there = rx:receive()
+    local seconds = timed(function()
+      for i = 1, size do
+        there:send(i)
+        assert(rx:receive() == i)
+      end
+    end)
+    there:close()
+    assert(iso:join())
+    return seconds / size * 1e6
+  end
+end
+
+local function receive_each(rx, size)
+  local sum = 0
+  for _ = 1, size do sum = sum + rx:receive() end
+  return sum
+end
+
+local function receive_batches(rx, size)
+  local sum, left = 0, size
+  while left > 0 do
+    for _, list in ipairs(rx:receive_many(64)) do
+      for k = 1, #list do sum = sum + list[k] end
+      left = left - #list
+    end
+  end
+  return sum
+end
+
+-- Isolates that run `body(...)` and have all arrived.
+local function gather(count, rx, body, ...)
+  local all = {}
+  for i = 1, count do all[i] = isolate.spawn(body, ...) end
+  for _ = 1, count do assert(rx:receive() == 0) end
+  return all
+end
+
+local function disperse(all)
+  for _, iso in ipairs(all) do assert(iso:send(true)) end
+  for _, iso in ipairs(all) do assert(iso:join()) end
+end
+
+-- Millions of integers a second, from so many senders, each of which runs `body`.
+local function one_way(senders, body, receive)
+  return function(size)
+    local each = size // senders
+    return function()
+      local rx, tx = isolate.port()
+      local all = gather(senders, rx, body, tx, each)
+      local seconds, sum = timed(function()
+        for _, iso in ipairs(all) do iso:send(true) end
+        return receive(rx, each * senders)
+      end)
+      assert(sum == each * (each + 1) // 2 * senders)
+      for _, iso in ipairs(all) do assert(iso:join()) end
+      return each * senders / seconds * 1e-6
+    end
+  end
+end
+
+local function start_many(size)
+  return function()
+    collectgarbage()
+    local rx, tx = isolate.port()
+    local seconds, all = timed(gather, size, rx, arrive, tx)
+    disperse(all)
+    return seconds / size * 1e6
+  end
+end
+
+-- The end is asked for by a message, and waited for.
+local function end_many(size)
+  return function()
+    collectgarbage()
+    local rx, tx = isolate.port()
+    local seconds = timed(disperse, gather(size, rx, arrive, tx))
+    return seconds / size * 1e6
+  end
+end
+
+local function resident_kib()
+  local file <close> = assert(io.open("/proc/self/status"))
+  return tonumber(file:read("a"):match("VmRSS:%s*(%d+) kB"))
+end
+
+-- Right in a new process only, where nothing that was freed is used again.
+local function idle_kib(size)
+  return function()
+    local before = resident_kib()
+    local rx, tx = isolate.port()
+    local all = gather(size, rx, arrive, tx)
+    local after = resident_kib()
+    disperse(all)
+    return (after - before) / size
+  end
+end
+
+local function kill(size)
+  return function()
+    local samples = {}
+    for i = 1, size do
+      local rx, tx = isolate.port()
+      local iso = gather(1, rx, spin, tx)[1]
+      local seconds, joined = timed(function()
+        iso:kill()
+        return {iso:join()}
+      end)
+      assert(joined[1] == false and joined[2].code == "killed")
+      samples[i] = seconds * 1e3
+    end
+    return median(samples)
+  end
+end
+
+-- Over `ports` ports of which the last has all the messages: the longest way to them.
+local function select_of(ports)
+  return function(size)
+    return function()
+      local all, tx = {}, {}
+      for i = 1, ports do all[i], tx[i] = isolate.port() end
+      for i = 1, size do tx[ports]:send(i) end
+      local seconds = timed(function()
+        for i = 1, size do
+          local thing, value = isolate.select(all)
+          assert(thing == all[ports] and value == i)
+        end
+      end)
+      return seconds / size * 1e6
+    end
+  end
+end
+
+-- `reach` bounds the ratio from above, or from below where `more` is better, or the figure itself
+-- where it is `absolute`; rows whose cost follows the size of the data are `scaled`. Only the long
+-- rows say how many `rounds`.
 local rows = {
   {name = "run_await", unit = "us", limit = "thread_state", reach = 0.6,
    size = 500, maker = run_await},
@@ -159,13 +348,54 @@ local rows = {
    size = 100000000, maker = send(make_string, right_string)},
   {name = "cpu_two", unit = "x", limit = "cpu_two", reach = 0.95, more = true,
    size = 10000000, maker = cpu_two},
+  {name = "round_trip", unit = "us", limit = "round_trip", reach = 4,
+   size = 20000, maker = round_trip},
+  {name = "round_trip_one_cpu", unit = "us", limit = "round_trip_one_cpu", reach = 1.7,
+   size = 5000, maker = in_child("round_trip", LIMITS .. " pin")},
+  {name = "one_way", unit = "M/s", limit = "one_way", reach = 0.5, more = true, scaled = true,
+   size = 500000, maker = one_way(1, send_each, receive_each)},
+  {name = "one_way_4", unit = "M/s", limit = "one_way_4", reach = 0.5, more = true, scaled = true,
+   size = 400000, maker = one_way(4, send_each, receive_each)},
+  {name = "batches", unit = "M/s", limit = "batches", reach = 20, absolute = true, more = true,
+   size = 10000000, maker = one_way(1, send_batches, receive_batches), scaled = true},
+  {name = "start_1000", unit = "us", limit = "alive_start/10", reach = 1,
+   size = 1000, maker = start_many},
+  {name = "start_10000", unit = "us", limit = "alive_start", reach = 1, rounds = 3,
+   size = 10000, maker = start_many},
+  {name = "end_1000", unit = "us", limit = "alive_end/10",
+   size = 1000, maker = end_many},
+  {name = "end_10000", unit = "us", limit = "alive_end", rounds = 3,
+   size = 10000, maker = end_many},
+  {name = "idle_kib", unit = "KiB", limit = "alive_kib", reach = 1.15, rounds = 1,
+   size = 10000, maker = in_child("idle_kib")},
+  {name = "kill", unit = "ms",
+   size = 20, maker = kill},
+  {name = "select_1", unit = "us",
+   size = 10000, maker = select_of(1)},
+  {name = "select_10", unit = "us",
+   size = 10000, maker = select_of(10)},
+  {name = "select_100", unit = "us",
+   size = 2000, maker = select_of(100)},
+  {name = "select_1000", unit = "us",
+   size = 500, maker = select_of(1000)},
 }
 
+local makers_in_child = {round_trip = round_trip, idle_kib = idle_kib}
+
+local function reach_text(row, value, ratio, reach)
+  local reached = row.absolute and value or ratio
+  local met = row.more and reached >= reach or not row.more and reached <= reach
+  return ("   reach %s%.2f%s   %s"):format(row.more and ">=" or "<=", reach,
+    row.absolute and " " .. row.unit or "", met and "met" or "missed")
+end
+
 local function print_line(row, name, unit, value, limit, reach)
-  local ratio = value / limit
-  local met = row.more and ratio >= reach or not row.more and ratio <= reach
-  print(("%-20s %9.2f %s   limit %9.2f   ratio %5.2f   reach %s%.2f   %s"):format(
-    name, value, unit, limit, ratio, row.more and ">=" or "<=", reach, met and "met" or "missed"))
+  local line = ("%-20s %9.2f %s"):format(name, value, unit)
+  if limit then
+    line = line .. ("   limit %9.2f   ratio %5.2f"):format(limit, value / limit)
+  end
+  if reach then line = line .. reach_text(row, value, value / limit, reach) end
+  print(line)
   io.stdout:flush()
 end
 
@@ -174,11 +404,11 @@ local function measure(row, divisor)
   local part = divisor > 1 and "/" .. divisor or ""
   local round = row.maker(row.size // divisor)
   local values, limits = {}, {}
-  for i = 1, ROUNDS do
-    limits[i] = measure_limit(row.limit .. part)
+  for i = 1, row.rounds or ROUNDS do
+    limits[i] = row.limit and figure_of(LIMITS .. " " .. row.limit .. part)
     values[i] = round()
   end
-  local value, limit = median(values), median(limits)
+  local value, limit = median(values), row.limit and median(limits)
   print_line(row, row.name .. part, row.unit, value, limit, row.reach)
   return value, limit
 end
@@ -197,12 +427,21 @@ local function select_rows()
   return wanted, scale
 end
 
-local chosen, scale = select_rows()
-for _, row in ipairs(chosen) do
-  local value, limit = measure(row, 1)
-  collectgarbage()
-  if scale and row.scaled then
-    local tenth, tenth_limit = measure(row, 10)
-    print_line(row, row.name .. "_growth", "x", value / tenth, limit / tenth_limit, 1)
+local function run_rows()
+  local chosen, scale = select_rows()
+  for _, row in ipairs(chosen) do
+    local value, limit = measure(row, 1)
+    collectgarbage()
+    if scale and row.scaled then
+      local tenth, tenth_limit = measure(row, 10)
+      local growth = {more = row.more}
+      print_line(growth, row.name .. "_growth", "x", value / tenth, limit / tenth_limit, 1)
+    end
   end
+end
+
+if arg[1] == "--round" then
+  print(("%s %.4f"):format(arg[2], makers_in_child[arg[2]](math.tointeger(arg[3]))()))
+else
+  run_rows()
 end
