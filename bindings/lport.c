@@ -96,7 +96,10 @@ Sends a value, a copy of it. Waits while there is no room; a port without capaci
 @raise not_sendable
 */
 int port_send(lua_State *L) {
-  int64_t timeout = check_timeout(L, 3);
+  int64_t timeout;
+  int code = isolua_send_now(L, 1, 2);
+  if (code != ISOLUA_TIMEOUT) return sent(L, 0, code, 0);
+  timeout = check_timeout(L, 3);
   lua_settop(L, 2);
   return send_within(L, timeout, sent);
 }
@@ -141,6 +144,8 @@ The next message. Waits for it; the rest of this isolate goes on meanwhile.
 */
 static int port_receive(lua_State *L) {
   isolua_case c = {.kind = ISOLUA_RECEIVE, .port = check_unhandled(L, 1)};
+  int code = isolua_receive_now(L, c.port);
+  if (code != ISOLUA_TIMEOUT) return received(L, 0, code, 0);
   return isolua_wait(L, &c, 1, check_timeout(L, 2), 0, received);
 }
 
@@ -198,6 +203,8 @@ static int next_message(lua_State *L, int winner, int code, lua_KContext ctx) {
 
 static int iterate(lua_State *L) {
   isolua_case c = {.kind = ISOLUA_RECEIVE, .port = check_unhandled(L, 1)};
+  int code = isolua_receive_now(L, c.port);
+  if (code != ISOLUA_TIMEOUT) return next_message(L, 0, code, 0);
   return isolua_wait(L, &c, 1, ISOLUA_FOREVER, 0, next_message);
 }
 

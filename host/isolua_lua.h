@@ -135,6 +135,9 @@ ISOLUA_API void isolua_future_hold(isolua_future *future);
 **   was given up. [-0, +0, -]
 ** isolua_port_giveup: the handle at `index` gives up its hold now. [-0, +0, -]
 ** isolua_port_close: nobody sends any more; of a port, what is queued is dropped.
+** isolua_send_now: sends the value at index `value` to the handle at `to` if that is quickly done:
+**   ISOLUA_OK or ISOLUA_CLOSED; else ISOLUA_TIMEOUT, and isolua_wait is to do it. [-0, +0, v]
+** isolua_receive_now: pushes the next message, likewise. [-0, +0|1, e]
 ** isolua_port_take: pushes the next message if there is one: ISOLUA_OK; else ISOLUA_CLOSED, or
 **   ISOLUA_TIMEOUT: it is empty. [-0, +0|1, e] isolua_port_is_rendezvous: 1 when its capacity is 0.
 ** isolua_port_count: how many messages are queued. isolua_port_id, isolua_port_name: for show; the
@@ -157,6 +160,8 @@ ISOLUA_API void isolua_channel_push(lua_State *L, long long capacity);
 ISOLUA_API isolua_port *isolua_port_of(lua_State *L, int index);
 ISOLUA_API void isolua_port_giveup(lua_State *L, int index);
 ISOLUA_API void isolua_port_close(isolua_port *port);
+ISOLUA_API int isolua_send_now(lua_State *L, int to, int value);
+ISOLUA_API int isolua_receive_now(lua_State *L, isolua_port *port);
 ISOLUA_API int isolua_port_take(lua_State *L, isolua_port *port);
 ISOLUA_API int isolua_port_is_rendezvous(const isolua_port *port);
 ISOLUA_API size_t isolua_port_count(isolua_port *port);

@@ -451,11 +451,14 @@ size_t il_loop_left(il_vm *vm) {
   return n;
 }
 
+bool il_loop_wants_turn(il_vm *vm) {
+  return vm->loop.turns++ % BREATHE == 0 || is_busy(vm) || is_paused(vm) || il_vm_wanted(vm) ||
+         atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_relaxed) != NULL;
+}
+
 void il_loop_breathe(il_vm *vm, lua_State *L) {
-  bool fired = is_busy(vm) || is_paused(vm) ||
-               atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_relaxed) != NULL;
   if (vm->loop.current != NULL) return; /* it would nest: isolua_wait lets it yield now and then */
-  if (!fired && vm->loop.turns++ % BREATHE != 0 && !il_vm_wanted(vm)) return;
+  if (!il_loop_wants_turn(vm)) return;
   if (vm->loop.sources == NULL && vm->loop.ticks.count == 0 && vm->loop.coros == NULL &&
       !is_paused(vm) && !il_vm_wanted(vm))
     return;

@@ -60,6 +60,8 @@ int64_t il_loop_next(const il_vm *vm); /* when the next tick is due; -1: none */
 /* A turn when something has fired, and now and then for timers: called where nothing waits, so that code
 ** that always finds something does not keep the others from running. Raises when the isolate is told to end. [-0, +0, e] */
 void il_loop_breathe(il_vm *vm, lua_State *L);
+/* Would that be a turn? Then what is sent and received without a wait takes the long way. */
+bool il_loop_wants_turn(il_vm *vm);
 /* Does nothing keep the isolate alive? */
 bool il_loop_is_over(il_vm *vm);
 /* Runs until nothing does; also what main awaits counts. Raises. [-0, +0, e] */

@@ -17,30 +17,37 @@
 ** What was received lies in the case until it is decoded, what is to be sent until it is sent.
 */
 
+#define LINGER 10000     /* ns that a receiver spins before it asks to be woken */
+#define LINGER_MORE 2000 /* ns that it gives its senders to bring more */
 #define YIELD 64 /* waits of coroutines that find something, to one that yields all the same */
 
 /* -- Items ------------------------------------------------------------------------------------- */
 
+/* A value without parts goes as it is. */
+static bool plain_item(lua_State *L, int index, il_item *item) {
+  int is_integer, type = lua_type(L, index);
+  if (type == LUA_TBOOLEAN) {
+    item->kind = lua_toboolean(L, index) ? IL_ITEM_TRUE : IL_ITEM_FALSE;
+    return true;
+  }
+  if (type != LUA_TNUMBER) return false;
+  item->kind = IL_ITEM_INTEGER;
+  item->u.integer = lua_tointegerx(L, index, &is_integer);
+  if (is_integer && lua_isinteger(L, index)) return true;
+  item->kind = IL_ITEM_FLOAT;
+  item->u.number = lua_tonumber(L, index);
+  return true;
+}
+
 int il_item_encode(il_vm *vm, lua_State *L, il_item *item) {
   il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
-  int err = ISOLUA_OK;
-  switch (lua_type(L, -1)) {
-  case LUA_TBOOLEAN: item->kind = lua_toboolean(L, -1) ? IL_ITEM_TRUE : IL_ITEM_FALSE; break;
-  case LUA_TNUMBER:
-    if (lua_isinteger(L, -1)) {
-      item->u.integer = lua_tointeger(L, -1);
-      item->kind = IL_ITEM_INTEGER;
-    } else {
-      item->u.number = lua_tonumber(L, -1);
-      item->kind = IL_ITEM_FLOAT;
-    }
-    break;
-  default:
-    err = il_encode(vm, L, 1, &how, &item->u.msg);
-    item->kind = err == ISOLUA_OK ? IL_ITEM_MSG : IL_ITEM_NONE;
-    return err;
+  int err;
+  if (plain_item(L, -1, item)) {
+    lua_pop(L, 1);
+    return ISOLUA_OK;
   }
-  lua_pop(L, 1);
+  err = il_encode(vm, L, 1, &how, &item->u.msg);
+  item->kind = err == ISOLUA_OK ? IL_ITEM_MSG : IL_ITEM_NONE;
   return err;
 }
 
@@ -444,15 +451,27 @@ static void encode_sends(il_vm *vm, lua_State *L, const isolua_case *cases, int 
   }
 }
 
-/* A value without parts is sent as it is. ISOLUA_TIMEOUT: it is none, or has to wait. */
-static int send_plain(il_vm *vm, lua_State *L, const isolua_case *c) {
+int il_port_take(il_vm *vm, lua_State *L, il_port *p) {
   il_item item;
-  int code, type = lua_type(L, c->value);
-  if (type != LUA_TNUMBER && type != LUA_TBOOLEAN) return ISOLUA_TIMEOUT;
-  lua_pushvalue(L, c->value);
-  il_item_encode(vm, L, &item);
-  code = sent_code(vm, il_port_send(c->port, &item, false));
-  return code == NOT_YET ? ISOLUA_TIMEOUT : code;
+  enum il_got got = il_port_receive(p, &item);
+  if (got != IL_GOT) return got == IL_EMPTY ? ISOLUA_TIMEOUT : ISOLUA_CLOSED;
+  count(&vm->isolate->messages_in);
+  il_item_push(vm, L, &item);
+  return ISOLUA_OK;
+}
+
+/* The queue is empty, and the waiter would spin: it does so here first, where a sender need not wake it.
+** An isolate that only takes lets a few more come in, so that both get through their work in batches; one
+** that has sent something is waiting for the answer. ISOLUA_TIMEOUT: still nothing. */
+static int linger(il_vm *vm, lua_State *L, il_port *p) {
+  il_isolate *i = vm->isolate;
+  long long sent = atomic_load_explicit(&i->messages_out, memory_order_relaxed);
+  if (!il_waiter_spins(&i->waiter)) return ISOLUA_TIMEOUT;
+  il_waiter_linger(&i->waiter, &p->queued, 1, LINGER);
+  if (il_port_waiting(p) == 0) return ISOLUA_TIMEOUT;
+  if (sent == vm->loop.sent) il_waiter_linger(&i->waiter, &p->queued, IL_CHUNK, LINGER_MORE);
+  vm->loop.sent = sent;
+  return il_port_take(vm, L, p);
 }
 
 /* Something is there, or the wait must not begin: true, and *result is its end. */
@@ -472,13 +491,23 @@ static void check_cancelled(il_vm *vm, lua_State *L) {
   il_loop_raise(vm, L, IL_CANCELLED);
 }
 
-int il_port_take(il_vm *vm, lua_State *L, il_port *p) {
+int isolua_send_now(lua_State *L, int to, int value) {
+  il_handle *h = il_handle_test(L, to);
+  il_vm *vm = il_vm_check(L);
   il_item item;
-  enum il_got got = il_port_receive(p, &item);
-  if (got != IL_GOT) return got == IL_EMPTY ? ISOLUA_TIMEOUT : ISOLUA_CLOSED;
-  count(&vm->isolate->messages_in);
-  il_item_push(vm, L, &item);
-  return ISOLUA_OK;
+  if (h == NULL || h->type->release != il_sender_release || !plain_item(L, value, &item) ||
+      il_loop_wants_turn(vm))
+    return ISOLUA_TIMEOUT;
+  switch (il_port_send(il_port_of_sender(h), &item, false)) {
+  case IL_SENT: count(&vm->isolate->messages_out); return ISOLUA_OK;
+  case IL_SENT_CLOSED: return ISOLUA_CLOSED;
+  default: return ISOLUA_TIMEOUT;
+  }
+}
+
+int isolua_receive_now(lua_State *L, isolua_port *p) {
+  il_vm *vm = il_vm_check(L);
+  return il_loop_wants_turn(vm) ? ISOLUA_TIMEOUT : il_port_take(vm, L, p);
 }
 
 int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, lua_KContext ctx,
@@ -494,10 +523,10 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   coro = il_coro_of(vm, L);
   yields = coro != NULL && timeout != 0 && vm->loop.turns++ % YIELD == 0;
-  if (n == 1 && !yields) { /* the most frequent needs no wait */
-    result = ISOLUA_TIMEOUT;
-    if (cases->kind == ISOLUA_RECEIVE) result = il_port_take(vm, L, cases->port);
-    if (cases->kind == ISOLUA_SEND) result = send_plain(vm, L, cases);
+  if (n == 1 && !yields && cases->kind == ISOLUA_RECEIVE) { /* the most frequent needs no wait */
+    result = il_port_take(vm, L, cases->port);
+    if (result == ISOLUA_TIMEOUT && timeout != 0 && coro == NULL)
+      result = linger(vm, L, cases->port);
     if (result != ISOLUA_TIMEOUT) return k(L, 0, result, ctx);
   }
   leaves = coro != NULL || vm->loop.foreign != LUA_NOREF;

@@ -63,7 +63,7 @@ bool il_waiter_asleep(const il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_relaxed) == SLEEPING;
 }
 
-static bool signalled(il_waiter *w) {
+static bool signalled(const il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_acquire) == SIGNALLED;
 }
 
@@ -81,6 +81,20 @@ static bool spin(il_waiter *w, int64_t start) {
     il_yield(); /* whoever is to wake us may wait for this very processor */
   }
   return signalled(w);
+}
+
+bool il_waiter_spins(const il_waiter *w) {
+  return w->spin > SPIN_SHORT && !crowded();
+}
+
+void il_waiter_linger(const il_waiter *w, atomic_size_t *n, size_t enough, int64_t ns) {
+  int64_t end = il_now() + ns;
+  do {
+    for (int i = 0; i < ROUNDS; i++) {
+      if (atomic_load_explicit(n, memory_order_relaxed) >= enough) return;
+      il_spin_pause();
+    }
+  } while (!signalled(w) && il_now() < end);
 }
 
 /* False: the deadline came. */

@@ -52,6 +52,10 @@ int il_waiter_event(il_waiter *w);
 void il_waiter_fini(il_waiter *w);
 /* No wake-up is pending: as il_waiter_sleep leaves it. Owner. */
 void il_waiter_clear(il_waiter *w);
+/* Would a wait spin now, rather than sleep at once? Owner. */
+bool il_waiter_spins(const il_waiter *w);
+/* Spins for at most `ns` while *n is less than `enough` and nobody wakes the owner. Owner. */
+void il_waiter_linger(const il_waiter *w, atomic_size_t *n, size_t enough, int64_t ns);
 /* Takes all that has fired, oldest first, linked by next_fired; NULL: nothing. Owner. */
 il_watch *il_waiter_take(il_waiter *w);
 
