@@ -124,16 +124,50 @@ describe("the manual", function()
       assert.is_function(future[name])
       assert.matches(":" .. name .. "(", text, 1, true)
     end
-    assert.is_function(future.isolate.status)
-    assert.matches(":status()", text, 1, true)
+    for _, name in ipairs { "send", "join", "status", "ping", "kill", "pause", "resume", "on_exit",
+                            "on_error", "off", "stats" } do
+      assert.is_function(future.isolate[name])
+      assert.matches("`iso:" .. name .. "(", text, 1, true)
+    end
   end)
 
-  it("tells of every option of isolate.run", function()
+  it("tells of every method of ports, channels and timers", function()
+    local rx, tx = isolate.port()
+    local ch = isolate.channel()
+    for _, name in ipairs { "send", "try_send", "close" } do
+      assert.is_function(tx[name])
+      assert.is_function(ch[name])
+      assert.matches("`tx:" .. name .. "(", text, 1, true)
+    end
+    for _, name in ipairs { "receive", "try_receive", "receive_many", "messages", "on_message",
+                            "ref", "unref", "close" } do
+      assert.is_function(rx[name])
+      assert.is_function(ch[name])
+      assert.matches("`rx:" .. name .. "(", text, 1, true)
+    end
+    local timer <close> = isolate.after(60)
+    assert.is_function(timer.cancel)
+    assert.matches("`timer:cancel(", text, 1, true)
+  end)
+
+  it("tells of every option of isolate.run and isolate.spawn", function()
+    local _ <close>, tx = isolate.port()
     for option, value in pairs { name = "n", timeout = 100, memory = "1GB", libs = {},
                                  globals = "none", init = function() end, gc = "stop",
-                                 stack = "1MB", strip = true } do
+                                 stack = "1MB", strip = true, paused = false,
+                                 errors_fatal = false, on_exit = tx, on_error = tx } do
       isolate.run({ [option] = value }, function() end):await()
-      assert.matches("\n| `" .. option .. "` |", text, 1, true)
+      local row = "\n| [^|]*`" .. option .. "`[^|]* |"
+      assert.matches(row, text)
+    end
+    tx:close()
+  end)
+
+  it("tells of every option of isolate.port", function()
+    for option, value in pairs { name = "n", capacity = 1, on_full = "error" } do
+      local rx = isolate.port { [option] = value }
+      rx:close()
+      assert.matches("`" .. option, text, 1, true)
     end
   end)
 end)

@@ -164,3 +164,97 @@ describe("examples/json_decode.lua", function()
     assert.matches("^error: ", result.stderr)
   end)
 end)
+
+describe("examples/generator_stream.lua", function()
+  it("prints what the generator makes, and ends", function()
+    local result = example "generator_stream.lua"
+    assert.equal("", result.stderr)
+    assert.equal("Received: 0\nReceived: 1\nReceived: 2\nReceived: 3\nReceived: 4\n",
+      result.stdout)
+    assert.equal(0, result.status)
+  end)
+end)
+
+describe("examples/ping_pong.lua", function()
+  it("prints the round trips and the time of one", function()
+    local result = example("ping_pong.lua", { settle.scale("1000", "100") })
+    assert.equal("", result.stderr)
+    assert.equal(0, result.status)
+    local count, time = result.stdout:match "^(%d+) round trips, (%d+%.%d%d) us each\n$"
+    assert.equal(settle.scale("1000", "100"), count, result.stdout)
+    assert.is_true(tonumber(time) > 0)
+  end)
+
+  it("prints its usage and ends with status 1 for a number that is none", function()
+    for _, bad in ipairs { "0", "-1", "1.5", "many" } do
+      local result = example("ping_pong.lua", { bad })
+      assert.equal(1, result.status)
+      assert.equal("usage: isolua examples/ping_pong.lua [ROUND-TRIPS]\n", result.stderr)
+      assert.equal("", result.stdout)
+    end
+  end)
+end)
+
+describe("examples/ring.lua", function()
+  local function check(args, token)
+    local result = example("ring.lua", args)
+    assert.equal("", result.stderr)
+    assert.equal(0, result.status)
+    local seen = result.stdout:match(
+      "^Token: (%d+)\n%d+%.%d ms to build the ring, %d+%.%d ms to go round\n$")
+    assert.equal(token, seen, result.stdout)
+  end
+
+  it("passes a token through 1000 isolates", function()
+    if settle.sanitized then check({ "100" }, "100") else check({}, "1000") end
+  end)
+
+  it("passes it through as many as it is told", function()
+    check({ "1" }, "1")
+    check({ "7" }, "7")
+  end)
+
+  it("prints its usage and ends with status 1 for a number that is none", function()
+    for _, bad in ipairs { "0", "-1", "1.5", "many" } do
+      local result = example("ring.lua", { bad })
+      assert.equal(1, result.status)
+      assert.equal("usage: isolua examples/ring.lua [ISOLATES]\n", result.stderr)
+      assert.equal("", result.stdout)
+    end
+  end)
+end)
+
+describe("examples/chat.lua", function()
+  it("prints the conversation, and ends", function()
+    local result = example "chat.lua"
+    assert.equal("", result.stderr)
+    assert.equal([[
+main -> Ann: You begin.
+Ann -> Bob: Have you seen Cleo?
+Bob -> Ann: No. Shall I ask her to come?
+Ann -> Bob: Yes, please.
+Bob -> Cleo: Ann is looking for you.
+Cleo -> Ann: Here I am!
+The others still listen; they leave as this script lets go of their handles.
+]], result.stdout)
+    assert.equal(0, result.status)
+  end)
+end)
+
+describe("examples/timeouts.lua", function()
+  it("prints what waits that are over say", function()
+    local result = example "timeouts.lua"
+    assert.equal("", result.stderr)
+    assert.equal([[
+receive	nil	timeout
+send	nil	timeout
+queued	1
+try	nil	timeout
+done	false
+run	false	timeout	isolate 'worker' ran over its time and was killed
+select	nil	timeout
+select	the timer
+]], result.stdout)
+    assert.equal(0, result.status)
+  end)
+end)
