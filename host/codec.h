@@ -54,6 +54,7 @@ void il_msg_scalar(const il_msg *m, size_t i, il_scalar *out); /* 0-based */
 
 /* The thing behind a handle at `index`, NULL for any other value. [-0, +0, -] */
 il_handle *il_handle_test(lua_State *L, int index);
+bool il_handle_is_closed(lua_State *L, int index); /* a handle that was given up [-0, +0, -] */
 /* Pushes the one userdata of this state for `h` (adding a hold when it is made). [-0, +1, m] */
 void il_handle_push(lua_State *L, il_handle *h);
 /* The handle at `index` gives up its hold now: it stands for nothing any more. [-0, +0, -] */

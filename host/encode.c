@@ -1145,6 +1145,7 @@ static bool put_userdata(il_encoder *e) {
     lua_pop(L, 1);
     return true;
   }
+  if (il_handle_is_closed(L, -1)) return refuse_value(e, ", which was closed");
   if (lua_getmetatable(L, -1)) {
     if (meta_field(e, AT_PACK) == LUA_TFUNCTION) {
       lua_replace(L, -2);

@@ -64,6 +64,11 @@ il_handle *il_handle_test(lua_State *L, int index) {
   return u != NULL ? u->h : NULL;
 }
 
+bool il_handle_is_closed(lua_State *L, int index) {
+  const userdata *u = test(L, index);
+  return u != NULL && u->h == NULL;
+}
+
 int isolua_newhandletype(lua_State *L, const char *name) {
   if (!luaL_newmetatable(L, name)) return 0;
   lua_pushcfunction(L, handle_gc);

@@ -193,7 +193,7 @@ static void message_unwatch(il_vm *vm, il_source *s) {
 
 static bool message_reachable(il_vm *vm, il_source *s) {
   il_handler *h = (il_handler *)s;
-  return il_port_reachable(h->port, vm->isolate);
+  return il_port_reachable(h->port, vm->isolate, false);
 }
 
 /* The loop ends. That of a port is its receiver's to drop. */

@@ -281,6 +281,14 @@ static bool resume_one(il_vm *vm, lua_State *L) {
   return true;
 }
 
+void il_loop_end_coros(il_vm *vm) {
+  while (vm->loop.coros != NULL) { /* their closers run, as those of the body have */
+    il_coro *c = vm->loop.coros;
+    if (c->begun && c != vm->loop.current) il_vm_close_coroutine(c->co);
+    coro_free(vm, vm->L, c, false);
+  }
+}
+
 void il_loop_fini(il_vm *vm) {
   il_loop *loop = &vm->loop;
   loop->closed = true;
@@ -292,11 +300,7 @@ void il_loop_fini(il_vm *vm) {
   }
   while (il_dues_first(&loop->ticks) != NULL)
     il_tick_clear(vm, (il_tick *)il_dues_first(&loop->ticks));
-  while (loop->coros != NULL) { /* its closers run, as those of the body have */
-    il_coro *c = loop->coros;
-    if (c->begun && c != loop->current) il_vm_close_coroutine(c->co);
-    coro_free(vm, vm->L, c, false);
-  }
+  il_loop_end_coros(vm);
 }
 
 /* -- Turns ------------------------------------------------------------------------------------- */

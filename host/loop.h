@@ -6,6 +6,8 @@
 #include "state.h"
 
 void il_loop_init(il_loop *loop);
+/* The body has ended: what is left of its coroutines is closed. [-0, +0, -] */
+void il_loop_end_coros(il_vm *vm);
 /* Before the state is closed: lets go of all sources, ticks and coroutines, also those of waits that
 ** will not return. [-0, +0, -] */
 void il_loop_fini(il_vm *vm);

@@ -177,12 +177,18 @@ static bool has_others(const il_port *p, const void *self) {
   return self != NULL && p->owner != NULL && p->owner != self ? true : refs > own;
 }
 
-bool il_port_reachable(il_port *p, const void *self) {
-  bool others;
+/* Room in a port is made by its owner, in a channel by whoever has it. */
+bool il_port_reachable(il_port *p, const void *self, bool writer) {
+  bool can;
   il_mutex_lock(&p->lock);
-  others = p->closed || p->queue.count > 0 || p->noffers > 0 || has_others(p, self);
+  can = p->closed || has_others(p, self);
+  if (writer)
+    can = can && (p->closed || p->owner != self);
+  else
+    can = can || p->queue.count > 0 || p->noffers > 0;
+  can = can || (writer && p->queue.count < p->capacity);
   il_mutex_unlock(&p->lock);
-  return others;
+  return can;
 }
 
 /* Nothing more will ever be sent. */

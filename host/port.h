@@ -142,8 +142,8 @@ void il_port_shut(il_port *p);
 void il_port_watch(il_port *p, il_watch *watch, bool writer);
 void il_port_unwatch(il_port *p, il_watch *watch, bool writer);
 
-/* Can another isolate or a message in flight end a wait of isolate `self` on it? */
-bool il_port_reachable(il_port *p, const void *self);
+/* Can another isolate or a message in flight end a wait of isolate `self` for a message, or for room? */
+bool il_port_reachable(il_port *p, const void *self, bool writer);
 /* Closed by anybody, or (for its receiver) by the last sender's end and drained. */
 bool il_port_is_closed(il_port *p);
 

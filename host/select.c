@@ -162,8 +162,8 @@ static bool case_reachable(il_vm *vm, il_source *s) {
   const il_case *c = (const il_case *)s;
   const void *self = vm->isolate;
   switch (c->what.kind) {
-  case ISOLUA_RECEIVE:
-  case ISOLUA_SEND: return il_port_reachable(c->what.port, self);
+  case ISOLUA_RECEIVE: return il_port_reachable(c->what.port, self, false);
+  case ISOLUA_SEND: return il_port_reachable(c->what.port, self, true);
   case ISOLUA_FUTURE:
     return il_future_is_done(c->what.future) ||
            (!c->what.future->local && c->what.future->isolate != self);

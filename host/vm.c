@@ -716,6 +716,7 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
   lua_pushcfunction(L, run_task);
   lua_pushlightuserdata(L, vm);
   end.status = lua_pcall(L, 1, LUA_MULTRET, 1);
+  il_loop_end_coros(vm);
   lua_remove(L, 1);
   lua_sethook(L, NULL, 0, 0);
   dying = il_vm_dying(vm);
