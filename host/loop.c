@@ -111,10 +111,20 @@ static void count_live(il_vm *vm, const il_tick *t, int n) {
   if (t->live && t->due.place != 0) vm->loop.live_ticks += (size_t)n;
 }
 
+/* Watches fire the event by themselves. What this thread makes ready, or due earlier than before, is
+** told by this. */
+void il_loop_announce(il_vm *vm) {
+  int fd = atomic_load_explicit(&vm->isolate->waiter.fd, memory_order_relaxed);
+  if (fd < 0 || vm->loop.pumping || vm->loop.announced) return;
+  vm->loop.announced = true;
+  il_event_set(fd);
+}
+
 void il_tick_set(il_vm *vm, il_tick *t, int64_t when) {
   count_live(vm, t, -1);
   il_due_set(&vm->loop.ticks, &t->due, when);
   count_live(vm, t, 1);
+  if (il_dues_first(&vm->loop.ticks) == &t->due) il_loop_announce(vm);
 }
 
 void il_tick_clear(il_vm *vm, il_tick *t) {
@@ -187,6 +197,7 @@ void il_coro_wake(il_vm *vm, il_coro *c) {
   c->next = NULL;
   *vm->loop.ready_last = c;
   vm->loop.ready_last = &c->next;
+  il_loop_announce(vm);
 }
 
 static void unready(il_vm *vm, il_coro *c) {
@@ -297,6 +308,7 @@ void il_loop_fini(il_vm *vm) {
     if (c->begun && c != loop->current) il_vm_close_coroutine(c->co);
     coro_free(vm, vm->L, c, false);
   }
+  loop->called = loop->last_called = NULL;
 }
 
 /* -- Turns ------------------------------------------------------------------------------------- */
@@ -429,15 +441,18 @@ enum il_outcome il_loop_run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, lua_
 
 bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
   int before = il_vm_dying(vm);
+  bool outer = vm->loop.pumping;
   il_waiter_clear(&vm->isolate->waiter);
+  vm->loop.announced = false;
+  vm->loop.pumping = true;
   answer(vm);
   il_loop_stay_paused(vm);
-  for (long long n = 0; max < 0 || n < max; n++) {
-    if (!goes_on(vm, before)) return false;
+  for (long long n = 0; goes_on(vm, before) && (max < 0 || n < max); n++) {
     if (deadline >= 0 && il_now() >= deadline) break;
     if (!do_one(vm, L, vm->loop.ticks.count > 0 ? il_now() : 0)) break;
   }
-  if (il_loop_left(vm) > 0) il_waiter_wake(&vm->isolate->waiter);
+  vm->loop.pumping = outer;
+  if (il_loop_left(vm) > 0) il_loop_announce(vm);
   return goes_on(vm, before);
 }
 
@@ -455,6 +470,7 @@ void il_loop_breathe(il_vm *vm, lua_State *L) {
   bool fired = is_busy(vm) || is_paused(vm) ||
                atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_relaxed) != NULL;
   if (vm->loop.current != NULL) return; /* it would nest: isolua_wait lets it yield now and then */
+  if (vm->loop.foreign != LUA_NOREF && L != vm->L) return; /* the other loop's: no turns in there */
   if (!fired && vm->loop.turns++ % BREATHE != 0 && !il_vm_wanted(vm)) return;
   if (vm->loop.sources == NULL && vm->loop.ticks.count == 0 && vm->loop.coros == NULL &&
       !is_paused(vm) && !il_vm_wanted(vm))
