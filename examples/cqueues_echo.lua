@@ -1,5 +1,5 @@
--- cqueues_echo.lua - an echo server on cqueues whose work is done in isolates: one thread speaks with
--- all clients, and a request that takes long delays nobody else's.
+-- cqueues_echo.lua - an echo server on cqueues whose work is done in isolates: one thread speaks
+-- with all clients, and a request that takes long delays nobody else's.
 --
 --   isolua examples/cqueues_echo.lua [port]        (default 8888; 0: any port that is free)
 --

@@ -447,11 +447,14 @@ bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
   vm->loop.pumping = true;
   answer(vm);
   il_loop_stay_paused(vm);
+  il_waiter_hold(&vm->isolate->waiter);
   for (long long n = 0; goes_on(vm, before) && (max < 0 || n < max); n++) {
     if (deadline >= 0 && il_now() >= deadline) break;
     if (!do_one(vm, L, vm->loop.ticks.count > 0 ? il_now() : 0)) break;
   }
   vm->loop.pumping = outer;
+  il_waiter_release(&vm->isolate->waiter);
+  answer(vm);
   if (il_loop_left(vm) > 0) il_loop_announce(vm);
   return goes_on(vm, before);
 }

@@ -63,6 +63,15 @@ bool il_waiter_asleep(const il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_relaxed) == SLEEPING;
 }
 
+/* As if woken already. Whoever wakes it before the release is seen after it: both exchange the word. */
+void il_waiter_hold(il_waiter *w) {
+  atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel);
+}
+
+void il_waiter_release(il_waiter *w) {
+  atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
+}
+
 static bool signalled(il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_acquire) == SIGNALLED;
 }

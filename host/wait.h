@@ -52,6 +52,9 @@ int il_waiter_event(il_waiter *w);
 void il_waiter_fini(il_waiter *w);
 /* No wake-up is pending: as il_waiter_sleep leaves it. Owner. */
 void il_waiter_clear(il_waiter *w);
+/* Until il_waiter_release, wake-ups do not set the event: the owner looks at all there is afterwards. */
+void il_waiter_hold(il_waiter *w);
+void il_waiter_release(il_waiter *w);
 /* Takes all that has fired, oldest first, linked by next_fired; NULL: nothing. Owner. */
 il_watch *il_waiter_take(il_waiter *w);
 

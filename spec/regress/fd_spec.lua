@@ -9,6 +9,7 @@ local POLL = [[
   local socket = require "socket"
   local event = { getfd = isolate.fd, dirty = function() return false end }
   local function is_set() return #socket.select({ event }, nil, 0) == 1 end
+  isolate.fd()
   isolate.pump()
   equal(false, is_set())
 ]]
