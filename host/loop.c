@@ -455,7 +455,10 @@ bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
   vm->loop.pumping = outer;
   il_waiter_release(&vm->isolate->waiter);
   answer(vm);
-  if (il_loop_left(vm) > 0) il_loop_announce(vm);
+  if (il_loop_left(vm) > 0)
+    il_loop_announce(vm);
+  else
+    die_if_idle(vm);
   return goes_on(vm, before);
 }
 

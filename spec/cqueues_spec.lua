@@ -27,7 +27,7 @@ describe("cqueues.poll", function()
     cq:wrap(function()
       equal(0.2, (cqueues.poll(rx, 0.2)))
       tx:send "now"
-      equal(rx, cqueues.poll(other, rx, LIMIT))
+      equal(rx, cqueues.poll(rx, LIMIT))
       equal("now", rx:receive(0))
       equal(0.01, (cqueues.poll(rx, 0.01)))
     end)
@@ -388,18 +388,19 @@ end)
 
 describe("an isolate that runs a controller", function()
   -- `what` is done in a coroutine of it.
-  local function kill(what)
+  local function kill(what, options)
     adapter.kill([[
       local tx = ...
       local isolate, cqueues = require "isolate", require "isolate.cqueues"
       local cq = cqueues.new()
       cq:wrap(function() ]] .. what .. [[ end)
       while true do cq:loop() end
-    ]])
+    ]], options)
   end
 
   it("can be killed while it is idle", function()
     kill [[tx:send "there" cqueues.sleep(1000)]]
+    kill([[tx:send "there" cqueues.sleep(1000)]], { when = "idle" })
   end)
 
   it("can be killed in a wait", function()

@@ -172,7 +172,7 @@ describe("a wait with luv", function()
 end)
 
 describe("an isolate that runs luv", function()
-  local function kill(what)
+  local function kill(what, options)
     adapter.kill([[
       local tx = ...
       local isolate, uv = require "isolate", require "isolate.luv"
@@ -180,11 +180,12 @@ describe("an isolate that runs luv", function()
       timer:start(1000000, 0, function() end)
       ]] .. what .. [[
       while true do uv.run() end
-    ]])
+    ]], options)
   end
 
   it("can be killed while it is idle", function()
     kill [[tx:send "there"]]
+    kill([[tx:send "there"]], { when = "idle" })
   end)
 
   it("can be killed in a wait", function()

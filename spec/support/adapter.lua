@@ -71,7 +71,8 @@ function M.both(it)
 end
 
 --- Starts an isolate that runs `text` with a sender, and kills it once that has sent something.
-function M.kill(text)
+-- `options`: of the kill.
+function M.kill(text, options)
   local before = count()
   do
     local rx, tx = isolate.port()
@@ -79,7 +80,7 @@ function M.kill(text)
       load(chunk, "=victim")(to)
     end, text, tx)
     assert.equal("there", rx:receive(settle.limit))
-    iso:kill()
+    iso:kill(options)
     local ok, err = iso:join(settle.limit)
     assert.is_false(ok)
     assert.equal("killed", err.code)
