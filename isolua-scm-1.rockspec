@@ -16,7 +16,11 @@ build = {
   modules = {
     -- The sources, written by `make rockspec`.
     ["isolate"] = "scripts/isolate.lua",
+    ["isolate.cqueues"] = "scripts/isolate/cqueues.lua",
+    ["isolate.foreign"] = "scripts/isolate/foreign.lua",
     ["isolate.futures"] = "scripts/isolate/futures.lua",
+    ["isolate.luasocket"] = "scripts/isolate/luasocket.lua",
+    ["isolate.luv"] = "scripts/isolate/luv.lua",
     ["isolate.ports"] = "scripts/isolate/ports.lua",
     ["isolate.size"] = "scripts/isolate/size.lua",
     ["isolate.tasks"] = "scripts/isolate/tasks.lua",
@@ -43,6 +47,7 @@ build = {
         "host/msg.c",
         "host/names.c",
         "host/plat_linux.c",
+        "host/pollable.c",
         "host/port.c",
         "host/ports.c",
         "host/read.c",
@@ -57,6 +62,7 @@ build = {
         "bindings/lfuture.c",
         "bindings/lisolate.c",
         "bindings/lloop.c",
+        "bindings/lpoll.c",
         "bindings/lport.c",
         "bindings/ltimer.c",
       },

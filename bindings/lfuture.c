@@ -353,6 +353,7 @@ static const luaL_Reg methods[] = {{"await", future_await},
                                    {"cancel", future_cancel},
                                    {"traceback", future_traceback},
                                    {"on_done", future_on_done},
+                                   POLLABLE,
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {

@@ -36,6 +36,17 @@ int port_send(lua_State *L); /* the method of senders, channels and isolates */
 ** which then keeps it. [-0, +n, m] */
 void push_outcome(lua_State *L, int index, isolua_future *future);
 
+/* Methods of futures, receivers and channels, by which other event loops poll them. */
+int poll_pollfd(lua_State *L);
+int poll_events(lua_State *L);
+int poll_timeout(lua_State *L);
+int poll_dirty(lua_State *L);
+#define POLLABLE                                                                                   \
+  {"pollfd", poll_pollfd}, {"events", poll_events}, {"timeout", poll_timeout},                     \
+    {"getfd", poll_pollfd}, {                                                                      \
+    "dirty", poll_dirty                                                                            \
+  }
+
 /* Pushes nil and the reason for an ISOLUA_… number: closed, timeout, full. [-0, +2, -] */
 int push_reason(lua_State *L, int code);
 

@@ -195,7 +195,7 @@ static int next_timeout(lua_State *L) {
   return 1;
 }
 
-/* foreign(fn or nil): waits outside tasks call fn(seconds or nil), of another event loop. */
+/* foreign(fn or nil): waits outside tasks call fn(token, nested): isolua_set_foreign. */
 static int foreign(lua_State *L) {
   lua_settop(L, 1);
   if (!lua_isnil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -203,10 +203,90 @@ static int foreign(lua_State *L) {
   return 0;
 }
 
+/* serve() -> token of a wait in another event loop that may go on; nil: none; false: the isolate ends. */
+static int serve(lua_State *L) {
+  long long token;
+  if (isolua_serve(L, &token) != ISOLUA_OK)
+    lua_pushboolean(L, 0);
+  else if (token != 0)
+    lua_pushinteger(L, (lua_Integer)token);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+/* is_over(): nothing of this isolate's event loop will call anything any more. */
+static int is_over(lua_State *L) {
+  lua_pushboolean(L, isolua_is_over(L));
+  return 1;
+}
+
+/* -- Adapters ---------------------------------------------------------------------------------- */
+
+/* running(thread): it is the one that runs. */
+static int running(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTHREAD);
+  isolua_running(L, 1);
+  return 0;
+}
+
+/* dying() -> 0, or what the isolate is told to end with. */
+static int dying(lua_State *L) {
+  lua_pushinteger(L, isolua_dying(L));
+  return 1;
+}
+
+/* pass_on(before): raises when that has changed. */
+static int pass_on(lua_State *L) {
+  isolua_pass_on(L, (int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
+static int add_traceback(lua_State *L) {
+  if (lua_type(L, 1) == LUA_TSTRING) luaL_traceback(L, L, lua_tostring(L, 1), 1);
+  return 1;
+}
+
+/* Upvalues: the callback, and what is called when the isolate is told to end in it. */
+static int call_guarded(lua_State *L) {
+  int n = lua_gettop(L), status;
+  luaL_checkstack(L, 3, NULL);
+  lua_pushcfunction(L, add_traceback);
+  lua_insert(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 2);
+  status = isolua_callback(L, n, LUA_MULTRET, 1);
+  if (status == ISOLUA_OK) return lua_gettop(L) - 1;
+  if (status == ISOLUA_ERROR) return lua_error(L);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_call(L, 0, 0);
+  return 0;
+}
+
+/* guard(callback, stop) -> a function that does the same, but raises nothing when the isolate is told to
+** end: it calls stop() then. In main, which is never: the callback itself. */
+static int guard(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  if (isolua_is_main(L))
+    lua_pop(L, 1);
+  else
+    lua_pushcclosure(L, call_guarded, 2);
+  return 1;
+}
+
+static int is_main(lua_State *L) {
+  lua_pushboolean(L, isolua_is_main(L));
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
-  {"select", select},        {"sleep", sleep_for}, {"task", task}, {"cancel_task", cancel_task},
-  {"traceback", traceback},  {"wait", wait_all},   {"fd", fd},     {"pump", pump},
-  {"timeout", next_timeout}, {"foreign", foreign}, {NULL, NULL}};
+  {"select", select},        {"sleep", sleep_for}, {"task", task},   {"cancel_task", cancel_task},
+  {"traceback", traceback},  {"wait", wait_all},   {"fd", fd},       {"pump", pump},
+  {"timeout", next_timeout}, {"foreign", foreign}, {"serve", serve}, {"running", running},
+  {"dying", dying},          {"pass_on", pass_on}, {"guard", guard}, {"is_main", is_main},
+  {"is_over", is_over},      {NULL, NULL}};
 
 void open_loop(lua_State *L) {
   luaL_setfuncs(L, functions, 0);

@@ -383,11 +383,11 @@ static int inbox(lua_State *L) {
     "close", port_close                                                                            \
   }
 
-static const luaL_Reg receiver_methods[] = {RECEIVING, {NULL, NULL}};
+static const luaL_Reg receiver_methods[] = {RECEIVING, POLLABLE, {NULL, NULL}};
 static const luaL_Reg sender_methods[] = {
   {"send", port_send}, {"try_send", port_try_send}, {"close", sender_close}, {NULL, NULL}};
 static const luaL_Reg channel_methods[] = {
-  RECEIVING, {"send", port_send}, {"try_send", port_try_send}, {NULL, NULL}};
+  RECEIVING, POLLABLE, {"send", port_send}, {"try_send", port_try_send}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {
   {"new_port", new_port}, {"channel", new_channel}, {"inbox", inbox}, {NULL, NULL}};

@@ -235,9 +235,25 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 ** isolua_pump: does what is there, at most `max` things (-1: no limit) for about `ns` (-1: no limit), and
 **   does not wait. How many are left. [-0, +0, e]
 ** isolua_next: ns until the next timer is due; -1: there is none.
-** isolua_set_foreign: from now on waits outside tasks call the function on the top of the stack with the
-**   seconds that it may take or nil. It returns true once the descriptor of isolua_fd can be read from, or
-**   earlier; false when it cannot wait there. nil: no more. [-1, +0, m]
+** isolua_is_over: 1 when nothing of L's event loop will call anything any more: no task, timer or
+**   receiver with a function that something could reach. [-0, +0, -]
+** isolua_set_foreign: for adapters to another event loop. From now on waits outside tasks call the
+**   function on the top of the stack with a token (an integer, never 0) and whether they are in the call
+**   of a task. It returns true once isolua_serve has given the token, or earlier; false when it cannot
+**   wait there. nil: no more. [-1, +0, m]
+** isolua_serve: does what is there, and gives the token of a wait that may go on; 0: there is none
+**   any more, until the descriptor can be read from or isolua_next is over. ISOLUA_CLOSED: the isolate
+**   is told to end; the next wait raises. [-0, +0, -]
+** isolua_running: the coroutine at `index` runs now, by the doing of a C library: it is the one that a
+**   kill stops. It must be alive until the next call, which says that another one runs. [-0, +0, -]
+** isolua_dying: 0, or what the isolate is told to end with. isolua_pass_on: raises that if it was not
+**   yet told when isolua_dying gave `before`: after a C library has caught an error. [-0, +0, v]
+** isolua_callback: as lua_pcall, for a callback that C code calls on L and that must not be left by an
+**   error. ISOLUA_OK; ISOLUA_ERROR, and the error value; ISOLUA_KILLED, and nothing: the isolate is
+**   told to end, which the next wait raises. [-(nargs+1), +nresults|1|0, -]
+** isolua_pollfd: a descriptor that can be read from while what the handle at `index` stands for is
+**   ready: `what`, of kind ISOLUA_RECEIVE or ISOLUA_FUTURE. To be asked for before each poll, and not to
+**   be read, written or closed. -1: the system has no more. [-0, +0, m]
 ** isolua_interrupt: makes L, a state of isolua_main_open, raise `interrupted` as soon as it runs Lua
 **   code or waits. Safe in a signal handler on any thread, while L is open.
 ** isolua_host_failed: 1 when an error was logged that nobody caught: of a future that nobody looked
@@ -249,7 +265,14 @@ ISOLUA_API void isolua_wait_all(lua_State *L);
 ISOLUA_API int isolua_fd(lua_State *L);
 ISOLUA_API size_t isolua_pump(lua_State *L, long long max, int64_t ns);
 ISOLUA_API int64_t isolua_next(lua_State *L);
+ISOLUA_API int isolua_is_over(lua_State *L);
 ISOLUA_API void isolua_set_foreign(lua_State *L);
+ISOLUA_API void isolua_running(lua_State *L, int index);
+ISOLUA_API int isolua_dying(lua_State *L);
+ISOLUA_API void isolua_pass_on(lua_State *L, int before);
+ISOLUA_API int isolua_callback(lua_State *L, int nargs, int nresults, int handler);
+ISOLUA_API int isolua_pollfd(lua_State *L, int index, const isolua_case *what);
+ISOLUA_API int isolua_serve(lua_State *L, long long *token);
 ISOLUA_API void isolua_interrupt(lua_State *L);
 ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);

@@ -360,6 +360,39 @@ int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results) {
   return status;
 }
 
+/* -- Coroutines and callbacks of C libraries ----------------------------------------------------- */
+
+void isolua_running(lua_State *L, int index) {
+  il_vm *vm = current;
+  lua_State *co = lua_tothread(L, index);
+  if (vm != NULL && vm == il_vm_of(L) && co != NULL) note_running(vm, co);
+}
+
+int isolua_dying(lua_State *L) {
+  return dying_now(il_vm_of(L));
+}
+
+void isolua_pass_on(lua_State *L, int before) {
+  if (il_vm_passes(current, before)) il_vm_pass_on(L);
+}
+
+/* Not acknowledged any more: the watchdog goes on, and the next wait raises again. */
+int isolua_callback(lua_State *L, int nargs, int nresults, int handler) {
+  il_vm *vm = current;
+  lua_State *outer = vm != NULL ? vm->running : NULL;
+  bool wanted =
+    vm != NULL && !vm->isolate->is_main && il_vm_wanted(vm); /* and nothing has raised yet */
+  int before = dying_now(vm), status;
+  if (vm != NULL) note_running(vm, L);
+  status = lua_pcall(L, nargs, nresults, handler);
+  if (vm != NULL) note_running(vm, outer);
+  if (status == LUA_OK) return ISOLUA_OK;
+  if (!wanted && !il_vm_passes(vm, before)) return ISOLUA_ERROR;
+  lua_pop(L, 1);
+  atomic_store_explicit(&vm->isolate->acknowledged, false, memory_order_release);
+  return ISOLUA_KILLED;
+}
+
 /* Resumes `co` with the `n` values on the top. The results, at least 0, or -1: an error on the top. */
 static int resume(lua_State *L, lua_State *co, int n) {
   il_vm *vm = current;

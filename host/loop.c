@@ -111,10 +111,20 @@ static void count_live(il_vm *vm, const il_tick *t, int n) {
   if (t->live && t->due.place != 0) vm->loop.live_ticks += (size_t)n;
 }
 
+/* Watches fire the event by themselves. What this thread makes ready, or due earlier than before, is
+** told by this. */
+void il_loop_announce(il_vm *vm) {
+  int fd = atomic_load_explicit(&vm->isolate->waiter.fd, memory_order_relaxed);
+  if (fd < 0 || vm->loop.pumping || vm->loop.announced) return;
+  vm->loop.announced = true;
+  il_event_set(fd);
+}
+
 void il_tick_set(il_vm *vm, il_tick *t, int64_t when) {
   count_live(vm, t, -1);
   il_due_set(&vm->loop.ticks, &t->due, when);
   count_live(vm, t, 1);
+  if (il_dues_first(&vm->loop.ticks) == &t->due) il_loop_announce(vm);
 }
 
 void il_tick_clear(il_vm *vm, il_tick *t) {
@@ -187,6 +197,7 @@ void il_coro_wake(il_vm *vm, il_coro *c) {
   c->next = NULL;
   *vm->loop.ready_last = c;
   vm->loop.ready_last = &c->next;
+  il_loop_announce(vm);
 }
 
 static void unready(il_vm *vm, il_coro *c) {
@@ -301,6 +312,7 @@ void il_loop_fini(il_vm *vm) {
   while (il_dues_first(&loop->ticks) != NULL)
     il_tick_clear(vm, (il_tick *)il_dues_first(&loop->ticks));
   il_loop_end_coros(vm);
+  loop->called = loop->last_called = NULL;
 }
 
 /* -- Turns ------------------------------------------------------------------------------------- */
@@ -433,15 +445,24 @@ enum il_outcome il_loop_run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, lua_
 
 bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
   int before = il_vm_dying(vm);
+  bool outer = vm->loop.pumping;
   il_waiter_clear(&vm->isolate->waiter);
+  vm->loop.announced = false;
+  vm->loop.pumping = true;
   answer(vm);
   il_loop_stay_paused(vm);
-  for (long long n = 0; max < 0 || n < max; n++) {
-    if (!goes_on(vm, before)) return false;
+  il_waiter_hold(&vm->isolate->waiter);
+  for (long long n = 0; goes_on(vm, before) && (max < 0 || n < max); n++) {
     if (deadline >= 0 && il_now() >= deadline) break;
     if (!do_one(vm, L, vm->loop.ticks.count > 0 ? il_now() : 0)) break;
   }
-  if (il_loop_left(vm) > 0) il_waiter_wake(&vm->isolate->waiter);
+  vm->loop.pumping = outer;
+  il_waiter_release(&vm->isolate->waiter);
+  answer(vm);
+  if (il_loop_left(vm) > 0)
+    il_loop_announce(vm);
+  else
+    die_if_idle(vm);
   return goes_on(vm, before);
 }
 
@@ -462,6 +483,7 @@ bool il_loop_wants_turn(il_vm *vm) {
 
 void il_loop_breathe(il_vm *vm, lua_State *L) {
   if (vm->loop.current != NULL) return; /* it would nest: isolua_wait lets it yield now and then */
+  if (vm->loop.foreign != LUA_NOREF && L != vm->L) return; /* the other loop's: no turns in there */
   if (!il_loop_wants_turn(vm)) return;
   if (vm->loop.sources == NULL && vm->loop.ticks.count == 0 && vm->loop.coros == NULL &&
       !is_paused(vm) && !il_vm_wanted(vm))

@@ -57,7 +57,9 @@ void il_loop_pushdeadlock(lua_State *L);
 /* Does what is there, at most `max` things (-1: no limit) and until `deadline`, and does not wait.
 ** False: the isolate is told to end. [-0, +0, -] */
 bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline);
-size_t il_loop_left(il_vm *vm);        /* things that could be done now */
+size_t il_loop_left(il_vm *vm); /* things that could be done now */
+/* Sets the event of the isolate, if it has one: another event loop is to look. Nothing in a pump. */
+void il_loop_announce(il_vm *vm);
 int64_t il_loop_next(const il_vm *vm); /* when the next tick is due; -1: none */
 /* A turn when something has fired, and now and then for timers: called where nothing waits, so that code
 ** that always finds something does not keep the others from running. Raises when the isolate is told to end. [-0, +0, e] */

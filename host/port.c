@@ -162,6 +162,7 @@ void il_sender_release(il_handle *h) {
   left = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) - 1;
   if (left <= 1) {
     il_watches_fire(&p->readers);
+    il_watches_fire(&p->observers);
     il_watches_fire(&p->writers);
     for (il_offer *o = p->offers; o != NULL; o = o->next) il_watch_fire(o->watch);
   }
@@ -209,6 +210,12 @@ static void wake_one(il_watches *list) {
       return;
     }
   }
+}
+
+/* There is something to receive. */
+static void wake_reader(il_port *p) {
+  wake_one(&p->readers);
+  il_watches_fire(&p->observers);
 }
 
 static bool has_items_locked(const il_port *p) {
@@ -307,7 +314,7 @@ static void push_locked(il_port *p, il_item *item) {
   put(&p->queue, item);
   atomic_store_explicit(&p->queued, p->queue.count, memory_order_relaxed);
   item->kind = IL_ITEM_NONE;
-  if (p->readers.first != NULL) wake_one(&p->readers);
+  wake_reader(p);
 }
 
 /* A receiver waits that nothing is queued for yet: a channel of capacity 0 takes what it will get. */
@@ -348,7 +355,7 @@ static int offer_locked(il_port *p, sending *s) {
   o->refused = false;
   s->item->kind = IL_ITEM_NONE;
   list_offer_locked(p, o);
-  wake_one(&p->readers);
+  wake_reader(p);
   return IL_FULL;
 }
 
@@ -479,6 +486,7 @@ void il_port_shut(il_port *p) {
     il_watch_fire(o->watch);
   }
   il_watches_fire(&p->readers);
+  il_watches_fire(&p->observers);
   il_watches_fire(&p->writers);
   il_mutex_unlock(&p->lock);
   drop(&queue);
@@ -514,4 +522,25 @@ void il_port_unwatch(il_port *p, il_watch *watch, bool writer) {
   il_watches_remove(list, watch);
   if (list->first != NULL && (writer ? has_space_locked(p) : has_items_locked(p))) wake_one(list);
   il_mutex_unlock(&p->lock);
+}
+
+void il_port_observe(il_port *p, il_watch *watch) {
+  il_mutex_lock(&p->lock);
+  il_watches_add(&p->observers, watch);
+  il_mutex_unlock(&p->lock);
+}
+
+void il_port_unobserve(il_port *p, il_watch *watch) {
+  il_mutex_lock(&p->lock);
+  il_watches_remove(&p->observers, watch);
+  il_mutex_unlock(&p->lock);
+}
+
+bool il_port_is_ready(il_port *p) {
+  bool ready;
+  if (p->mine.count > 0) return true;
+  il_mutex_lock(&p->lock);
+  ready = has_items_locked(p) || deserted_locked(p);
+  il_mutex_unlock(&p->lock);
+  return ready;
 }

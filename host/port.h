@@ -85,11 +85,12 @@ struct il_port {
   bool inbox;        /* its owner's own hold does not count as a sender */
   const void *owner; /* the isolate that receives; NULL: a channel. Compared, never followed */
 
-  il_mutex lock; /* guards the seven below */
+  il_mutex lock; /* guards the eight below */
   il_chunks queue;
   il_chunk *spare; /* an empty one, or NULL */
   bool closed;
   il_watches readers, writers;
+  il_watches observers; /* told of what readers are told of, and take no reader's turn */
   il_offer *offers, *last_offer;
   size_t noffers;
 
@@ -141,6 +142,13 @@ void il_port_shut(il_port *p);
 ** elsewhere: also when that is so already. */
 void il_port_watch(il_port *p, il_watch *watch, bool writer);
 void il_port_unwatch(il_port *p, il_watch *watch, bool writer);
+
+/* For those who poll: fires whenever there may be something to receive, and does not count as somebody
+** who waits to receive it. Not when that is so already: ask il_port_is_ready after. */
+void il_port_observe(il_port *p, il_watch *watch);
+void il_port_unobserve(il_port *p, il_watch *watch);
+/* Would a receive end at once, with a message or closed? */
+bool il_port_is_ready(il_port *p);
 
 /* Can another isolate or a message in flight end a wait of isolate `self` for a message, or for room? */
 bool il_port_reachable(il_port *p, const void *self, bool writer);

@@ -7,6 +7,7 @@
 #include "handler.h"
 #include "kill.h"
 #include "names.h"
+#include "pollable.h"
 
 /* -- Ports ------------------------------------------------------------------------------------- */
 
@@ -173,13 +174,30 @@ size_t isolua_pump(lua_State *L, long long max, int64_t ns) {
   il_vm *vm = il_vm_check(L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   if (!il_loop_pump(vm, L, max, il_deadline(ns))) il_loop_raise(vm, L, IL_ENDED);
+  if (vm->loop.called != NULL) il_loop_announce(vm);
   return il_loop_left(vm);
+}
+
+int isolua_serve(lua_State *L, long long *token) {
+  il_vm *vm = il_vm_check(L);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (vm->loop.called == NULL && !il_loop_pump(vm, L, -1, -1)) return ISOLUA_CLOSED;
+  *token = il_wait_called(vm);
+  return ISOLUA_OK;
+}
+
+int isolua_is_over(lua_State *L) {
+  return il_loop_is_over(il_vm_check(L));
 }
 
 int64_t isolua_next(lua_State *L) {
   int64_t when = il_loop_next(il_vm_check(L)), now = il_now();
   if (when < 0) return -1;
   return when > now ? when - now : 0;
+}
+
+int isolua_pollfd(lua_State *L, int index, const isolua_case *what) {
+  return il_pollable_fd(il_vm_check(L), L, index, what);
 }
 
 void isolua_set_foreign(lua_State *L) {

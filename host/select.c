@@ -128,14 +128,44 @@ static int try_case(il_vm *vm, il_case *c) {
   }
 }
 
+/* Another event loop is to let this wait look again. */
+static void call_wait(il_vm *vm, il_wait *w) {
+  if (w->called) return;
+  w->called = true;
+  w->next_called = NULL;
+  if (vm->loop.called == NULL)
+    vm->loop.called = w;
+  else
+    vm->loop.last_called->next_called = w;
+  vm->loop.last_called = w;
+  il_loop_announce(vm);
+}
+
+static void uncall_wait(il_vm *vm, il_wait *w) {
+  il_wait **at = &vm->loop.called, *before = NULL;
+  if (!w->called) return;
+  w->called = false;
+  for (; *at != NULL && *at != w; at = &before->next_called) before = *at;
+  if (*at == NULL) return;
+  *at = w->next_called;
+  if (vm->loop.last_called == w) vm->loop.last_called = before;
+}
+
+long long il_wait_called(il_vm *vm) {
+  il_wait *w = vm->loop.called;
+  if (w == NULL) return 0;
+  uncall_wait(vm, w);
+  return w->token;
+}
+
 static void case_fire(il_vm *vm, lua_State *L, il_source *s) {
   il_case *c = (il_case *)s;
   (void)L;
   c->fired = true;
   if (c->wait->coro != NULL)
     il_coro_wake(vm, c->wait->coro);
-  else if (vm->loop.foreign != LUA_NOREF)
-    il_waiter_wake(&vm->isolate->waiter); /* whoever polls the event looks again */
+  else if (c->wait->foreign)
+    call_wait(vm, c->wait);
 }
 
 static void case_unwatch(il_vm *vm, il_source *s) {
@@ -250,7 +280,8 @@ static void wait_end(il_vm *vm, il_wait *w, const il_case *winner) {
     il_tick_clear(vm, &w->tick);
     if (w->reserved) il_tick_unreserve(vm);
   }
-  w->watching = w->reserved = false;
+  uncall_wait(vm, w);
+  w->watching = w->reserved = w->foreign = false;
   if (w->coro != NULL) w->coro->parked = NULL;
   w->coro = NULL;
   for (int i = 0; i < w->n; i++)
@@ -345,7 +376,19 @@ static void wait_ring(il_vm *vm, lua_State *L, il_tick *t) {
   il_wait *w = (il_wait *)t;
   (void)L;
   w->timed_out = true;
-  if (w->coro != NULL) il_coro_wake(vm, w->coro);
+  if (w->coro != NULL)
+    il_coro_wake(vm, w->coro);
+  else if (w->foreign)
+    call_wait(vm, w);
+}
+
+/* Its deadline as a tick, to be set once the wait has begun. [-0, +0, m] */
+static void reserve_deadline(il_vm *vm, lua_State *L, il_wait *w, bool live) {
+  if (w->deadline < 0) return;
+  il_tick_reserve(vm, L);
+  w->reserved = true;
+  w->tick.ring = wait_ring;
+  w->tick.live = live;
 }
 
 static int parked(lua_State *L, int status, lua_KContext ctx);
@@ -381,12 +424,7 @@ static int parked(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static int wait_parked(il_vm *vm, lua_State *L, il_wait *w, il_coro *coro) {
-  if (w->deadline >= 0) {
-    il_tick_reserve(vm, L);
-    w->reserved = true;
-    w->tick.ring = wait_ring;
-    w->tick.live = true;
-  }
+  reserve_deadline(vm, L, w, true);
   w->coro = coro;
   coro->parked = &w->coro;
   wait_watch(vm, w);
@@ -396,45 +434,59 @@ static int wait_parked(il_vm *vm, lua_State *L, il_wait *w, il_coro *coro) {
 
 /* -- Waiting in another event loop ------------------------------------------------------------- */
 
-static int foreign_turn(lua_State *L, il_vm *vm, il_wait *w);
-
-static int back_from_foreign(lua_State *L, int status, lua_KContext ctx) {
-  il_vm *vm = il_vm_check(L);
-  il_wait *w = (il_wait *)ctx;
-  bool can = lua_toboolean(L, -1);
-  (void)status;
-  lua_pop(L, 1);
-  if (can) return foreign_turn(L, vm, w);
-  return wait_nested(vm, L, w); /* it cannot wait there */
-}
-
-static lua_Number seconds_until(int64_t when) {
-  int64_t left = when - il_now();
-  return left > 0 ? (lua_Number)left / 1e9 : 0;
-}
-
-/* Does what there is, then calls foreign(seconds or nil), which returns when the event of the isolate is
-** set or the time is over: true; or false when it cannot wait there. */
-static int foreign_turn(lua_State *L, il_vm *vm, il_wait *w) {
-  int64_t until = w->deadline, next;
+/* Is it over? Then *result is what its C function returns, if it does not raise. */
+static bool foreign_over(il_vm *vm, lua_State *L, il_wait *w, int *result) {
   int code = ISOLUA_OK;
-  il_case *c;
-  bool goes_on = il_loop_pump(vm, L, -1, -1);
+  bool goes_on = !il_vm_wanted(vm);
+  il_case *c = goes_on ? wait_try(vm, w, false, &code) : NULL;
+  if (goes_on && c == NULL && !w->timed_out) {
+    goes_on = il_loop_pump(vm, L, -1, -1);
+    if (goes_on) c = wait_try(vm, w, false, &code);
+    if (vm->loop.called != NULL) il_loop_announce(vm); /* others, which are not resumed here */
+  }
   if (!goes_on) {
     wait_end(vm, w, NULL);
-    return il_loop_raise(vm, L, IL_ENDED);
+    *result = il_loop_raise(vm, L, IL_ENDED);
+    return true;
   }
-  c = wait_try(vm, w, false, &code);
-  if (c != NULL || (w->deadline >= 0 && il_now() >= w->deadline)) return finish(vm, L, w, c, code);
-  next = il_loop_next(vm);
-  if (until < 0 || (next >= 0 && next < until)) until = next;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, vm->loop.foreign);
-  if (until >= 0)
-    lua_pushnumber(L, seconds_until(until));
-  else
-    lua_pushnil(L);
-  lua_callk(L, 1, 1, (lua_KContext)w, back_from_foreign);
-  return back_from_foreign(L, LUA_OK, (lua_KContext)w);
+  if (c == NULL && !w->timed_out && (w->deadline < 0 || il_now() < w->deadline)) return false;
+  *result = finish(vm, L, w, c, code);
+  return true;
+}
+
+/* Calls foreign(token, nested) until the wait is over, or it says that it cannot wait there. */
+static int foreign_turns(lua_State *L, int status, lua_KContext ctx) {
+  il_vm *vm = il_vm_check(L);
+  il_wait *w = (il_wait *)ctx;
+  bool back = status == LUA_YIELD;
+  for (;; back = true) {
+    int result;
+    if (back) {
+      bool waited = lua_toboolean(L, -1);
+      lua_pop(L, 1);
+      if (!waited) {
+        w->foreign = false;
+        il_tick_clear(vm, &w->tick);
+        return wait_nested(vm, L, w);
+      }
+      if (foreign_over(vm, L, w, &result)) return result;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->loop.foreign);
+    lua_pushinteger(L, (lua_Integer)w->token);
+    lua_pushboolean(L, vm->loop.current != NULL);
+    lua_callk(L, 2, 1, ctx, foreign_turns);
+  }
+}
+
+/* Nothing of it keeps the isolate alive: whether it goes on is up to the other event loop. */
+static int wait_foreign(il_vm *vm, lua_State *L, il_wait *w) {
+  reserve_deadline(vm, L, w, false);
+  w->foreign = true;
+  w->token = ++vm->loop.tokens;
+  wait_watch(vm, w);
+  for (int i = 0; i < w->n; i++) w->cases[i].s.idle = true;
+  if (w->reserved) il_tick_set(vm, &w->tick, w->deadline);
+  return foreign_turns(L, LUA_OK, (lua_KContext)w);
 }
 
 /* -- All of it --------------------------------------------------------------------------------- */
@@ -541,7 +593,7 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   w->deadline = il_deadline(timeout);
   il_loop_check_open(vm, L);
   if (coro != NULL) return wait_parked(vm, L, w, coro);
+  if (vm->loop.foreign != LUA_NOREF) return wait_foreign(vm, L, w);
   wait_watch(vm, w);
-  if (vm->loop.foreign != LUA_NOREF) return foreign_turn(L, vm, w);
   return wait_nested(vm, L, w);
 }

@@ -39,11 +39,18 @@ struct il_wait {
   il_coro *coro; /* parked in it; NULL: it is on the stack of who waits */
   int64_t deadline;
   bool reserved, timed_out, watching;
+  bool foreign; /* in another event loop, which knows it by `token` */
+  bool called;  /* in the loop's list `called` */
+  long long token;
+  il_wait *next_called;
   lua_KContext ctx;
   isolua_waited *k;
   int n;
   il_case cases[1]; /* `n` of them */
 };
+
+/* The token of a wait in another event loop that may go on; 0: none. */
+long long il_wait_called(il_vm *vm);
 
 /* Encodes the value on the top, which it pops: 0; else an error object is pushed and its code
 ** returned. [-1, +0|1, -] */

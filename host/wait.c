@@ -36,7 +36,7 @@ void il_waiter_wake(il_waiter *w) {
   uint32_t before = atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel);
   int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
   if (before == SLEEPING) il_word_wake(&w->word);
-  if (fd >= 0) il_event_set(fd);
+  if (fd >= 0 && before != SIGNALLED) il_event_set(fd); /* else whoever came first sets it */
 }
 
 int il_waiter_event(il_waiter *w) {
@@ -61,6 +61,15 @@ void il_waiter_clear(il_waiter *w) {
 
 bool il_waiter_asleep(const il_waiter *w) {
   return atomic_load_explicit(&w->word, memory_order_relaxed) == SLEEPING;
+}
+
+/* As if woken already. Whoever wakes it before the release is seen after it: both exchange the word. */
+void il_waiter_hold(il_waiter *w) {
+  atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel);
+}
+
+void il_waiter_release(il_waiter *w) {
+  atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
 }
 
 static bool signalled(const il_waiter *w) {
@@ -127,7 +136,8 @@ bool il_waiter_sleep(il_waiter *w, int64_t deadline) {
     else
       w->spin = w->spin / 2 > SPIN_SHORT ? w->spin / 2 : SPIN_SHORT;
   }
-  /* An exchange, not a store: it reads from the last wake-up, so what came with it is seen. */
+  /* An exchange, not a store: it reads from the last wake-up, so what came with it is seen. The event
+  ** stays set until il_waiter_clear. */
   if (woken) atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
   return woken;
 }

@@ -56,6 +56,9 @@ void il_waiter_clear(il_waiter *w);
 bool il_waiter_spins(const il_waiter *w);
 /* Spins for at most `ns` while *n is less than `enough` and nobody wakes the owner. Owner. */
 void il_waiter_linger(const il_waiter *w, atomic_size_t *n, size_t enough, int64_t ns);
+/* Until il_waiter_release, wake-ups do not set the event: the owner looks at all there is afterwards. */
+void il_waiter_hold(il_waiter *w);
+void il_waiter_release(il_waiter *w);
 /* Takes all that has fired, oldest first, linked by next_fired; NULL: nothing. Owner. */
 il_watch *il_waiter_take(il_waiter *w);
 

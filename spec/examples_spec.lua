@@ -258,3 +258,74 @@ select	the timer
     assert.equal(0, result.status)
   end)
 end)
+
+describe("examples/cqueues_echo.lua", function()
+  local socket = require "socket"
+  local server, port
+
+  before_each(function()
+    server = assert(io.popen(("exec timeout -k 5 %d env %s"):format(shell.limit, shell.words {
+      table.unpack(lua.env()) }) .. " " .. shell.words {
+      lua.exe, lua.root .. "/examples/cqueues_echo.lua", "0" } .. " 2>&1"))
+    local line = server:read "l"
+    port = tonumber(line and line:match "^listening on port (%d+)$")
+    assert.is_number(port, line)
+  end)
+
+  after_each(function()
+    if server then server:close() end
+  end)
+
+  local function client()
+    local connection = assert(socket.connect("127.0.0.1", port))
+    connection:settimeout(shell.limit)
+    return connection
+  end
+
+  -- Says quit, and expects that the server has nothing to say and ends well.
+  local function quit(connection)
+    connection:send "quit\n"
+    assert.same({ nil, "closed", "" }, { connection:receive() })
+    connection:close()
+    local rest = server:read "a"
+    local ok, how, status = server:close()
+    server = nil
+    assert.same({ "", true, "exit", 0 }, { rest, ok, how, status })
+  end
+
+  it("answers many clients at once", function()
+    local clients = {}
+    for i = 1, 20 do
+      clients[i] = client()
+      clients[i]:send(("hello %d\nfib %d\n"):format(i, i))
+    end
+    for i, connection in ipairs(clients) do
+      assert.equal("HELLO " .. i, connection:receive())
+      assert.matches("^fib " .. i .. " = %d+$", connection:receive())
+      if i > 1 then connection:close() end
+    end
+    quit(clients[1])
+  end)
+
+  it("answers others while a request takes long", function()
+    local slow, quick = client(), client()
+    slow:send(("fib %d\n"):format(settle.scale(33, 27)))
+    quick:send "a\nb\n"
+    assert.equal("A", quick:receive())
+    assert.equal("B", quick:receive())
+    assert.equal(0, #socket.select({ slow }, nil, 0))
+    assert.equal(("fib %d = %d"):format(settle.scale(33, 27), settle.scale(3524578, 196418)),
+      (slow:receive()))
+    slow:close()
+    quit(quick)
+  end)
+
+  it("goes on after a request that fails, and a client that leaves", function()
+    local connection = client()
+    client():close()
+    connection:send("fib " .. ("9"):rep(400) .. "\nx\n")
+    assert.matches("^error: ", connection:receive())
+    assert.equal("X", connection:receive())
+    quit(connection)
+  end)
+end)
