@@ -577,7 +577,7 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   yields = coro != NULL && timeout != 0 && vm->loop.turns++ % YIELD == 0;
   if (n == 1 && !yields && cases->kind == ISOLUA_RECEIVE) { /* the most frequent needs no wait */
     result = il_port_take(vm, L, cases->port);
-    if (result == ISOLUA_TIMEOUT && timeout != 0 && coro == NULL)
+    if (result == ISOLUA_TIMEOUT && timeout != 0 && coro == NULL && vm->loop.foreign == LUA_NOREF)
       result = linger(vm, L, cases->port);
     if (result != ISOLUA_TIMEOUT) return k(L, 0, result, ctx);
   }
