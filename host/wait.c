@@ -32,9 +32,12 @@ void il_waiter_init(il_waiter *w) {
     atomic_store_explicit(&processors, il_cpu_count(), memory_order_relaxed);
 }
 
+/* Once the word is exchanged the owner may go on and end, and the waiter with it: all else is read
+** before. So the event may be opened in between; whoever opens it looks at all there is after that,
+** which is seen since both are in the one order of seq_cst. */
 void il_waiter_wake(il_waiter *w) {
-  uint32_t before = atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel);
-  int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+  int fd = atomic_load(&w->fd);
+  uint32_t before = atomic_exchange(&w->word, SIGNALLED);
   if (before == SLEEPING) il_word_wake(&w->word);
   if (fd >= 0 && before != SIGNALLED) il_event_set(fd); /* else whoever came first sets it */
 }
@@ -44,7 +47,7 @@ int il_waiter_event(il_waiter *w) {
   if (fd >= 0) return fd;
   fd = il_event_open();
   if (fd >= 0) il_event_set(fd); /* what came before it is there to be looked at */
-  atomic_store_explicit(&w->fd, fd, memory_order_relaxed);
+  atomic_store(&w->fd, fd);
   return fd;
 }
 
@@ -178,7 +181,7 @@ static void push(il_waiter *w, il_watch *watch) {
   il_watch *top = atomic_load_explicit(&w->fired, memory_order_relaxed);
   do {
     watch->next_fired = top;
-  } while (!atomic_compare_exchange_weak_explicit(&w->fired, &top, watch, memory_order_release,
+  } while (!atomic_compare_exchange_weak_explicit(&w->fired, &top, watch, memory_order_seq_cst,
                                                   memory_order_relaxed));
 }
 
@@ -193,7 +196,7 @@ void il_watches_fire(il_watches *list) {
 }
 
 il_watch *il_waiter_take(il_waiter *w) {
-  il_watch *top = atomic_exchange_explicit(&w->fired, NULL, memory_order_acquire);
+  il_watch *top = atomic_exchange(&w->fired, NULL);
   il_watch *first = NULL;
   while (top != NULL) { /* newest first: turn it round */
     il_watch *next = top->next_fired;
