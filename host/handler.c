@@ -193,7 +193,7 @@ static void message_unwatch(il_vm *vm, il_source *s) {
 
 static bool message_reachable(il_vm *vm, il_source *s) {
   il_handler *h = (il_handler *)s;
-  return il_port_reachable(h->port, vm->isolate);
+  return il_port_reachable(h->port, vm->isolate, false);
 }
 
 /* The loop ends. That of a port is its receiver's to drop. */
@@ -256,8 +256,8 @@ bool il_handler_is_set(il_vm *vm, const il_port *p) {
   return h != NULL && h->fn != LUA_NOREF;
 }
 
-void il_handler_keep(il_handler *h, bool keep) {
-  h->s.idle = !keep;
+void il_handler_keep(il_vm *vm, lua_State *L, il_port *p, bool keep) {
+  if (!p->channel || il_handler_is_set(vm, p)) il_handler_of(vm, L, p)->s.idle = !keep;
 }
 
 /* A call under way frees it later. */

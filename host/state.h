@@ -88,6 +88,7 @@ typedef struct il_loop {
   int spare;                    /* registry: a coroutine that has ended, for the next handler */
   int foreign;                  /* registry: the function of another event loop; or LUA_NOREF */
   unsigned turns;               /* of il_loop_breathe */
+  uint32_t random;              /* for the order in which a wait looks at its cases; never 0 */
   bool closed;                  /* the state is being closed: no more handlers */
   int outside;                  /* waits for what no source tells of: main's for all isolates */
   bool hopeless;                /* waits of coroutines that are resumed now raise `deadlock` */
