@@ -256,8 +256,8 @@ bool il_handler_is_set(il_vm *vm, const il_port *p) {
   return h != NULL && h->fn != LUA_NOREF;
 }
 
-void il_handler_keep(il_handler *h, bool keep) {
-  h->s.idle = !keep;
+void il_handler_keep(il_vm *vm, lua_State *L, il_port *p, bool keep) {
+  if (!p->channel || il_handler_is_set(vm, p)) il_handler_of(vm, L, p)->s.idle = !keep;
 }
 
 /* A call under way frees it later. */

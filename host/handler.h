@@ -17,7 +17,8 @@ il_handler *il_handler_of(il_vm *vm, lua_State *L, il_port *p);
 ** [-1, +0, m] */
 void il_handler_set(il_vm *vm, lua_State *L, il_handler *h, int index);
 bool il_handler_is_set(il_vm *vm, const il_port *p);
-void il_handler_keep(il_handler *h, bool keep);
+/* Of a channel: of the function that is set, else nothing. [-0, +0, m] */
+void il_handler_keep(il_vm *vm, lua_State *L, il_port *p, bool keep);
 void il_handler_drop(il_vm *vm, lua_State *L, il_port *p);
 
 #endif

@@ -257,6 +257,7 @@ void il_host_settle(isolua_host *host, bool dying, int64_t deadline) {
 
 void isolua_count(isolua_counts *c) {
   c->isolates = atomic_load(&il_live_isolates);
+  c->ports = atomic_load(&il_live_ports);
   c->futures = atomic_load(&il_live_futures);
   c->messages = atomic_load(&il_live_messages);
   c->bytes = atomic_load(&il_live_bytes);

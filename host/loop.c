@@ -31,6 +31,7 @@ void il_loop_init(il_loop *loop) {
   loop->ready_last = &loop->ready;
   loop->spare = loop->foreign = LUA_NOREF;
   loop->idle = IL_IDLE;
+  loop->random = 2463534242U;
 }
 
 void il_loop_free(il_loop *loop) {

@@ -69,10 +69,22 @@ il_port *il_port_of_sender(il_handle *h) {
   return (il_port *)((char *)h - offsetof(il_port, tx));
 }
 
+/* What is queued in it may hold the next, and so on: however many, they end one after the other and not
+** one in the other. */
 static void rx_close(il_handle *h) {
+  static _Thread_local il_port *ending; /* that this thread still has to end, linked by `keep` */
+  static _Thread_local bool busy;
   il_port *p = (il_port *)h;
-  il_port_fini(p);
-  free(p);
+  p->keep = (il_handle *)ending;
+  ending = p;
+  if (busy) return;
+  busy = true;
+  while ((p = ending) != NULL) {
+    ending = (il_port *)p->keep;
+    il_port_fini(p);
+    free(p);
+  }
+  busy = false;
 }
 
 static const il_handle_type rx_type = {.name = "isolate.receiver", .close = rx_close};
@@ -178,16 +190,19 @@ static bool has_others(const il_port *p, const void *self) {
   return self != NULL && p->owner != NULL && p->owner != self ? true : refs > own;
 }
 
-/* Room in a port is made by its owner, in a channel by whoever has it. */
+static bool can_be_received(const il_port *p, const void *self) {
+  return p->closed || p->queue.count > 0 || p->noffers > 0 || has_others(p, self);
+}
+
+static bool can_be_sent(const il_port *p, const void *self) {
+  if (p->closed || (p->queue.count < p->capacity && p->noffers == 0)) return true;
+  return p->channel ? has_others(p, self) : p->owner != self;
+}
+
 bool il_port_reachable(il_port *p, const void *self, bool writer) {
   bool can;
   il_mutex_lock(&p->lock);
-  can = p->closed || has_others(p, self);
-  if (writer)
-    can = can && (p->closed || p->owner != self);
-  else
-    can = can || p->queue.count > 0 || p->noffers > 0;
-  can = can || (writer && p->queue.count < p->capacity);
+  can = writer ? can_be_sent(p, self) : can_be_received(p, self);
   il_mutex_unlock(&p->lock);
   return can;
 }

@@ -76,7 +76,7 @@ struct il_port {
   il_handle rx, tx;
 
   /* fixed at creation */
-  il_handle *keep; /* what `tx` holds while it is held */
+  il_handle *keep; /* what `tx` holds while it is held; once nobody holds it, of use to port.c */
   long long id;
   char *name; /* malloc; or NULL */
   size_t capacity;
@@ -125,7 +125,7 @@ enum il_sent il_port_send(il_port *p, il_item *item, bool force);
 enum il_sent il_port_offer(il_port *p, il_item *item, il_offer *offer);
 /* What became of it: FULL: it is still there. */
 enum il_sent il_port_offered(il_port *p, il_offer *offer);
-/* Ends it. If it was still there: FULL, and its item is the caller's again. */
+/* Ends it. FULL, it was still there, or CLOSED: its item is the caller's again. */
 enum il_sent il_port_withdraw(il_port *p, il_offer *offer);
 
 /* Thread: the owner's; of a channel any. */
@@ -150,7 +150,8 @@ void il_port_unobserve(il_port *p, il_watch *watch);
 /* Would a receive end at once, with a message or closed? */
 bool il_port_is_ready(il_port *p);
 
-/* Can another isolate or a message in flight end a wait of isolate `self` for a message, or for room? */
+/* Can another isolate or a message in flight end a wait of isolate `self` on it? `writer`: for room;
+** then what is queued or offered is no help, but only who could receive it. */
 bool il_port_reachable(il_port *p, const void *self, bool writer);
 /* Closed by anybody, or (for its receiver) by the last sender's end and drained. */
 bool il_port_is_closed(il_port *p);

@@ -102,7 +102,7 @@ int isolua_port_has_handler(lua_State *L, isolua_port *p) {
 }
 
 void isolua_port_keep(lua_State *L, isolua_port *p, int keep) {
-  il_handler_keep(il_handler_of(il_vm_check(L), L, p), keep != 0);
+  il_handler_keep(il_vm_check(L), L, p, keep != 0);
 }
 
 /* -- Tasks ------------------------------------------------------------------------------------- */

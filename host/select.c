@@ -10,7 +10,7 @@
 #include "kill.h"
 
 /*
-** DESIGN. A wait first looks whether something is there, beginning at a different case each time. If
+** DESIGN. A wait first looks whether something is there, in any order: a different one each time. If
 ** not it makes every case a source of the loop, and then either parks its coroutine, yielding to the
 ** loop, or runs the loop on its stack, or hands over to another event loop. Whoever goes on looks again
 ** at those that fired: so one case is done at most, by whoever waits, and the others have lost nothing.
@@ -175,7 +175,7 @@ static void case_unwatch(il_vm *vm, il_source *s) {
   case ISOLUA_SEND:
     if (!c->offered) {
       il_port_unwatch(c->what.port, &s->watch, true);
-    } else if (il_port_withdraw(c->what.port, &c->offer) == IL_FULL) {
+    } else if (il_port_withdraw(c->what.port, &c->offer) != IL_SENT) {
       c->item = c->offer.item;
       c->offered = false;
     }
@@ -189,11 +189,13 @@ static void case_unwatch(il_vm *vm, il_source *s) {
 }
 
 static bool case_reachable(il_vm *vm, il_source *s) {
-  const il_case *c = (const il_case *)s;
+  il_case *c = (il_case *)s;
   const void *self = vm->isolate;
   switch (c->what.kind) {
   case ISOLUA_RECEIVE: return il_port_reachable(c->what.port, self, false);
-  case ISOLUA_SEND: return il_port_reachable(c->what.port, self, true);
+  case ISOLUA_SEND: /* in this order: an offer may be taken by whoever then lets go of the port */
+    return il_port_reachable(c->what.port, self, true) ||
+           (c->offered && il_port_offered(c->what.port, &c->offer) != IL_FULL);
   case ISOLUA_FUTURE:
     return il_future_is_done(c->what.future) ||
            (!c->what.future->local && c->what.future->isolate != self);
@@ -312,11 +314,42 @@ static void wait_watch(il_vm *vm, il_wait *w) {
   for (int i = 0; i < w->n; i++) watch_case(vm, w, &w->cases[i]);
 }
 
-/* The first case that can be done, of all or of those that fired; *code says how. NULL: none yet. */
+static uint32_t next_random(il_loop *loop) { /* xorshift32 */
+  uint32_t x = loop->random;
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  loop->random = x;
+  return x;
+}
+
+static uint32_t common_divisor(uint32_t a, uint32_t b) {
+  while (b != 0) {
+    uint32_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/* Begins anywhere, and goes round by any step that meets all: whichever are ready, each of them is as
+** likely to be met first. From one place and by one it would be the first behind a gap. */
+static void any_order(il_vm *vm, uint32_t n, uint32_t *at, uint32_t *step) {
+  *at = 0;
+  *step = 1;
+  if (n < 2) return;
+  *at = next_random(&vm->loop) % n;
+  *step = 1 + next_random(&vm->loop) % (n - 1);
+  while (common_divisor(n, *step) != 1) *step = *step % (n - 1) + 1;
+}
+
+/* A case that can be done, of all or of those that fired; *code says how. NULL: none yet. */
 static il_case *wait_try(il_vm *vm, il_wait *w, bool all, int *code) {
-  unsigned start = w->n > 1 ? vm->loop.turns++ : 0;
-  for (int i = 0; i < w->n; i++) {
-    il_case *c = &w->cases[(start + (unsigned)i) % (unsigned)w->n];
+  uint32_t n = (uint32_t)w->n, at, step;
+  any_order(vm, n, &at, &step);
+  for (uint32_t i = 0; i < n; i++) {
+    il_case *c = &w->cases[at];
+    at = (uint32_t)(((uint64_t)at + step) % n);
     if (!all && !c->fired) continue;
     c->fired = false;
     *code = try_case(vm, c);

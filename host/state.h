@@ -89,17 +89,18 @@ typedef struct il_loop {
   int foreign;                  /* registry: the function of another event loop; or LUA_NOREF */
   struct il_wait *called, *last_called; /* waits there that may go on, oldest first */
   long long tokens;                     /* given to waits there */
-  bool pumping;   /* whoever pumps sees to what is there, and asks what is due, afterwards */
-  bool announced; /* the event was set for what no watch tells of, since the last pump */
-  unsigned turns; /* of il_loop_breathe */
-  bool closed;    /* the state is being closed: no more handlers */
-  int outside;    /* waits for what no source tells of: main's for all isolates */
-  bool hopeless;  /* waits of coroutines that are resumed now raise `deadlock` */
-  bool quiet;     /* garbage was collected since the last wait began */
-  int64_t idle;   /* ns of sleep before it is collected */
-  il_item held;   /* a message on its way into a box */
-  long long sent; /* messages_out when it last lingered at a port */
-  size_t holds;   /* handles and receivers that this state has */
+  bool pumping;    /* whoever pumps sees to what is there, and asks what is due, afterwards */
+  bool announced;  /* the event was set for what no watch tells of, since the last pump */
+  unsigned turns;  /* of il_loop_breathe */
+  uint32_t random; /* for the order in which a wait looks at its cases; never 0 */
+  bool closed;     /* the state is being closed: no more handlers */
+  int outside;     /* waits for what no source tells of: main's for all isolates */
+  bool hopeless;   /* waits of coroutines that are resumed now raise `deadlock` */
+  bool quiet;      /* garbage was collected since the last wait began */
+  int64_t idle;    /* ns of sleep before it is collected */
+  il_item held;    /* a message on its way into a box */
+  long long sent;  /* messages_out when it last lingered at a port */
+  size_t holds;    /* handles and receivers that this state has */
   lua_CFunction traceback;                        /* message handler of handlers */
   void (*failed)(struct il_vm *vm, lua_State *L); /* one raised the value at index 1 */
 } il_loop;

@@ -192,8 +192,8 @@ static bool all_as_before(void *p) {
   (void)p;
   return now.live.isolates == before.live.isolates && now.live.futures == before.live.futures &&
          now.live.messages == before.live.messages && now.live.bytes == before.live.bytes &&
-         now.live.threads == before.live.threads && now.tasks == before.tasks &&
-         now.files == before.files;
+         now.live.threads == before.live.threads && now.live.ports == before.live.ports &&
+         now.tasks == before.tasks && now.files == before.files;
 }
 
 static void check_left(void) {
@@ -205,6 +205,7 @@ static void check_left(void) {
   CHECK_INT(now.live.messages, before.live.messages);
   CHECK_INT(now.live.bytes, before.live.bytes);
   CHECK_INT(now.live.threads, before.live.threads);
+  CHECK_INT(now.live.ports, before.live.ports);
   CHECK_INT(now.tasks, before.tasks);
   CHECK_INT(now.files, before.files);
 }

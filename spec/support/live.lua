@@ -13,7 +13,7 @@ local function entries(directory)
   return n
 end
 
---- Counts of isolates, futures, messages, threads, bytes; kernel tasks and file descriptors.
+--- Counts of isolates, futures, ports, messages, threads, bytes; kernel tasks and file descriptors.
 function M.count()
   collectgarbage()
   collectgarbage()
@@ -46,6 +46,20 @@ function M.left_since(before)
     return left == ""
   end, settle.sanitized and 60 or 10)
   return left
+end
+
+--- An `it` of busted whose tests fail, too, when they leave something behind.
+function M.checking(it)
+  -- Threads that the library starts once are no test's.
+  require("isolate").run(function() end):await()
+  return function(name, test)
+    it(name, function()
+      local before = M.count()
+      test()
+      local left = M.left_since(before)
+      if left ~= "" then error("left behind: " .. left, 0) end
+    end)
+  end
 end
 
 return M
