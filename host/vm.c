@@ -550,7 +550,9 @@ void il_task_free(il_task *task) {
 }
 
 void il_vm_free_task(il_isolate *i) {
-  il_task_free(i->task);
+  il_task *task = i->task;
+  i->task = NULL;
+  il_task_free(task);
 }
 
 /* Takes away what `libs` leaves out: its global, its module, and methods of strings. */
@@ -800,6 +802,7 @@ void il_vm_body(il_isolate *i, void *spare) {
     il_isolate_set_heap(i, NULL);
     vm_free(vm);
   }
+  il_vm_free_task(i); /* one that never began still has handles in its message */
   il_port_close(&i->inbox);
   il_isolate_leave(i);
 }
