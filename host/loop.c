@@ -322,15 +322,9 @@ static void sleep_until(il_vm *vm, int64_t deadline) {
   set_status(vm, IL_RUNNING);
 }
 
-/* Whoever wanted to kill it when it waits does so now. */
-static void die_if_idle(il_vm *vm) {
-  if (atomic_load_explicit(&vm->isolate->kill_idle, memory_order_acquire))
-    il_isolate_kill(vm->isolate, ISOLUA_KILLED, IL_GRACE);
-}
-
 void il_loop_stay_paused(il_vm *vm) {
   while (is_paused(vm) && !il_vm_wanted(vm)) {
-    die_if_idle(vm);
+    il_isolate_idle(vm->isolate);
     if (!il_vm_wanted(vm)) sleep_until(vm, -1);
   }
 }
@@ -394,7 +388,7 @@ static int64_t earlier(int64_t a, int64_t b) {
 /* False: nothing will ever wake it. */
 static bool rest(il_vm *vm, lua_State *L, int64_t deadline) {
   int64_t until = earlier(deadline, il_loop_next(vm)), idle;
-  die_if_idle(vm);
+  il_isolate_idle(vm->isolate);
   if (il_vm_wanted(vm)) return true;
   if (until < 0 && is_hopeless(vm)) {
     if (vm->loop.quiet) return false;
