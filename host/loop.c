@@ -245,7 +245,8 @@ static void report(il_vm *vm, lua_State *L, il_coro *c) {
 
 void il_coro_run(il_vm *vm, lua_State *L, il_coro *c) {
   il_coro *outer = vm->loop.current;
-  int before = il_vm_dying(vm), status, n = c->nargs, results = 0;
+  bool before = il_vm_unwinding(vm);
+  int status, n = c->nargs, results = 0;
   unready(vm, c);
   c->begun = true;
   c->nargs = 0;
@@ -334,13 +335,13 @@ static bool do_one(il_vm *vm, lua_State *L, int64_t now) {
   return dispatch_one(vm, L) || ring_one(vm, L, now) || resume_one(vm, L);
 }
 
-static bool goes_on(il_vm *vm, int before) {
-  return !il_vm_wanted(vm) && il_vm_dying(vm) == before;
+static bool goes_on(il_vm *vm, bool before) {
+  return !il_vm_wanted(vm) && il_vm_unwinding(vm) == before;
 }
 
 /* What was there at its beginning, so that it ends. */
 static bool turn(il_vm *vm, lua_State *L) {
-  int before = il_vm_dying(vm);
+  bool before = il_vm_unwinding(vm);
   size_t n = 0;
   int64_t now = vm->loop.ticks.count > 0 ? il_now() : 0;
   il_loop_stay_paused(vm);
@@ -422,7 +423,7 @@ enum il_outcome il_loop_run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, lua_
 }
 
 bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
-  int before = il_vm_dying(vm);
+  bool before = il_vm_unwinding(vm);
   il_waiter_clear(&vm->isolate->waiter);
   answer(vm);
   il_loop_stay_paused(vm);

@@ -356,7 +356,7 @@ static int text_of(lua_State *L) {
 /* The same, when its __tostring raises too. */
 static void push_safe_text(lua_State *L, int index) {
   il_vm *vm = il_vm_of(L);
-  int before = vm != NULL ? il_vm_dying(vm) : 0;
+  bool before = vm != NULL && il_vm_unwinding(vm);
   index = lua_absindex(L, index);
   lua_pushcfunction(L, text_of);
   lua_pushvalue(L, index);
