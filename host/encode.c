@@ -1768,7 +1768,8 @@ static int run_walk(il_encoder *e, lua_State *L, int n, const il_sending *how) {
 int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out) {
   il_encoder *e;
   char what[WHAT_MAX], where[PATH_MAX_BYTES + 32];
-  int status, type = n == 1 ? lua_type(L, -1) : LUA_TNONE, before = il_vm_dying(vm);
+  int status, type = n == 1 ? lua_type(L, -1) : LUA_TNONE;
+  bool before = il_vm_unwinding(vm);
   bool refused;
   *out = NULL;
   if (how->root < IL_ROOT_INIT &&

@@ -98,6 +98,8 @@ bool il_future_settle(isolua_future *f, il_result *r) {
   first = !il_future_is_done(f);
   if (first) {
     f->result = *r;
+    /* Who joins a spawned isolate gets its error, and may do so before it is printed here. */
+    if (atomic_load(&f->dropped) && f->watches.first != NULL) atomic_store(&f->looked, true);
     atomic_store(&f->done, true); /* seq_cst: against `dropped` in lose */
     il_watches_fire(&f->watches);
     il_cond_wake_all(&f->changed);

@@ -176,9 +176,10 @@ static bool call_with_message(il_handler *h, lua_State *L) {
 
 static void message_fire(il_vm *vm, lua_State *L, il_source *s) {
   il_handler *h = (il_handler *)s;
-  int before = il_vm_dying(vm), n = 0;
+  bool before = il_vm_unwinding(vm);
+  int n = 0;
   h->calling = true;
-  while (n < MESSAGES && !h->running && h->s.type != NULL && il_vm_dying(vm) == before &&
+  while (n < MESSAGES && !h->running && h->s.type != NULL && il_vm_unwinding(vm) == before &&
          call_with_message(h, L))
     n++;
   h->calling = false;

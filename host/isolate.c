@@ -368,10 +368,16 @@ void il_isolate_kill(il_isolate *i, int code, int64_t grace) {
   il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(RETRY_FIRST));
 }
 
-void il_isolate_kill_idle(il_isolate *i) {
+void il_isolate_kill_idle(il_isolate *i, int64_t grace) {
   assert(!i->is_main);
+  atomic_store_explicit(&i->kill_grace, grace, memory_order_relaxed);
   atomic_store_explicit(&i->kill_idle, true, memory_order_release);
   il_waiter_wake(&i->waiter);
+}
+
+void il_isolate_idle(il_isolate *i) {
+  if (atomic_load_explicit(&i->kill_idle, memory_order_acquire))
+    il_isolate_kill(i, ISOLUA_KILLED, atomic_load_explicit(&i->kill_grace, memory_order_relaxed));
 }
 
 void il_isolate_nudge(il_isolate *i, bool busy) {

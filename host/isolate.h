@@ -103,14 +103,15 @@ struct isolua_isolate {
   bool listed;             /* host's lock */
 
   /* atomics */
-  atomic_int status;          /* relaxed: for show */
-  atomic_int dying;           /* error number it ends with, 0: none; acq_rel */
-  atomic_int phase;           /* il_phase; acq_rel */
-  _Atomic(bool) kill_idle;    /* to be killed when it waits */
-  _Atomic(bool) acknowledged; /* the unwinding is under way, no more signals needed */
-  atomic_int signals;         /* handled by its thread since it last ran Lua code; relaxed */
-  _Atomic(bool) counts;       /* its thread counts them */
-  _Atomic(bool) interrupted;  /* main: Ctrl-C */
+  atomic_int status;           /* relaxed: for show */
+  atomic_int dying;            /* error number it ends with, 0: none; acq_rel */
+  atomic_int phase;            /* il_phase; acq_rel */
+  _Atomic(bool) kill_idle;     /* to be killed when it waits; release */
+  _Atomic(int64_t) kill_grace; /* with this grace, in ns */
+  _Atomic(bool) acknowledged;  /* the unwinding is under way, no more signals needed */
+  atomic_int signals;          /* handled by its thread since it last ran Lua code; relaxed */
+  _Atomic(bool) counts;        /* its thread counts them */
+  _Atomic(bool) interrupted;   /* main: Ctrl-C */
   atomic_llong messages_in, messages_out; /* relaxed: for show; written by its thread alone */
   il_alarm alarm;
   int64_t retry; /* watchdog's thread only: ns to the next signal */
@@ -175,7 +176,9 @@ il_isolate *il_isolate_of(il_handle *tx);
 extern const il_handle_type il_isolate_type; /* of those handles */
 
 /* Kills it when it waits the next time, or at once if it does. */
-void il_isolate_kill_idle(il_isolate *i);
+void il_isolate_kill_idle(il_isolate *i, int64_t grace);
+/* It waits: whoever wanted to kill it then does so now. Its own thread. */
+void il_isolate_idle(il_isolate *i);
 
 /* Wakes its event loop, and with `busy` also interrupts Lua code, so that it answers pings. */
 void il_isolate_nudge(il_isolate *i, bool busy);

@@ -16,14 +16,14 @@
 ** raises at the next instruction. lua_sethook is made for that (lua.c uses it so).
 **  - What is raised is the memory error: no message handler runs, nothing is allocated, and `pcall`,
 **    `xpcall`, `load` and `coroutine.*` of isolates are ours and pass it on when they were entered
-**    before the kill. One entered later, in a closer, is ordinary. So one raise unwinds everything:
-**    `acknowledged`. Code of a C library that catches it runs on until the grace is over; then the
+**    before it was raised. One entered later, in a closer, is ordinary. So one raise unwinds
+**    everything: `acknowledged`. Code of a C library that catches it runs on until the grace is over; then the
 **    hook stays (IL_HARD) and every instruction raises.
 **  - Which coroutine runs is known to our resume only. A hook set on one that has just ended is lost;
 **    the watchdog signals again.
 **  - Lua clears allowhook while a hook or a finalizer (__gc) runs, and then calls no hook. The handler
-**    sets it again (`forced`); what is raised there is swallowed by the collector, so it does not
-**    count as acknowledged.
+**    sets it again; what is raised there is swallowed by the collector, so it does not count as
+**    acknowledged.
 **  - A future of main: Ctrl-C comes the same way, as an ordinary error that may be caught.
 */
 static __attribute__((tls_model("initial-exec"))) _Thread_local il_vm *current;
@@ -44,29 +44,23 @@ int il_vm_dying(const il_vm *vm) {
   return atomic_load_explicit(&vm->isolate->dying, memory_order_acquire);
 }
 
+bool il_vm_unwinding(const il_vm *vm) {
+  return atomic_load_explicit(&vm->isolate->acknowledged, memory_order_acquire);
+}
+
 static bool hard(const il_vm *vm) {
   return atomic_load_explicit(&vm->isolate->phase, memory_order_acquire) == IL_HARD;
 }
 
 bool il_vm_wanted(il_vm *vm) {
   if (atomic_load_explicit(&vm->isolate->interrupted, memory_order_acquire)) return true;
-  return il_vm_dying(vm) != 0 &&
-         (hard(vm) || !atomic_load_explicit(&vm->isolate->acknowledged, memory_order_acquire));
+  return il_vm_dying(vm) != 0 && (hard(vm) || !il_vm_unwinding(vm));
 }
 
 /* The string that lua_error knows for the memory error. */
 static int raise_memory_error(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &memory_error_key);
   return lua_error(L);
-}
-
-int il_vm_raise(il_vm *vm, lua_State *L) {
-  if (atomic_exchange(&vm->isolate->interrupted, false)) {
-    isolua_pusherror(L, ISOLUA_INTERRUPTED, "interrupted", vm->isolate->name);
-    return lua_error(L);
-  }
-  atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
-  return raise_memory_error(L);
 }
 
 /* Does a finalizer run on L? Lua calls the frame of one `__gc`; it is not looked for deeper than this. */
@@ -78,6 +72,29 @@ static bool in_finalizer(lua_State *L) {
     if (ar.name != NULL && strcmp(ar.name, "__gc") == 0) return true;
   }
   return false;
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar);
+
+/* From here on what is raised unwinds all, and no hook disturbs closers. But the collector swallows what
+** a finalizer raises: there the hook waits for what comes after it. */
+static void acknowledge(il_vm *vm, lua_State *L) {
+  bool lost = in_finalizer(L);
+  if (hard(vm)) return;
+  atomic_store_explicit(&vm->isolate->acknowledged, !lost, memory_order_release);
+  if (lost)
+    lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
+  else
+    lua_sethook(L, NULL, 0, 0);
+}
+
+int il_vm_raise(il_vm *vm, lua_State *L) {
+  if (atomic_exchange(&vm->isolate->interrupted, false)) {
+    isolua_pusherror(L, ISOLUA_INTERRUPTED, "interrupted", vm->isolate->name);
+    return lua_error(L);
+  }
+  acknowledge(vm, L);
+  return raise_memory_error(L);
 }
 
 /* Acknowledged first, so that the signal of this kill finds nothing to do; but what a finalizer raises
@@ -111,7 +128,6 @@ static void unhook(il_vm *vm, lua_State *L) {
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
   il_vm *vm = current;
-  bool forced;
   (void)ar;
   if (vm != NULL && atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
     il_control_answer(&vm->isolate->control, false);
@@ -120,16 +136,11 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     return;
   }
   atomic_store_explicit(&vm->isolate->signals, 0, memory_order_relaxed); /* it is in Lua */
-  forced = vm->forced && in_finalizer(L);
-  vm->forced = false;
-  if (forced) /* the hook stays, for what comes after the finalizer */
-    raise_memory_error(L);
-  if (!hard(vm)) {
+  if (vm->isolate->is_main)
     lua_sethook(L, NULL, 0, 0);
-    if (!vm->isolate->is_main)
-      atomic_store_explicit(&vm->isolate->acknowledged, true, memory_order_release);
-    note_traceback(vm, L);
-  }
+  else
+    acknowledge(vm, L);
+  if (!hard(vm)) note_traceback(vm, L);
   il_vm_raise(vm, L);
 }
 
@@ -157,10 +168,7 @@ void il_vm_on_signal(void) {
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
   if (allowhook != 0 && il_vm_wanted(vm)) {
     volatile unsigned char *allow = (unsigned char *)L + allowhook;
-    if (*allow == 0) {
-      *allow = 1;
-      vm->forced = true;
-    }
+    *allow = 1;
   }
 }
 
@@ -258,35 +266,35 @@ void il_vm_probe(void) {
 
 /* -- Protected calls --------------------------------------------------------------------------- */
 
-bool il_vm_passes(const il_vm *vm, int before) {
-  return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main && il_vm_dying(vm) != before;
+/* Not "since it was told to end": a call entered after that and before the hook would swallow it. */
+bool il_vm_passes(const il_vm *vm, bool before) {
+  return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main && !before &&
+         il_vm_dying(vm) != 0;
 }
 
 /* Whatever raised first, the kill is under way now: the hook, if it has not fired, must not fire in a
 ** closer. */
 int il_vm_pass_on(lua_State *L) {
-  if (current != NULL && !hard(current)) {
-    atomic_store_explicit(&current->isolate->acknowledged, true, memory_order_release);
-    lua_sethook(L, NULL, 0, 0);
-  }
+  if (current != NULL) acknowledge(current, L);
   return raise_memory_error(L);
 }
 
-static int dying_now(const il_vm *vm) {
-  return vm != NULL && vm->isolate != NULL ? il_vm_dying(vm) : 0;
+static bool unwinding(const il_vm *vm) {
+  return vm != NULL && vm->isolate != NULL && il_vm_unwinding(vm);
 }
 
 /* Stack: (true or handler), …; `skip` values lie below the results. */
 static int finish_pcall(lua_State *L, int status, lua_KContext before) {
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
-  if (il_vm_passes(current, (int)before)) return il_vm_pass_on(L);
+  if (il_vm_passes(current, before != 0)) return il_vm_pass_on(L);
   lua_pushboolean(L, 0);
   lua_pushvalue(L, -2);
   return 2;
 }
 
 static int safe_pcall(lua_State *L) {
-  int before = dying_now(current), status;
+  bool before = unwinding(current);
+  int status;
   luaL_checkany(L, 1);
   lua_pushboolean(L, 1);
   lua_insert(L, 1);
@@ -300,7 +308,8 @@ static int finish_xpcall(lua_State *L, int status, lua_KContext before) {
 }
 
 static int safe_xpcall(lua_State *L) {
-  int before = dying_now(current), status, n = lua_gettop(L);
+  bool before = unwinding(current);
+  int status, n = lua_gettop(L);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_pushboolean(L, 1);
   lua_pushvalue(L, 1);
@@ -312,7 +321,7 @@ static int safe_xpcall(lua_State *L) {
 
 /* load with a reader function catches what that raises. */
 static int safe_load(lua_State *L) {
-  int before = dying_now(current);
+  bool before = unwinding(current);
   lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, "load"));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
@@ -396,7 +405,8 @@ int isolua_callback(lua_State *L, int nargs, int nresults, int handler) {
 /* Resumes `co` with the `n` values on the top. The results, at least 0, or -1: an error on the top. */
 static int resume(lua_State *L, lua_State *co, int n) {
   il_vm *vm = current;
-  int before = dying_now(vm), status, results;
+  bool before = unwinding(vm);
+  int status, results;
   if (!lua_checkstack(co, n)) {
     lua_pushliteral(L, "too many arguments to resume");
     return -1;
@@ -430,7 +440,8 @@ static int co_resume(lua_State *L) {
 
 static int call_wrapped(lua_State *L) {
   lua_State *co = lua_tothread(L, lua_upvalueindex(1));
-  int before = dying_now(current), n = resume(L, co, lua_gettop(L)), status;
+  bool before = unwinding(current);
+  int n = resume(L, co, lua_gettop(L)), status;
   if (n >= 0) return n;
   status = lua_status(co);
   if (status != LUA_OK &&
@@ -468,7 +479,8 @@ static const char *unclosable(lua_State *L, lua_State *co) {
 static int co_close(lua_State *L) {
   lua_State *co = check_coroutine(L);
   const char *state = unclosable(L, co);
-  int before = dying_now(current), status;
+  bool before = unwinding(current);
+  int status;
   if (state != NULL) return luaL_error(L, "cannot close a %s coroutine", state);
   if (current != NULL && current->closes >= CLOSES_MAX) return luaL_error(L, "C stack overflow");
   status = il_vm_close_coroutine(co);

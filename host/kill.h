@@ -18,9 +18,11 @@ int il_vm_dying(const il_vm *vm);
 /* The thread's vm, for the signal handler, which is called at once if the isolate is dying already. */
 void il_vm_current(il_vm *vm);
 void il_vm_not_current(const il_vm *vm); /* no signal finds it any more */
-/* Has the isolate been told to end since il_vm_dying was `before` (NULL: no)? Then what a protected call of ours
-** caught goes on with il_vm_pass_on. */
-bool il_vm_passes(const il_vm *vm, int before);
+/* Its code is being unwound by now: what runs is closers and finalizers. */
+bool il_vm_unwinding(const il_vm *vm);
+/* Is the isolate told to end, and was it not unwinding yet `before` (NULL: no)? Then what a protected call
+** of ours caught goes on with il_vm_pass_on. */
+bool il_vm_passes(const il_vm *vm, bool before);
 int il_vm_pass_on(lua_State *L); /* [-0, +0, v] */
 /* lua_resume, with the kill's knowledge of what runs. [-?, +?, -] */
 int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results);

@@ -166,7 +166,7 @@ void isolua_isolate_unlisten(lua_State *L, isolua_isolate *i, int tx) {
 int isolua_isolate_kill(isolua_isolate *i, int64_t grace, int idle) {
   if (i->is_main) return ISOLUA_INVALID;
   if (idle)
-    il_isolate_kill_idle(i);
+    il_isolate_kill_idle(i, grace);
   else
     il_isolate_kill(i, ISOLUA_KILLED, grace);
   return ISOLUA_OK;

@@ -257,7 +257,8 @@ static void report(il_vm *vm, lua_State *L, il_coro *c) {
 
 void il_coro_run(il_vm *vm, lua_State *L, il_coro *c) {
   il_coro *outer = vm->loop.current;
-  int before = il_vm_dying(vm), status, n = c->nargs, results = 0;
+  bool before = il_vm_unwinding(vm);
+  int status, n = c->nargs, results = 0;
   unready(vm, c);
   c->begun = true;
   c->nargs = 0;
@@ -339,15 +340,9 @@ static void sleep_until(il_vm *vm, int64_t deadline) {
   set_status(vm, IL_RUNNING);
 }
 
-/* Whoever wanted to kill it when it waits does so now. */
-static void die_if_idle(il_vm *vm) {
-  if (atomic_load_explicit(&vm->isolate->kill_idle, memory_order_acquire))
-    il_isolate_kill(vm->isolate, ISOLUA_KILLED, IL_GRACE);
-}
-
 void il_loop_stay_paused(il_vm *vm) {
   while (is_paused(vm) && !il_vm_wanted(vm)) {
-    die_if_idle(vm);
+    il_isolate_idle(vm->isolate);
     if (!il_vm_wanted(vm)) sleep_until(vm, -1);
   }
 }
@@ -357,13 +352,13 @@ static bool do_one(il_vm *vm, lua_State *L, int64_t now) {
   return dispatch_one(vm, L) || ring_one(vm, L, now) || resume_one(vm, L);
 }
 
-static bool goes_on(il_vm *vm, int before) {
-  return !il_vm_wanted(vm) && il_vm_dying(vm) == before;
+static bool goes_on(il_vm *vm, bool before) {
+  return !il_vm_wanted(vm) && il_vm_unwinding(vm) == before;
 }
 
 /* What was there at its beginning, so that it ends. */
 static bool turn(il_vm *vm, lua_State *L) {
-  int before = il_vm_dying(vm);
+  bool before = il_vm_unwinding(vm);
   size_t n = 0;
   int64_t now = vm->loop.ticks.count > 0 ? il_now() : 0;
   il_loop_stay_paused(vm);
@@ -411,7 +406,7 @@ static int64_t earlier(int64_t a, int64_t b) {
 /* False: nothing will ever wake it. */
 static bool rest(il_vm *vm, lua_State *L, int64_t deadline) {
   int64_t until = earlier(deadline, il_loop_next(vm)), idle;
-  die_if_idle(vm);
+  il_isolate_idle(vm->isolate);
   if (il_vm_wanted(vm)) return true;
   if (until < 0 && is_hopeless(vm)) {
     if (vm->loop.quiet) return false;
@@ -445,8 +440,7 @@ enum il_outcome il_loop_run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, lua_
 }
 
 bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
-  int before = il_vm_dying(vm);
-  bool outer = vm->loop.pumping;
+  bool before = il_vm_unwinding(vm), outer = vm->loop.pumping;
   il_waiter_clear(&vm->isolate->waiter);
   vm->loop.announced = false;
   vm->loop.pumping = true;

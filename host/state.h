@@ -124,7 +124,6 @@ typedef struct il_vm {
   il_loop loop;
   struct il_encoder *encoder; /* kept between sends; NULL while in use or before the first */
   il_result failure;          /* what ended it, when its own code or a handler did */
-  bool forced;                /* the signal handler let a hook run where Lua allows none */
   int closes;                 /* coroutines being closed, one in the other */
   char *traceback;            /* of the error that is under way in the body */
   char *remote;               /* traceback of the error last raised out of a future, whose value

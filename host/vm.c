@@ -374,7 +374,7 @@ static int text_of(lua_State *L) {
 /* The same, when its __tostring raises too. */
 static void push_safe_text(lua_State *L, int index) {
   il_vm *vm = il_vm_of(L);
-  int before = vm != NULL ? il_vm_dying(vm) : 0;
+  bool before = vm != NULL && il_vm_unwinding(vm);
   index = lua_absindex(L, index);
   lua_pushcfunction(L, text_of);
   lua_pushvalue(L, index);
@@ -568,7 +568,9 @@ void il_task_free(il_task *task) {
 }
 
 void il_vm_free_task(il_isolate *i) {
-  il_task_free(i->task);
+  il_task *task = i->task;
+  i->task = NULL;
+  il_task_free(task);
 }
 
 /* Takes away what `libs` leaves out: its global, its module, and methods of strings. */
@@ -819,6 +821,7 @@ void il_vm_body(il_isolate *i, void *spare) {
     il_isolate_set_heap(i, NULL);
     vm_free(vm);
   }
+  il_vm_free_task(i); /* one that never began still has handles in its message */
   il_port_close(&i->inbox);
   il_isolate_leave(i);
 }
