@@ -246,8 +246,8 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   is told to end; the next wait raises. [-0, +0, -]
 ** isolua_running: the coroutine at `index` runs now, by the doing of a C library: it is the one that a
 **   kill stops. It must be alive until the next call, which says that another one runs. [-0, +0, -]
-** isolua_dying: 0, or what the isolate is told to end with. isolua_pass_on: raises that if it was not
-**   yet told when isolua_dying gave `before`: after a C library has caught an error. [-0, +0, v]
+** isolua_dying: 1 while a kill unwinds the isolate, else 0. isolua_pass_on: raises that kill if it did
+**   not yet when isolua_dying gave `before`: after a C library has caught an error. [-0, +0, v]
 ** isolua_callback: as lua_pcall, for a callback that C code calls on L and that must not be left by an
 **   error. ISOLUA_OK; ISOLUA_ERROR, and the error value; ISOLUA_KILLED, and nothing: the isolate is
 **   told to end, which the next wait raises. [-(nargs+1), +nresults|1|0, -]

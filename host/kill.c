@@ -378,11 +378,11 @@ void isolua_running(lua_State *L, int index) {
 }
 
 int isolua_dying(lua_State *L) {
-  return dying_now(il_vm_of(L));
+  return unwinding(il_vm_of(L));
 }
 
 void isolua_pass_on(lua_State *L, int before) {
-  if (il_vm_passes(current, before)) il_vm_pass_on(L);
+  if (il_vm_passes(current, before != 0)) il_vm_pass_on(L);
 }
 
 /* Not acknowledged any more: the watchdog goes on, and the next wait raises again. */
@@ -391,7 +391,8 @@ int isolua_callback(lua_State *L, int nargs, int nresults, int handler) {
   lua_State *outer = vm != NULL ? vm->running : NULL;
   bool wanted =
     vm != NULL && !vm->isolate->is_main && il_vm_wanted(vm); /* and nothing has raised yet */
-  int before = dying_now(vm), status;
+  bool before = unwinding(vm);
+  int status;
   if (vm != NULL) note_running(vm, L);
   status = lua_pcall(L, nargs, nresults, handler);
   if (vm != NULL) note_running(vm, outer);

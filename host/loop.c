@@ -457,7 +457,7 @@ bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
   if (il_loop_left(vm) > 0)
     il_loop_announce(vm);
   else
-    die_if_idle(vm);
+    il_isolate_idle(vm->isolate);
   return goes_on(vm, before);
 }
 
