@@ -359,8 +359,10 @@ static bool turn(il_vm *vm, lua_State *L) {
   return goes_on(vm, before);
 }
 
+/* What has fired since it was taken counts: a turn's timers fire, too. */
 static bool is_busy(const il_vm *vm) {
-  return vm->loop.ready != NULL || vm->loop.taken != NULL;
+  return vm->loop.ready != NULL || vm->loop.taken != NULL ||
+         atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_acquire) != NULL;
 }
 
 /* Is there anything outside that could give this isolate something to do? */
@@ -453,8 +455,7 @@ size_t il_loop_left(il_vm *vm) {
 }
 
 void il_loop_breathe(il_vm *vm, lua_State *L) {
-  bool fired = is_busy(vm) || is_paused(vm) ||
-               atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_relaxed) != NULL;
+  bool fired = is_busy(vm) || is_paused(vm);
   if (vm->loop.current != NULL) return; /* it would nest: isolua_wait lets it yield now and then */
   if (!fired && vm->loop.turns++ % BREATHE != 0 && !il_vm_wanted(vm)) return;
   if (vm->loop.sources == NULL && vm->loop.ticks.count == 0 && vm->loop.coros == NULL &&
