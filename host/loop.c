@@ -370,8 +370,10 @@ static bool turn(il_vm *vm, lua_State *L) {
   return goes_on(vm, before);
 }
 
+/* What has fired since it was taken counts: a turn's timers fire, too. */
 static bool is_busy(const il_vm *vm) {
-  return vm->loop.ready != NULL || vm->loop.taken != NULL;
+  return vm->loop.ready != NULL || vm->loop.taken != NULL ||
+         atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_acquire) != NULL;
 }
 
 /* Is there anything outside that could give this isolate something to do? */

@@ -69,12 +69,21 @@ describe("a select", function()
   end)
 end)
 
+describe("a wait", function()
+  it("that has slept for a while is no deadlock when the last timer rings", function()
+    local rx, tx = isolate.port()
+    local timer = isolate.after(0.08)
+    assert.equal(timer, (isolate.select { rx, timer }))
+    assert.is_true(tx:send(1))
+  end)
+end)
+
 describe("channels", function()
   it("that hold the next end one after the other, however many", function()
     local result = lua.source [[
       local isolate = require "isolate"
       local ch = isolate.channel(1)
-      for _ = 1, 200000 do
+      for _ = 1, 100000 do
         local outer = isolate.channel(1)
         outer:send(ch)
         ch = outer

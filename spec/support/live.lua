@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 
 local core = require "isolate.core"
+local isolate = require "isolate"
 local lfs = require "lfs"
 local settle = require "spec.support.settle"
 
@@ -51,11 +52,12 @@ end
 --- An `it` of busted whose tests fail, too, when they leave something behind.
 function M.checking(it)
   -- Threads that the library starts once are no test's.
-  require("isolate").run(function() end):await()
+  isolate.run(function() end):await()
   return function(name, test)
     it(name, function()
       local before = M.count()
       test()
+      isolate.sleep(0.001) -- tasks and handlers that have only to return do so
       local left = M.left_since(before)
       if left ~= "" then error("left behind: " .. left, 0) end
     end)
