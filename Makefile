@@ -34,7 +34,7 @@ ARGS =
 # the seconds that one run may take; a sanitizer may take three times that.
 SPEC = spec
 BUSTED_ARGS =
-TEST_LIMIT = 300
+TEST_LIMIT = 600
 
 # ---- Nothing to change below ----
 

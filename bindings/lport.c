@@ -97,7 +97,7 @@ Sends a value, a copy of it. Waits while there is no room; a port without capaci
 */
 int port_send(lua_State *L) {
   int64_t timeout;
-  int code = isolua_send_now(L, 1, 2);
+  int code = lua_isnoneornil(L, 3) ? isolua_send_now(L, 1, 2) : ISOLUA_TIMEOUT;
   if (code != ISOLUA_TIMEOUT) return sent(L, 0, code, 0);
   timeout = check_timeout(L, 3);
   lua_settop(L, 2);
@@ -144,7 +144,7 @@ The next message. Waits for it; the rest of this isolate goes on meanwhile.
 */
 static int port_receive(lua_State *L) {
   isolua_case c = {.kind = ISOLUA_RECEIVE, .port = check_unhandled(L, 1)};
-  int code = isolua_receive_now(L, c.port);
+  int code = lua_isnoneornil(L, 2) ? isolua_receive_now(L, c.port) : ISOLUA_TIMEOUT;
   if (code != ISOLUA_TIMEOUT) return received(L, 0, code, 0);
   return isolua_wait(L, &c, 1, check_timeout(L, 2), 0, received);
 }

@@ -474,8 +474,7 @@ size_t il_loop_left(il_vm *vm) {
 }
 
 bool il_loop_wants_turn(il_vm *vm) {
-  return vm->loop.turns++ % BREATHE == 0 || is_busy(vm) || is_paused(vm) || il_vm_wanted(vm) ||
-         atomic_load_explicit(&vm->isolate->waiter.fired, memory_order_relaxed) != NULL;
+  return vm->loop.turns++ % BREATHE == 0 || is_busy(vm) || is_paused(vm) || il_vm_wanted(vm);
 }
 
 void il_loop_breathe(il_vm *vm, lua_State *L) {

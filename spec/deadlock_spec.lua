@@ -124,7 +124,7 @@ describe("a deadlock is raised", function()
   it("when the last handle elsewhere is garbage there", function()
     local ch = isolate.channel()
     local iso = isolate.spawn(function(c)
-      c = nil -- luacheck: ignore 311
+      c = nil -- luacheck: ignore
       isolate.inbox():receive()
     end, ch)
     deadlock(function() ch:receive() end)

@@ -523,6 +523,7 @@ describe("iso:kill()", function()
       assert.equal("killed", gone(iso).status)
       assert.is_true(isolate.now() - start < scale(0.5, 10))
       assert.same({ nil, "closed" }, { rx:receive(limit) })
+      iso, rx = nil, nil -- luacheck: ignore
       assert.equal("", live.left_since(before))
     end)
 
@@ -541,6 +542,7 @@ describe("iso:kill()", function()
       iso:kill()
       assert.equal("killed", gone(iso).status)
       assert.is_true(isolate.now() - start < scale(0.5, 10))
+      iso, rx = nil, nil -- luacheck: ignore
       assert.equal("", live.left_since(before))
     end)
   end)
