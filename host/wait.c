@@ -32,9 +32,11 @@ void il_waiter_init(il_waiter *w) {
     atomic_store_explicit(&processors, il_cpu_count(), memory_order_relaxed);
 }
 
+/* Once it is signalled its owner may go on, and free the waiter: the event is read before. When it is
+** made only then, it is set from the start, and its owner sees all that came before the wake-up. */
 void il_waiter_wake(il_waiter *w) {
+  int fd = atomic_load(&w->fd);
   uint32_t before = atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel);
-  int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
   if (before == SLEEPING) il_word_wake(&w->word);
   if (fd >= 0) il_event_set(fd);
 }
@@ -43,8 +45,8 @@ int il_waiter_event(il_waiter *w) {
   int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
   if (fd >= 0) return fd;
   fd = il_event_open();
+  atomic_store(&w->fd, fd);
   if (fd >= 0) il_event_set(fd); /* what came before it is there to be looked at */
-  atomic_store_explicit(&w->fd, fd, memory_order_relaxed);
   return fd;
 }
 

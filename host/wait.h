@@ -20,7 +20,7 @@ typedef struct il_watch il_watch;
 typedef struct il_waiter {
   _Atomic(uint32_t) word;    /* IDLE, SIGNALLED or SLEEPING; acq_rel with the fired stack */
   _Atomic(il_watch *) fired; /* stack, pushed by any thread */
-  atomic_int fd;             /* an event that a wake-up sets, too; -1: none; relaxed */
+  atomic_int fd;             /* an event that a wake-up sets, too; -1: none; seq_cst */
   int64_t spin;              /* owner only: ns that a wait spins before it sleeps */
 } il_waiter;
 
