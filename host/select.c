@@ -366,6 +366,10 @@ static int finish(il_vm *vm, lua_State *L, il_wait *w, il_case *c, int code) {
   il_item item = {.kind = IL_ITEM_NONE};
   int winner = -1;
   wait_end(vm, w, c);
+  if (c == NULL && w->n == 1 && w->cases[0].offered) { /* taken just when the time was over */
+    c = &w->cases[0];
+    code = sent_code(vm, IL_SENT);
+  }
   if (c != NULL) {
     winner = (int)(c - w->cases);
     item = c->item;

@@ -542,7 +542,7 @@ describe("iso:kill()", function()
       iso:kill()
       assert.equal("killed", gone(iso).status)
       assert.is_true(isolate.now() - start < scale(0.5, 10))
-      iso, rx = nil, nil -- luacheck: ignore
+      iso, rx, tx = nil, nil, nil -- luacheck: ignore
       assert.equal("", live.left_since(before))
     end)
   end)
