@@ -681,10 +681,10 @@ static void close_amid(int index, void *arg) {
   il_waiter w;
   il_waiter_init(&w);
   atomic_fetch_add(&c->ready, 1);
-  while (atomic_load(&c->ready) < ALL) il_spin_pause();
+  while (atomic_load(&c->ready) < ALL) il_yield();
   if (index < CLOSERS) {
     int64_t until = il_now() + c->delay;
-    while (il_now() < until) il_spin_pause();
+    while (il_now() < until) il_yield();
     if (index == 0 && !c->port->channel)
       il_port_close(c->port); /* the owner's alone */
     else
