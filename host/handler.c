@@ -257,7 +257,10 @@ bool il_handler_is_set(il_vm *vm, const il_port *p) {
 }
 
 void il_handler_keep(il_vm *vm, lua_State *L, il_port *p, bool keep) {
-  if (!p->channel || il_handler_is_set(vm, p)) il_handler_of(vm, L, p)->s.idle = !keep;
+  il_handler *h;
+  if (!p->channel) p->handler = il_handler_of(vm, L, p);
+  h = find(vm, p);
+  if (h != NULL) h->s.idle = !keep;
 }
 
 /* A call under way frees it later. */
