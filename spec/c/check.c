@@ -193,8 +193,7 @@ static bool all_as_before(void *p) {
   return now.live.isolates == before.live.isolates && now.live.futures == before.live.futures &&
          now.live.messages == before.live.messages && now.live.bytes == before.live.bytes &&
          now.live.threads == before.live.threads && now.live.ports == before.live.ports &&
-         now.tasks == before.tasks &&
-         now.files == before.files;
+         now.tasks == before.tasks && now.files == before.files;
 }
 
 static void check_left(void) {
