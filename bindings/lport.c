@@ -265,7 +265,7 @@ Closes it: what is queued is dropped (of a channel it can still be received), an
 static int port_close(lua_State *L) {
   isolua_port *p = test_receiving(L, 1);
   if (p == NULL) p = check_receiving(L, 1);
-  if (isolua_port_has_handler(L, p)) {
+  if (!isolua_port_is_channel(p) && isolua_port_has_handler(L, p)) { /* a channel's drains */
     lua_settop(L, 1);
     lua_pushnil(L);
     isolua_port_on_message(L, p, 1);

@@ -358,6 +358,11 @@ static il_case *wait_try(il_vm *vm, il_wait *w, bool all, int *code) {
   return NULL;
 }
 
+/* An offer that was taken while its wait ended for another reason. NULL: there is none. */
+static il_case *taken_meanwhile(il_wait *w) {
+  return w->n == 1 && w->cases->what.kind == ISOLUA_SEND && w->cases->offered ? w->cases : NULL;
+}
+
 /* Ends the wait and calls its continuation, with what was received on the top. `c` NULL: the time is
 ** over. */
 static int finish(il_vm *vm, lua_State *L, il_wait *w, il_case *c, int code) {

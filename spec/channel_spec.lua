@@ -130,7 +130,7 @@ describe("isolate.channel", function()
     end)
 
     it("doubles no message when a sender gives up as it goes", function()
-      local n = scale(500, 100)
+      local n = scale(3000, 300)
       local ch = isolate.channel()
       local got = isolate.run(function(c)
         local list = {}

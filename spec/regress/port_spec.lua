@@ -97,6 +97,17 @@ describe("channels", function()
     assert.equal(0, result.status)
   end)
 
+  it("that are closed give what is queued to a function of on_message, too", function()
+    local ch, got = isolate.channel(3), {}
+    for i = 1, 3 do assert.is_true(ch:try_send(i)) end
+    ch:on_message(function(v)
+      got[#got + 1] = v
+      ch:close()
+    end)
+    for _ = 1, 10 do isolate.sleep(0) end
+    assert.same({ 1, 2, 3 }, got)
+  end)
+
   it("leave nothing when ref and unref find no function", function()
     local ch = isolate.channel()
     assert.equal(ch, ch:unref())
