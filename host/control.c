@@ -281,12 +281,15 @@ void il_control_tell_error(il_control *c, const il_msg *m) {
 void il_control_tell_end(il_control *c) {
   il_result r = {ISOLUA_OK, NULL, NULL, NULL};
   il_listener *all;
-  if (!il_future_settle(c->gone, &r)) return;
+  bool first;
   il_mutex_lock(&c->lock);
-  c->told = true;
+  first = !c->told;
+  c->told = true; /* before `gone`: who knows of the end and listens then is told at once */
   all = c->listeners;
   c->listeners = NULL;
   il_mutex_unlock(&c->lock);
+  if (!first) return;
+  il_future_settle(c->gone, &r);
   for (il_listener *l = all; l != NULL; l = l->next)
     if (!l->error) tell_end(c, l);
   il_listeners_free(all);

@@ -161,6 +161,7 @@ static bool call_with_message(il_handler *h, lua_State *L) {
       unset(vm, L, h); /* nothing will come any more: nothing is kept for that */
     return false;
   }
+  il_count(&vm->isolate->messages_in);
   h->running = true;
   lua_rawgeti(L, LUA_REGISTRYINDEX, h->fn);
   lua_pushcfunction(L, push_item);

@@ -260,6 +260,7 @@ int il_isolate_start(il_isolate *i) {
   if (queued) il_host_kick_later(host);
   if (err == ISOLUA_OK) return ISOLUA_OK;
 fail:
+  atomic_store(&i->future.looked, true); /* the caller has it */
   atomic_store_explicit(&i->status, IL_FAILED, memory_order_relaxed);
   listed = unlist(i);
   il_alarm_cancel(&i->host->watchdog, &i->alarm);

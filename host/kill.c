@@ -117,24 +117,32 @@ static void note_traceback(il_vm *vm, lua_State *L) {
   lua_pop(L, 1);
 }
 
-/* The user's hook comes back, if it was in this coroutine. */
+/* The user's hook comes back, if it was in this coroutine. A signal meanwhile does not save it anew. */
 static void unhook(il_vm *vm, lua_State *L) {
-  if (vm != NULL && vm->hook != NULL && vm->hooked == L)
-    lua_sethook(L, vm->hook, vm->hook_mask, vm->hook_count);
+  lua_Hook hook = vm != NULL && vm->hooked == L ? vm->hook : NULL;
+  if (vm != NULL) vm->hook = NULL;
+  if (hook != NULL)
+    lua_sethook(L, hook, vm->hook_mask, vm->hook_count);
   else
     lua_sethook(L, NULL, 0, 0);
-  if (vm != NULL) vm->hook = NULL;
+}
+
+/* Whoever gets the answer may ping again at once: that signal's hook must not be taken for this one. So the
+** answer is given once this one is gone. */
+static void answer_busy(il_vm *vm) {
+  if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
+    il_control_answer(&vm->isolate->control, false);
 }
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
   il_vm *vm = current;
   (void)ar;
-  if (vm != NULL && atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
-    il_control_answer(&vm->isolate->control, false);
   if (vm == NULL || !il_vm_wanted(vm)) {
     unhook(vm, L);
+    if (vm != NULL) answer_busy(vm);
     return;
   }
+  answer_busy(vm);
   atomic_store_explicit(&vm->isolate->signals, 0, memory_order_relaxed); /* it is in Lua */
   if (vm->isolate->is_main)
     lua_sethook(L, NULL, 0, 0);

@@ -423,6 +423,7 @@ static bool receive_mine(il_port *p, il_item *item) {
   il_chunk *drained;
   if (p->mine.count == 0) return false;
   take(&p->mine, item, &drained);
+  atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
   if (drained != NULL) {
     il_mutex_lock(&p->lock);
     if (p->spare == NULL) {
@@ -463,6 +464,7 @@ enum il_got il_port_receive(il_port *p, il_item *item) {
     memset(&p->queue, 0, sizeof p->queue);
     got = p->mine.count > 0;
     if (got) take(&p->mine, item, &drained);
+    atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
     if (drained != NULL && p->spare == NULL) {
       p->spare = drained;
       drained = NULL;
@@ -482,7 +484,8 @@ size_t il_port_count(il_port *p) {
 }
 
 size_t il_port_waiting(il_port *p) {
-  return atomic_load_explicit(&p->queued, memory_order_relaxed);
+  return atomic_load_explicit(&p->queued, memory_order_relaxed) +
+         atomic_load_explicit(&p->taken, memory_order_relaxed);
 }
 
 void il_port_shut(il_port *p) {
@@ -509,7 +512,9 @@ void il_port_shut(il_port *p) {
 
 void il_port_close(il_port *p) {
   il_port_shut(p);
-  if (!p->channel) drop(&p->mine);
+  if (p->channel) return;
+  drop(&p->mine);
+  atomic_store_explicit(&p->taken, 0, memory_order_relaxed);
 }
 
 bool il_port_is_closed(il_port *p) {

@@ -97,6 +97,7 @@ struct il_port {
   /* atomics; relaxed: hints, or read under the lock */
   atomic_int own;       /* userdata for `tx` in the owner's state */
   atomic_size_t queued; /* items in `queue`, read without the lock by the receiver */
+  atomic_size_t taken;  /* items in `mine`, for show */
 
   /* owner thread only */
   il_chunks mine;
@@ -131,8 +132,7 @@ enum il_sent il_port_withdraw(il_port *p, il_offer *offer);
 /* Thread: the owner's; of a channel any. */
 enum il_got il_port_receive(il_port *p, il_item *item);
 size_t il_port_count(il_port *p); /* queued */
-size_t
-il_port_waiting(il_port *p); /* the same for show, but for what its owner has taken. Thread: any */
+size_t il_port_waiting(il_port *p); /* the same for show. Thread: any */
 /* Nobody sends or receives any more: what is queued is dropped, of a channel only what is offered. */
 void il_port_close(il_port *p);
 /* The same by a thread that is not the owner's: what the owner has taken stays. */

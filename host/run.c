@@ -217,6 +217,11 @@ static void fill_start(il_vm *vm, lua_State *L, const isolua_run_options *o, boo
     start->listeners = il_listener_new(vm, L, o->on_error, true, 0, start->listeners);
 }
 
+static const char *start_message(int err) {
+  return err == ISOLUA_CLOSED ? "the program is ending: no isolate starts any more"
+                              : isolua_code_message(err);
+}
+
 /* The function and its arguments end the stack; popped, or replaced by an error object. */
 static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task **box,
                      bool spawned, il_isolate **isolate) {
@@ -239,7 +244,7 @@ static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n
   } else {
     lua_pop(L, n + 1);
   }
-  if (err != ISOLUA_OK) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  if (err != ISOLUA_OK) isolua_pusherror(L, err, start_message(err), vm->isolate->name);
   return err;
 }
 
@@ -304,7 +309,7 @@ static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, cons
   if (err == ISOLUA_OK && ((*box)->path = strdup(path)) == NULL) err = ISOLUA_MEMORY;
   if (err != ISOLUA_OK) {
     lua_pop(L, n);
-    isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+    isolua_pusherror(L, err, start_message(err), vm->isolate->name);
     return err;
   }
   (*box)->search[0] = copy_field(L, "path");
@@ -316,7 +321,7 @@ static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, cons
   *box = NULL;
   err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : path, &start_as,
                       task, isolate);
-  if (err != ISOLUA_OK) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  if (err != ISOLUA_OK) isolua_pusherror(L, err, start_message(err), vm->isolate->name);
   return err;
 }
 

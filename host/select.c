@@ -78,7 +78,7 @@ void il_item_push(il_vm *vm, lua_State *L, il_item *item) {
   item->kind = IL_ITEM_NONE;
 }
 
-static void count(atomic_llong *n) {
+void il_count(atomic_llong *n) {
   long long v = atomic_load_explicit(n, memory_order_relaxed);
   atomic_store_explicit(n, v + 1, memory_order_relaxed);
 }
@@ -89,7 +89,7 @@ enum { NOT_YET = -1 };
 
 static int sent_code(il_vm *vm, enum il_sent sent) {
   switch (sent) {
-  case IL_SENT: count(&vm->isolate->messages_out); return ISOLUA_OK;
+  case IL_SENT: il_count(&vm->isolate->messages_out); return ISOLUA_OK;
   case IL_SENT_CLOSED: return ISOLUA_CLOSED;
   case IL_NO_MEMORY: return ISOLUA_MEMORY;
   default: return NOT_YET;
@@ -105,7 +105,7 @@ static int try_send(il_vm *vm, il_case *c) {
 
 static int try_receive(il_vm *vm, il_case *c) {
   switch (il_port_receive(c->what.port, &c->item)) {
-  case IL_GOT: count(&vm->isolate->messages_in); return ISOLUA_OK;
+  case IL_GOT: il_count(&vm->isolate->messages_in); return ISOLUA_OK;
   case IL_CLOSED: return ISOLUA_CLOSED;
   default: return NOT_YET;
   }

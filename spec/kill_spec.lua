@@ -598,9 +598,9 @@ describe("iso:kill()", function()
     end)
 
     it("no closer beyond the grace", function()
-      for _, how in ipairs { "while true do end", "while true do pcall(error) end",
+      for _, how in ipairs { "while true do end", "while true do pcall(function() for _ = 1, 999 do end end) end",
         "local i = require 'isolate' while true do pcall(i.sleep, 1000) end",
-        "local co = coroutine.wrap(function() while true do pcall(error) end end) co()" } do
+        "local co = coroutine.wrap(function() while true do pcall(function() for _ = 1, 999 do end end) end end) co()" } do
         local rx, tx = isolate.port()
         local iso = isolate.spawn(function(t, text)
           local _ <close> = setmetatable({}, { __close = function()
@@ -626,7 +626,7 @@ describe("iso:kill()", function()
         for _ = 1, 3 do
           spec_kept = { spec_kept, setmetatable({}, { __gc = function()
             t:send "finalizer"
-            while true do pcall(error) end
+            while true do pcall(function() for _ = 1, 999 do end end) end
           end }) }
         end
         t:send "there"
@@ -662,7 +662,7 @@ describe("iso:kill()", function()
       local rx, tx = isolate.port()
       local iso = isolate.spawn(function(t)
         local _ <close> = setmetatable({}, { __close = function()
-          while true do pcall(error) end
+          while true do pcall(function() for _ = 1, 999 do end end) end
         end })
         t:send "there"
         while true do end
@@ -710,7 +710,7 @@ describe("iso:kill()", function()
       local iso = isolate.spawn(function(t)
         local _ <close> = setmetatable({}, { __close = function()
           t:send "closer"
-          while true do pcall(error) end
+          while true do pcall(function() for _ = 1, 999 do end end) end
         end })
         t:send "there"
         isolate.sleep(1e6)
@@ -729,7 +729,7 @@ describe("iso:kill()", function()
     local iso = isolate.spawn(function(t)
       local _ <close> = setmetatable({}, { __close = function()
         t:send "closer"
-        while true do pcall(error) end
+        while true do pcall(function() for _ = 1, 999 do end end) end
       end })
       t:send "there"
       while true do end
