@@ -371,10 +371,7 @@ static int finish(il_vm *vm, lua_State *L, il_wait *w, il_case *c, int code) {
   il_item item = {.kind = IL_ITEM_NONE};
   int winner = -1;
   wait_end(vm, w, c);
-  if (c == NULL && w->n == 1 && w->cases[0].offered) { /* taken just when the time was over */
-    c = &w->cases[0];
-    code = sent_code(vm, IL_SENT);
-  }
+  if (c == NULL && (c = taken_meanwhile(w)) != NULL) code = sent_code(vm, IL_SENT);
   if (c != NULL) {
     winner = (int)(c - w->cases);
     item = c->item;
@@ -549,7 +546,7 @@ int il_port_take(il_vm *vm, lua_State *L, il_port *p) {
   il_item item;
   enum il_got got = il_port_receive(p, &item);
   if (got != IL_GOT) return got == IL_EMPTY ? ISOLUA_TIMEOUT : ISOLUA_CLOSED;
-  count(&vm->isolate->messages_in);
+  il_count(&vm->isolate->messages_in);
   il_item_push(vm, L, &item);
   return ISOLUA_OK;
 }
@@ -593,7 +590,7 @@ int isolua_send_now(lua_State *L, int to, int value) {
       il_loop_wants_turn(vm))
     return ISOLUA_TIMEOUT;
   switch (il_port_send(il_port_of_sender(h), &item, false)) {
-  case IL_SENT: count(&vm->isolate->messages_out); return ISOLUA_OK;
+  case IL_SENT: il_count(&vm->isolate->messages_out); return ISOLUA_OK;
   case IL_SENT_CLOSED: return ISOLUA_CLOSED;
   default: return ISOLUA_TIMEOUT;
   }

@@ -52,6 +52,8 @@ struct il_wait {
 /* The token of a wait in another event loop that may go on; 0: none. */
 long long il_wait_called(il_vm *vm);
 
+/* One more: of messages_in or messages_out, by the isolate's own thread. */
+void il_count(atomic_llong *n);
 /* Encodes the value on the top, which it pops: 0; else an error object is pushed and its code
 ** returned. [-1, +0|1, -] */
 int il_item_encode(il_vm *vm, lua_State *L, il_item *item);
