@@ -123,8 +123,7 @@ describe("a deadlock is raised", function()
 
   it("when the last handle elsewhere is garbage there", function()
     local ch = isolate.channel()
-    local iso = isolate.spawn(function(c)
-      c = nil -- luacheck: ignore
+    local iso = isolate.spawn(function(...) -- luacheck: ignore
       isolate.inbox():receive()
     end, ch)
     deadlock(function() ch:receive() end)

@@ -598,9 +598,10 @@ describe("iso:kill()", function()
     end)
 
     it("no closer beyond the grace", function()
-      for _, how in ipairs { "while true do end", "while true do pcall(function() for _ = 1, 999 do end end) end",
+      local busy = "while true do pcall(function() for _ = 1, 999 do end end) end"
+      for _, how in ipairs { "while true do end", busy,
         "local i = require 'isolate' while true do pcall(i.sleep, 1000) end",
-        "local co = coroutine.wrap(function() while true do pcall(function() for _ = 1, 999 do end end) end end) co()" } do
+        "coroutine.wrap(function() " .. busy .. " end)()" } do
         local rx, tx = isolate.port()
         local iso = isolate.spawn(function(t, text)
           local _ <close> = setmetatable({}, { __close = function()
@@ -637,7 +638,7 @@ describe("iso:kill()", function()
       iso:kill { grace = 0.02 }
       assert.equal("finalizer", received(rx))
       gone(iso)
-      assert.is_true(isolate.now() - before < scale(0.5, 10))
+      assert.is_true(isolate.now() - before < scale(2, 10))
     end)
 
     it("a wait of a closer until the grace is over", function()

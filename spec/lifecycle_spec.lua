@@ -1,4 +1,4 @@
--- lifecycle_spec.lua - listeners, pauses, pings, lists, figures, and the end of isolates and of main.
+-- lifecycle_spec.lua - listeners, pauses, pings, lists, figures, the end of isolates and of main.
 -- SPDX-License-Identifier: MIT
 -- luacheck: ignore 111/spec_.* 112/spec_.* 113/spec_.* 211/_ENV
 
