@@ -378,8 +378,7 @@ void il_isolate_kill_idle(il_isolate *i, int64_t grace) {
 
 void il_isolate_idle(il_isolate *i) {
   if (atomic_load_explicit(&i->kill_idle, memory_order_acquire))
-    il_isolate_kill(i, ISOLUA_KILLED,
-                    atomic_load_explicit(&i->kill_grace, memory_order_relaxed));
+    il_isolate_kill(i, ISOLUA_KILLED, atomic_load_explicit(&i->kill_grace, memory_order_relaxed));
 }
 
 void il_isolate_nudge(il_isolate *i, bool busy) {

@@ -103,15 +103,15 @@ struct isolua_isolate {
   bool listed;             /* host's lock */
 
   /* atomics */
-  atomic_int status;          /* relaxed: for show */
-  atomic_int dying;           /* error number it ends with, 0: none; acq_rel */
-  atomic_int phase;           /* il_phase; acq_rel */
-  _Atomic(bool) kill_idle;    /* to be killed when it waits; release */
+  atomic_int status;           /* relaxed: for show */
+  atomic_int dying;            /* error number it ends with, 0: none; acq_rel */
+  atomic_int phase;            /* il_phase; acq_rel */
+  _Atomic(bool) kill_idle;     /* to be killed when it waits; release */
   _Atomic(int64_t) kill_grace; /* with this grace, in ns */
-  _Atomic(bool) acknowledged; /* the unwinding is under way, no more signals needed */
-  atomic_int signals;         /* handled by its thread since it last ran Lua code; relaxed */
-  _Atomic(bool) counts;       /* its thread counts them */
-  _Atomic(bool) interrupted;  /* main: Ctrl-C */
+  _Atomic(bool) acknowledged;  /* the unwinding is under way, no more signals needed */
+  atomic_int signals;          /* handled by its thread since it last ran Lua code; relaxed */
+  _Atomic(bool) counts;        /* its thread counts them */
+  _Atomic(bool) interrupted;   /* main: Ctrl-C */
   atomic_llong messages_in, messages_out; /* relaxed: for show; written by its thread alone */
   il_alarm alarm;
   int64_t retry; /* watchdog's thread only: ns to the next signal */

@@ -70,8 +70,8 @@ void il_thread_signal(il_thread t, int sig);
 void il_thread_name(const char *name); /* of the calling thread; cut to what the system shows */
 /* ns of processor time that a thread which is there has taken; 0 where that is not known. */
 int64_t il_thread_cpu(il_thread t);
-int il_cpu_count(void);                /* processors that this process may run on, at least 1 */
-int il_cpu_here(void);                 /* that the caller runs on, at this moment; -1: unknown */
+int il_cpu_count(void); /* processors that this process may run on, at least 1 */
+int il_cpu_here(void);  /* that the caller runs on, at this moment; -1: unknown */
 
 /* -- Placing threads. Only hints: where the system does not take them, they return false. ------- */
 

@@ -130,7 +130,7 @@ enum il_sent il_port_withdraw(il_port *p, il_offer *offer);
 
 /* Thread: the owner's; of a channel any. */
 enum il_got il_port_receive(il_port *p, il_item *item);
-size_t il_port_count(il_port *p); /* queued */
+size_t il_port_count(il_port *p);   /* queued */
 size_t il_port_waiting(il_port *p); /* the same for show. Thread: any */
 /* Nobody sends or receives any more: what is queued is dropped, of a channel only what is offered. */
 void il_port_close(il_port *p);

@@ -42,7 +42,8 @@ void il_waiter_wake(il_waiter *w) {
 void il_waiter_dismiss(il_waiter *w) {
   _Atomic(uint32_t) *word = &w->word;
   if (atomic_exchange_explicit(word, SIGNALLED, memory_order_acq_rel) == SLEEPING)
-    il_word_wake(word); /* no access: a spurious wake-up of whoever has the memory by now at worst */
+    il_word_wake(
+      word); /* no access: a spurious wake-up of whoever has the memory by now at worst */
 }
 
 int il_waiter_event(il_waiter *w) {
