@@ -36,6 +36,8 @@ build = {
         "host/encode.c",
         "host/err.c",
         "host/future.c",
+        "host/gate.c",
+        "host/gate_lib.c",
         "host/handle.c",
         "host/handler.c",
         "host/heap.c",

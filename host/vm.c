@@ -140,6 +140,7 @@ static int open_state(lua_State *L) {
   lua_pushlightuserdata(L, vm);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_vm_open_control(L);
+  il_vm_open_gate(L);
   seed_random(L, vm->host);
   memcpy(&open, &vm->host->open, sizeof open);
   if (open != NULL) {
@@ -263,6 +264,7 @@ static int attach_names(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &il_base_preload);
+  il_vm_open_gate(L);
   il_names_open(vm, L);
   return 0;
 }
