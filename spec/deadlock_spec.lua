@@ -123,7 +123,8 @@ describe("a deadlock is raised", function()
 
   it("when the last handle elsewhere is garbage there", function()
     local ch = isolate.channel()
-    local iso = isolate.spawn(function(...) -- luacheck: ignore
+    local iso = isolate.spawn(function(c) -- luacheck: ignore
+      c = nil -- luacheck: ignore
       isolate.inbox():receive()
     end, ch)
     deadlock(function() ch:receive() end)
