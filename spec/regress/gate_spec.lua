@@ -32,7 +32,8 @@ describe("require of C modules", function()
     folder, cpath = os.tmpname(), package.cpath
     os.remove(folder)
     assert(os.execute(("mkdir %s && ${CC:-cc} -shared -fPIC " ..
-      "$(${PKG_CONFIG:-pkg-config} --cflags ${LUA_PC:-lua5.4}) -o %s/gated.so spec/support/gated.c && mkdir %s/gated && " ..
+      "$(${PKG_CONFIG:-pkg-config} --cflags ${LUA_PC:-lua5.4}) -o %s/gated.so " ..
+      "spec/support/gated.c && mkdir %s/gated && " ..
       "cp %s/gated.so %s/gated/inner.so"):format(folder, folder, folder, folder, folder)))
     package.cpath = folder .. "/?.so;" .. cpath
   end)

@@ -110,7 +110,7 @@ describe("a kill", function()
   end)
 
   it("that arrives in a finalizer in C runs the closers", function()
-    local err, notes = closing(0.1, function()
+    local err, notes = closing(0.13, function()
       io.popen "sleep 0.15" -- whose finalizer waits for the command
       collectgarbage()
       while true do end
