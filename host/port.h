@@ -125,7 +125,7 @@ enum il_sent il_port_send(il_port *p, il_item *item, bool force);
 enum il_sent il_port_offer(il_port *p, il_item *item, il_offer *offer);
 /* What became of it: FULL: it is still there. */
 enum il_sent il_port_offered(il_port *p, il_offer *offer);
-/* Ends it. If it was still there: FULL, and its item is the caller's again. */
+/* Ends it: SENT, or FULL or SENT_CLOSED, and then its item is the caller's again. */
 enum il_sent il_port_withdraw(il_port *p, il_offer *offer);
 
 /* Thread: the owner's; of a channel any. */

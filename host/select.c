@@ -138,7 +138,7 @@ static void case_unwatch(il_vm *vm, il_source *s) {
   case ISOLUA_SEND:
     if (!c->offered) {
       il_port_unwatch(c->what.port, &s->watch, true);
-    } else if (il_port_withdraw(c->what.port, &c->offer) == IL_FULL) {
+    } else if (il_port_withdraw(c->what.port, &c->offer) != IL_SENT) {
       c->item = c->offer.item;
       c->offered = false;
     }

@@ -31,9 +31,9 @@ describe("require of C modules", function()
   setup(function()
     folder, cpath = os.tmpname(), package.cpath
     os.remove(folder)
-    assert(os.execute(("mkdir %s && ${CC:-cc} -shared -fPIC " ..
-      "$(${PKG_CONFIG:-pkg-config} --cflags ${LUA_PC:-lua5.4}) -o %s/gated.so spec/support/gated.c && mkdir %s/gated && " ..
-      "cp %s/gated.so %s/gated/inner.so"):format(folder, folder, folder, folder, folder)))
+    assert(os.execute(([[d=%s; mkdir $d $d/gated && ${CC:-cc} -shared -fPIC \
+      $(${PKG_CONFIG:-pkg-config} --cflags ${LUA_PC:-lua5.4}) -o $d/gated.so spec/support/gated.c &&
+      cp $d/gated.so $d/gated/inner.so]]):format(folder)))
     package.cpath = folder .. "/?.so;" .. cpath
   end)
   teardown(function()
