@@ -36,6 +36,9 @@ SPEC = spec
 BUSTED_ARGS =
 TEST_LIMIT = 600
 
+# Seconds that `make stress` takes.
+TIME = 60
+
 # ---- Nothing to change below ----
 
 SHELL = /bin/sh
@@ -196,7 +199,7 @@ $(PC): Makefile host/isolua.h $(BUILD)/flags
 
 # ---- What is run ----
 
-.PHONY: run test bench lint format asan tsan ubsan valgrind rockspec
+.PHONY: run test stress bench lint format asan tsan ubsan valgrind rockspec
 run: ## run the line counter on the project's own sources, or SCRIPT=… ARGS="…"
 	@$(RECURSE) all
 	@$(EXE) $(SCRIPT) $(if $(SCRIPT:examples/count_lines.lua=)$(ARGS),$(ARGS),$(PROJECT))
@@ -217,6 +220,13 @@ valgrind: ## run the C tests under valgrind
 	@.ci/deps build test valgrind
 	@$(RECURSE) all c-tests
 	@$(tests) --sanitizer=valgrind valgrind
+
+# Of another build: make stress BUILD=build/tsan SANITIZER=tsan.
+stress: ## run races for TIME seconds, which fail on anything that is lost, left behind or hangs
+	@.ci/deps build test
+	@$(RECURSE) all
+	@for f in spec/stress/*.lua; do \
+	  TIME=$(TIME) $(if $(filter tsan,$(SANITIZER)),setarch -R) $(EXE) $$f || exit 1; done
 
 bench: ## measure, each figure beside what the machine can do
 	@.ci/deps build test

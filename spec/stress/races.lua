@@ -1,0 +1,258 @@
+-- races.lua - what ends against what goes on, for TIME seconds; fails on a wrong result, on what is
+-- left behind, and on a hang. Run by `make stress`; RACE=text: those named so.
+-- SPDX-License-Identifier: MIT
+-- luacheck: ignore 111/stress_.* 112/stress_.* 113/stress_.*
+
+local core = require "isolate.core"
+local isolate = require "isolate"
+
+local TIME = tonumber(os.getenv "TIME" or "60")
+-- Seconds that a wait may take: one that is longer has got lost.
+local LIMIT = tonumber(os.getenv "LIMIT" or "60")
+
+local rounds = 0
+
+local function check(ok, ...)
+  if ok then return ok, ... end
+  error(table.concat({ "a race was lost:", tostring((...)) }, " "), 2)
+end
+
+-- Busy for up to 0.2 ms, so that the two sides meet in every order.
+local function stagger(k)
+  local stop = isolate.now() + k % 40 * 0.000005
+  while isolate.now() < stop do end
+end
+
+local function gone(iso)
+  local thing, message = isolate.select({ iso }, LIMIT)
+  check(thing == iso, "an isolate does not end: " .. iso:status())
+  return message
+end
+
+local races = {}
+
+-- Messages arrive in order and without a gap, up to the one where the sender was killed.
+races["kill against send"] = function(k)
+  local rx, tx = isolate.port { capacity = k % 3 == 0 and 4 or nil }
+  local iso = isolate.spawn(function(t)
+    for i = 1, math.huge do t:send(i % 7 == 0 and { i } or i) end
+  end, tx)
+  tx:close()
+  stagger(k)
+  iso:kill()
+  local n = 0
+  for v in rx:messages() do
+    n = n + 1
+    check((type(v) == "table" and v[1] or v) == n, "a message is missing")
+  end
+  check(gone(iso).status == "killed", "not killed")
+end
+
+-- Each message is received, or was still there when the receiver closed: the sender learns of it.
+races["close against receive"] = function(k)
+  local ch = isolate.channel(k % 3)
+  local function take(c)
+    local n = 0
+    for _ in c:messages() do n = n + 1 end
+    return n
+  end
+  local a, b = isolate.run(take, ch), isolate.run(take, ch)
+  local sent = isolate.run(function(c)
+    local n = 0
+    while c:send(n) do n = n + 1 end
+    return n
+  end, ch)
+  stagger(k)
+  ch:close()
+  local ok, n = sent:try(LIMIT)
+  local ok_a, n_a = a:try(LIMIT)
+  local ok_b, n_b = b:try(LIMIT)
+  check(ok and ok_a and ok_b, "a loop does not end")
+  check(n == n_a + n_b, ("%d sent, %d and %d received"):format(n, n_a, n_b))
+end
+
+races["close of a receiver against a send"] = function(k)
+  local rx, tx = isolate.port { capacity = k % 2 == 0 and 1 or nil }
+  local future = isolate.run(function(t)
+    while true do
+      local ok, why = t:send { "x" }
+      if not ok then return why end
+    end
+  end, tx)
+  tx:close()
+  stagger(k)
+  for _ = 1, k % 3 do rx:receive(LIMIT) end
+  rx:close()
+  local ok, why = future:try(LIMIT)
+  check(ok and why == "closed", why)
+end
+
+races["pause against exit"] = function(k)
+  local iso = isolate.spawn(function() isolate.sleep(0) end)
+  for i = 1, 3 do
+    stagger(k + i)
+    local key = iso:pause(i)
+    if key and i == 2 then iso:resume() end
+  end
+  local pinged, why = iso:ping { when = "idle", timeout = 0 }
+  check(pinged or why == "closed" or why == "timeout", why)
+  iso:resume()
+  check(gone(iso).status == "done", "not done")
+  check(select(2, iso:pause()) == "closed", "an isolate that ended was paused")
+end
+
+races["kill against pause and resume"] = function(k)
+  local iso = isolate.spawn({ paused = k % 2 == 0 }, function() isolate.sleep(0.0001) end)
+  local helper = isolate.spawn(function(i)
+    for n = 1, 5 do
+      i:pause(n)
+      i:resume(n - 1)
+    end
+    i:resume()
+  end, iso)
+  stagger(k)
+  iso:kill()
+  local status = gone(iso).status
+  check(status == "killed" or status == "done", status)
+  gone(helper)
+end
+
+races["listener against end"] = function(k)
+  local rx, tx = isolate.port()
+  local iso = isolate.spawn({ on_error = k % 2 == 0 and tx or nil }, function(fails)
+    if fails then error("expected", 0) end
+  end, k % 2 == 0)
+  stagger(k)
+  iso:on_exit(tx, "first")
+  iso:on_exit(tx, "value")
+  tx:close()
+  local n = 0
+  for v in rx:messages() do
+    if type(v) ~= "table" then n = n + 1 end
+    check(v == "value" or v == "first" or v.error == "expected", "a strange message")
+  end
+  check(n == 1 or n == 2, n .. " exit messages")
+  gone(iso)
+end
+
+-- A sender travels in a message to one that is closed: its port closes all the same.
+races["transfer of a port against its close"] = function(k)
+  local rx, tx = isolate.port()
+  local inner_rx, inner_tx = isolate.port()
+  local iso = isolate.spawn(function(r)
+    stagger(r)
+    for t in isolate.inbox():messages() do
+      if r % 3 == 0 then return end
+      t:send "got it"
+      t:close()
+    end
+  end, k)
+  iso:send(inner_tx)
+  tx:send { inner_tx, inner_tx }
+  inner_tx:close()
+  stagger(k + 20)
+  rx:close()
+  if k % 2 == 0 then iso:kill() else iso = nil end
+  for v in inner_rx:messages() do check(v == "got it", v) end
+  if iso then gone(iso) end
+end
+
+-- Eight that start others and kill whatever they find.
+races["isolates that spawn and kill one another"] = function(k)
+  if k % 20 ~= 0 then return end
+  stress_worker = function(n)
+    for i = 1, 15 do
+      local list = isolate.list()
+      local other = list[(n * 7 + i * 3) % #list + 1]
+      if other.name:find "^stress" then other:kill { grace = i % 2 * 0.01 } end
+      isolate.spawn({ name = "stress child" }, function(m)
+        for _ = 1, m do isolate.sleep(0) end
+        while m % 3 == 0 do pcall(function() for _ = 1, 100 do end end) end
+      end, i)
+      other:ping(0.0001)
+    end
+  end
+  for n = 1, 8 do isolate.spawn({ name = "stress " .. n }, stress_worker, n) end
+  local deadline = isolate.now() + LIMIT
+  while isolate.now() < deadline do
+    local left
+    for _, iso in ipairs(isolate.list()) do
+      if iso.name:find "^stress" then
+        left = true
+        if iso.name == "stress child" then iso:kill() end
+      end
+    end
+    if not left then return end
+    isolate.sleep(0.001)
+  end
+  error "isolates are left"
+end
+
+races["await against cancel and end"] = function(k)
+  local future = isolate.run(function(n) for _ = 1, n do end return n end, k % 20 * 100)
+  local waiting = isolate.async(function() return future:try(LIMIT) end)
+  stagger(k)
+  future:cancel()
+  local ok, done, value = waiting:try(LIMIT)
+  check(ok and (done or value.code == "cancelled"), "neither ended nor cancelled")
+end
+
+-- All that the library keeps alive, once all handles are garbage.
+local function counts()
+  collectgarbage()
+  collectgarbage()
+  core.trim()
+  return core.live()
+end
+
+local function is_back(before)
+  local deadline = isolate.now() + LIMIT
+  local left
+  repeat
+    left = {}
+    for name, n in pairs(counts()) do
+      if n > before[name] then left[#left + 1] = ("%s %d -> %d"):format(name, before[name], n) end
+    end
+    if #left == 0 then return end
+    isolate.sleep(0.01)
+  until isolate.now() > deadline
+  error("left behind: " .. table.concat(left, ", "))
+end
+
+-- A thread of its own ends the program when a round takes too long.
+local watchdog = isolate.spawn({ name = "watchdog" }, function(limit)
+  local rx, last = isolate.inbox(), "the start"
+  while true do
+    local v, why = rx:receive(limit)
+    if why == "timeout" then
+      io.stderr:write("stress: hangs in ", last, "\n")
+      os.execute("kill -KILL " .. io.open "/proc/self/stat":read "n")
+    elseif why then
+      return
+    end
+    last = v
+  end
+end, 3 * LIMIT)
+
+local names = {}
+for name in pairs(races) do
+  if name:find(os.getenv "RACE" or "", 1, true) then names[#names + 1] = name end
+end
+table.sort(names)
+
+isolate.run(function() end):await()
+local before = counts()
+local over, k = isolate.now() + TIME, 0
+while isolate.now() < over do
+  k = k + 1
+  for _, name in ipairs(names) do
+    watchdog:send(name)
+    local ok, err = xpcall(races[name], debug.traceback, k)
+    if not ok then error(("%s, round %d: %s"):format(name, k, err), 0) end
+    rounds = rounds + 1
+  end
+  if k % 50 == 0 then is_back(before) end
+end
+is_back(before)
+watchdog:kill()
+print(("stress: %d rounds of %d races, no failure"):format(rounds, #names))
