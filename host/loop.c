@@ -474,13 +474,15 @@ size_t il_loop_left(il_vm *vm) {
 }
 
 bool il_loop_wants_turn(il_vm *vm) {
-  return vm->loop.turns++ % BREATHE == 0 || is_busy(vm) || is_paused(vm) || il_vm_wanted(vm);
+  if (vm->loop.turns++ % BREATHE == 0) vm->loop.due = true;
+  return vm->loop.due || is_busy(vm) || is_paused(vm) || il_vm_wanted(vm);
 }
 
 void il_loop_breathe(il_vm *vm, lua_State *L) {
   if (vm->loop.current != NULL) return; /* it would nest: isolua_wait lets it yield now and then */
   if (vm->loop.foreign != LUA_NOREF && L != vm->L) return; /* the other loop's: no turns in there */
   if (!il_loop_wants_turn(vm)) return;
+  vm->loop.due = false;
   if (vm->loop.sources == NULL && vm->loop.ticks.count == 0 && vm->loop.coros == NULL &&
       !is_paused(vm) && !il_vm_wanted(vm))
     return;

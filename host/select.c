@@ -613,7 +613,8 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   check_cancelled(vm, L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   coro = il_coro_of(vm, L);
-  yields = coro != NULL && timeout != 0 && vm->loop.turns++ % YIELD == 0;
+  yields = coro != NULL && timeout != 0 && (vm->loop.due || vm->loop.turns++ % YIELD == 0);
+  if (coro != NULL) vm->loop.due = false;
   if (n == 1 && !yields && cases->kind == ISOLUA_RECEIVE) { /* the most frequent needs no wait */
     result = il_port_take(vm, L, cases->port);
     if (result == ISOLUA_TIMEOUT && timeout != 0 && coro == NULL && vm->loop.foreign == LUA_NOREF)

@@ -92,6 +92,7 @@ typedef struct il_loop {
   bool pumping;    /* whoever pumps sees to what is there, and asks what is due, afterwards */
   bool announced;  /* the event was set for what no watch tells of, since the last pump */
   unsigned turns;  /* of il_loop_breathe */
+  bool due;        /* a turn, or that a coroutine yields: at its next wait */
   uint32_t random; /* for the order in which a wait looks at its cases; never 0 */
   bool closed;     /* the state is being closed: no more handlers */
   int outside;     /* waits for what no source tells of: main's for all isolates */
