@@ -457,7 +457,10 @@ describe("iso:ping()", function()
       os.execute "exec sleep 0.3"
     end, tx)
     received(rx)
-    assert.same({ nil, "timeout" }, { iso:ping(0.01) })
+    assert.is_true(settle.eventually(function() -- until it is there it answers
+      local ok, why = iso:ping(0.01)
+      return ok == nil and why == "timeout"
+    end))
     gone(iso)
   end)
 
