@@ -596,9 +596,13 @@ describe("iso:kill()", function()
     end)
 
     it("no closer beyond the grace", function()
-      for _, how in ipairs { "while true do end", "while true do pcall(function() for _ = 1, 999 do end end) end",
+      local pcalls = "while true do pcall(function() for _ = 1, 999 do end end) end"
+      for _, how in ipairs {
+        "while true do end",
+        pcalls,
+        "coroutine.wrap(function() " .. pcalls .. " end)()",
         "local i = require 'isolate' while true do pcall(i.sleep, 1000) end",
-        "local co = coroutine.wrap(function() while true do pcall(function() for _ = 1, 999 do end end) end end) co()" } do
+      } do
         local rx, tx = isolate.port()
         local iso = isolate.spawn(function(t, text)
           local _ <close> = setmetatable({}, { __close = function()
