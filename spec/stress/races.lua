@@ -185,7 +185,9 @@ races["isolates that spawn and kill one another"] = function(k)
     if not left then return end
     isolate.sleep(0.001)
   end
-  error "isolates are left"
+  local left = {}
+  for _, iso in ipairs(isolate.list()) do left[#left + 1] = iso.name .. ": " .. iso:status() end
+  error("isolates are left: " .. table.concat(left, ", "))
 end
 
 races["await against cancel and end"] = function(k)
