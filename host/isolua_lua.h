@@ -106,7 +106,6 @@ ISOLUA_API int isolua_exit(lua_State *L, int tx);
 ** isolua_future_on_done: calls the function on the top of the stack, without arguments, from the
 **   event loop of L once the future is settled. [-1, +0, m]
 ** isolua_future_is_local: 1 when it was made by isolua_future_new.
-** isolua_future_hold: one more hold on a future of an isolate that the caller holds.
 */
 ISOLUA_API isolua_future *isolua_future_new(lua_State *L);
 ISOLUA_API int isolua_future_settle(isolua_future *future, int ok, const char *message,
@@ -116,7 +115,6 @@ ISOLUA_API void isolua_future_look(isolua_future *future);
 ISOLUA_API int isolua_future_raise(lua_State *L, const char *traceback);
 ISOLUA_API void isolua_future_on_done(lua_State *L, isolua_future *future);
 ISOLUA_API int isolua_future_is_local(const isolua_future *future);
-ISOLUA_API void isolua_future_hold(isolua_future *future);
 
 /* -- Ports and channels ------------------------------------------------------------------------ */
 

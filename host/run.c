@@ -373,10 +373,6 @@ int isolua_future_is_local(const isolua_future *f) {
   return f->local;
 }
 
-void isolua_future_hold(isolua_future *f) {
-  il_future_retain(f);
-}
-
 static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
   const il_result *r = &f->result;
   if (r->msg != NULL)

@@ -42,13 +42,6 @@ void il_waiter_wake(il_waiter *w) {
   if (fd >= 0 && before != SIGNALLED) il_event_set(fd); /* else whoever came first sets it */
 }
 
-void il_waiter_dismiss(il_waiter *w) {
-  _Atomic(uint32_t) *word = &w->word;
-  if (atomic_exchange_explicit(word, SIGNALLED, memory_order_acq_rel) == SLEEPING)
-    il_word_wake(
-      word); /* no access: a spurious wake-up of whoever has the memory by now at worst */
-}
-
 int il_waiter_event(il_waiter *w) {
   int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
   if (fd >= 0) return fd;

@@ -42,8 +42,6 @@ void il_waiter_init(il_waiter *w);
 void il_awake_add(int n);
 /* Wakes the owner, now or at its next sleep. Thread: any; safe in a signal handler. */
 void il_waiter_wake(il_waiter *w);
-/* The same for one without an event, that may be gone as soon as it is awake. */
-void il_waiter_dismiss(il_waiter *w);
 /* Does the owner sleep, so that a wake-up will be a system call? A hint. Thread: any. */
 bool il_waiter_asleep(const il_waiter *w);
 /* Sleeps until a wake-up since the last return, or `deadline`. False: the deadline came. Owner. */

@@ -246,7 +246,7 @@ static int hand_over(il_workers *w, il_worker *idle, il_job *job, size_t stack, 
   if (idle == NULL) return start_thread(w, job, stack);
   if (pull && il_waiter_asleep(&idle->waiter))
     idle->bound = il_thread_pull(idle->thread, &idle->cpus);
-  il_waiter_dismiss(&idle->waiter);
+  il_waiter_wake(&idle->waiter);
   return ISOLUA_OK;
 }
 
@@ -303,7 +303,7 @@ void il_workers_trim(il_workers *w, bool for_good) {
   il_mutex_unlock(&w->lock);
   while (idle != NULL) {
     il_worker *next = idle->next;
-    il_waiter_dismiss(&idle->waiter);
+    il_waiter_wake(&idle->waiter);
     idle = next;
   }
 }
