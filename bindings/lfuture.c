@@ -16,8 +16,19 @@
 enum { RESULT = 1, CANCEL = 2, ISOLATE = 3, USER_VALUES = 3 };
 
 typedef struct handle {
+  const void *mark;      /* address of handle_mark */
   isolua_future *future; /* NULL: collected */
 } handle;
+
+static char handle_mark;
+
+/* Its metatable may be its own: set_index. NULL: it is something else. */
+static handle *test_handle(lua_State *L, int at) {
+  handle *h;
+  if (lua_rawlen(L, at) != sizeof *h) return NULL;
+  h = lua_touserdata(L, at);
+  return h != NULL && h->mark == &handle_mark ? h : NULL;
+}
 
 int64_t check_timeout(lua_State *L, int arg) {
   lua_Number s;
@@ -42,20 +53,22 @@ int push_reason(lua_State *L, int code) {
 }
 
 bool test_future(lua_State *L, int index, isolua_case *c) {
-  const handle *h = luaL_testudata(L, index, TYPE);
+  const handle *h = test_handle(L, index);
   if (h == NULL || h->future == NULL) return false;
   *c = (isolua_case){.kind = ISOLUA_FUTURE, .future = h->future};
   return true;
 }
 
 static isolua_future *check_future(lua_State *L, int arg) {
-  handle *h = luaL_checkudata(L, arg, TYPE);
+  const handle *h = test_handle(L, arg);
+  if (h == NULL) luaL_typeerror(L, arg, TYPE);
   luaL_argcheck(L, h->future != NULL, arg, "the future was collected");
   return h->future;
 }
 
 void push_future(lua_State *L, isolua_future *future) {
   handle *h = lua_newuserdatauv(L, sizeof *h, USER_VALUES);
+  h->mark = &handle_mark;
   h->future = future;
   luaL_setmetatable(L, TYPE);
 }
@@ -107,7 +120,7 @@ static int unpack(lua_State *L) {
 
 void push_outcome(lua_State *L, int index, isolua_future *f) {
   int n;
-  if (luaL_testudata(L, index, TYPE) != NULL)
+  if (test_handle(L, index) != NULL)
     push_result_at(L, index, f);
   else
     decode_result(L, f);
@@ -261,32 +274,28 @@ static int future_on_done(lua_State *L) {
   return 0;
 }
 
-static int future_index(lua_State *L) {
-  const char *key = lua_tostring(L, 2);
-  check_future(L, 1);
-  if (key != NULL && lua_type(L, 2) == LUA_TSTRING && strcmp(key, "isolate") == 0) {
+static const char *const fields[] = {"id", "isolate", NULL};
+
+static bool push_field(lua_State *L, const char *field) {
+  if (field == fields[0])
+    lua_pushinteger(L, (lua_Integer)isolua_future_id(check_future(L, 1)));
+  else
     lua_getiuservalue(L, 1, ISOLATE);
-    return 1;
-  }
-  lua_settop(L, 2);
-  lua_rawget(L, lua_upvalueindex(1));
-  return 1;
+  return true;
 }
 
 static int future_tostring(lua_State *L) {
-  handle *h = luaL_checkudata(L, 1, TYPE);
+  isolua_future *f = check_future(L, 1);
   const char *state = "pending";
-  if (h->future == NULL)
-    state = "collected";
-  else if (isolua_future_done(h->future))
-    state = isolua_future_message(h->future) != NULL ? "failed" : "done";
-  lua_pushfstring(L, TYPE ": %p (%s)", (void *)h, state);
+  if (isolua_future_done(f)) state = isolua_future_message(f) != NULL ? "failed" : "done";
+  lua_pushfstring(L, TYPE ": %I (%s)", (LUAI_UACINT)isolua_future_id(f), state);
   return 1;
 }
 
 static int future_gc(lua_State *L) {
-  handle *h = luaL_checkudata(L, 1, TYPE);
-  isolua_future *f = h->future;
+  handle *h = test_handle(L, 1);
+  isolua_future *f = h != NULL ? h->future : NULL;
+  if (f == NULL) return 0;
   h->future = NULL;
   isolua_future_release(f);
   return 0;
@@ -343,7 +352,7 @@ static int promise(lua_State *L) {
 }
 
 static int is_future(lua_State *L) {
-  lua_pushboolean(L, luaL_testudata(L, 1, TYPE) != NULL);
+  lua_pushboolean(L, test_handle(L, 1) != NULL);
   return 1;
 }
 
@@ -366,9 +375,7 @@ void open_future(lua_State *L) {
     luaL_setfuncs(L, metamethods, 0);
     lua_pushliteral(L, TYPE);
     lua_setfield(L, -2, "__metatable");
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, future_index, 1);
-    lua_setfield(L, -2, "__index");
+    set_index(L, methods, fields, push_field);
   }
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);

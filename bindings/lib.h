@@ -3,6 +3,7 @@
 #ifndef ISOLUA_LIB_H
 #define ISOLUA_LIB_H
 
+#include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
 
@@ -14,6 +15,13 @@ void open_isolate(lua_State *L);
 void open_loop(lua_State *L);
 void open_port(lua_State *L);
 void open_timer(lua_State *L);
+
+/* The metatable on the top gets an `__index` that finds `methods`, and `fields` (static, ended by NULL) of
+** the handle at 1: push(L, field) pushes one, or nothing (false). They never change. [-0, +0, m] */
+void set_index(lua_State *L, const luaL_Reg *methods, const char *const *fields,
+               bool (*push)(lua_State *L, const char *field));
+/* Is it a handle of that type (of isolua_newhandletype), open or given up? [-0, +0, m] */
+bool is_a(lua_State *L, int at, const char *type);
 
 /* A timeout argument in seconds: nothing or nil is ISOLUA_FOREVER. Raises. [-0, +0, v] */
 int64_t check_timeout(lua_State *L, int arg);

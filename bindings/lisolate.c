@@ -334,20 +334,15 @@ static int isolate_tostring(lua_State *L) {
   return 1;
 }
 
-/* Upvalue: the methods. */
-static int isolate_index(lua_State *L) {
-  const char *key;
-  isolua_isolate *i;
-  lua_settop(L, 2);
-  lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  i = check_isolate(L, 1);
-  if (strcmp(key, "id") == 0)
+static const char *const fields[] = {"id", "name", NULL};
+
+static bool push_field(lua_State *L, const char *field) {
+  isolua_isolate *i = check_isolate(L, 1);
+  if (field == fields[0])
     lua_pushinteger(L, (lua_Integer)isolua_isolate_id(i));
-  else if (strcmp(key, "name") == 0)
+  else
     lua_pushstring(L, isolua_isolate_name(i));
-  return 1;
+  return true;
 }
 
 /* The thing lives on: others may hold it. */
@@ -357,7 +352,7 @@ static int isolate_close(lua_State *L) {
 }
 
 bool test_isolate(lua_State *L, int index, isolua_case *c) {
-  if (luaL_testudata(L, index, ISOLUA_TISOLATE) == NULL) return false;
+  if (!is_a(L, index, ISOLUA_TISOLATE)) return false;
   *c = (isolua_case){.kind = ISOLUA_FUTURE,
                      .future = isolua_isolate_gone(isolua_checkisolate(L, index))};
   return true;
@@ -642,9 +637,7 @@ static int starters(lua_State *L) {
 void open_isolate(lua_State *L) {
   if (isolua_newhandletype(L, ISOLUA_TISOLATE)) {
     luaL_setfuncs(L, metamethods, 0);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, isolate_index, 1);
-    lua_setfield(L, -2, "__index");
+    set_index(L, methods, fields, push_field);
   }
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);

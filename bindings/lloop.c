@@ -16,7 +16,7 @@ static void send_case(lua_State *L, int item, isolua_case *c) {
   int thing = lua_gettop(L);
   lua_rawgeti(L, thing, 1);
   *c = (isolua_case){.kind = ISOLUA_SEND, .port = isolua_port_of(L, -1)};
-  closed = c->port == NULL && luaL_testudata(L, -1, ISOLUA_TSENDER) != NULL;
+  closed = c->port == NULL && is_a(L, -1, ISOLUA_TSENDER);
   if (c->port == NULL && !closed)
     luaL_error(L, "bad argument #1 to 'select' (item %d: sender or channel expected, got %s)", item,
                luaL_typename(L, -1));

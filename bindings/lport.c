@@ -1,7 +1,6 @@
 /* lport.c - isolate.receiver, isolate.sender, isolate.channel: messages between isolates. */
 /* SPDX-License-Identifier: MIT */
 #include <lauxlib.h>
-#include <string.h>
 
 #include "lib.h"
 
@@ -17,10 +16,10 @@ typedef struct receiver {
 static char receiver_mark;
 
 static receiver *test_receiver(lua_State *L, int index) {
-  receiver *r = lua_touserdata(L, index);
-  if (r == NULL || lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof *r)
-    return NULL;
-  return r->mark == &receiver_mark ? r : NULL;
+  receiver *r;
+  if (lua_rawlen(L, index) != sizeof *r) return NULL;
+  r = lua_touserdata(L, index);
+  return r != NULL && r->mark == &receiver_mark ? r : NULL;
 }
 
 /* -- Arguments --------------------------------------------------------------------------------- */
@@ -57,7 +56,7 @@ bool test_port(lua_State *L, int index, isolua_case *c) {
 isolua_port *check_sending(lua_State *L, int index, bool *closed) {
   isolua_port *p = isolua_port_of(L, index);
   *closed = p == NULL;
-  if (p == NULL && luaL_testudata(L, index, ISOLUA_TSENDER) == NULL)
+  if (p == NULL && !is_a(L, index, ISOLUA_TSENDER))
     luaL_typeerror(L, index, "sender, channel or isolate");
   return p;
 }
@@ -122,7 +121,7 @@ with its isolate, the receiver drains and is closed. May be called again.
 @function sender:close
 */
 static int sender_close(lua_State *L) {
-  luaL_checkudata(L, 1, ISOLUA_TSENDER);
+  if (!is_a(L, 1, ISOLUA_TSENDER)) luaL_typeerror(L, 1, "sender");
   isolua_port_giveup(L, 1);
   return 0;
 }
@@ -275,8 +274,9 @@ static int port_close(lua_State *L) {
 }
 
 static int receiver_gc(lua_State *L) {
-  receiver *r = luaL_checkudata(L, 1, TRECEIVER);
-  isolua_port *p = r->port;
+  receiver *r = test_receiver(L, 1);
+  isolua_port *p = r != NULL ? r->port : NULL;
+  if (p == NULL) return 0;
   r->port = NULL;
   if (!r->inbox) isolua_port_drop(L, p);
   return 0;
@@ -294,31 +294,34 @@ static isolua_port *any_port(lua_State *L) {
   return r != NULL ? r->port : isolua_port_of(L, 1);
 }
 
-/* Upvalue: the methods. */
-static int port_index(lua_State *L) {
-  const char *key;
-  isolua_port *p;
-  lua_settop(L, 2);
-  lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  p = any_port(L);
-  if (strcmp(key, "id") == 0 && p != NULL)
-    lua_pushinteger(L, (lua_Integer)isolua_port_id(p));
-  else if (strcmp(key, "name") == 0 && p != NULL)
+static lua_Integer port_id(lua_State *L) {
+  const receiver *r = test_receiver(L, 1);
+  if (r == NULL) return (lua_Integer)isolua_handle_id(L, 1);
+  return r->port != NULL ? (lua_Integer)isolua_port_id(r->port) : 0;
+}
+
+static const char *const port_fields[] = {"id", "name", NULL};
+
+static bool port_field(lua_State *L, const char *field) {
+  isolua_port *p = any_port(L);
+  if (field == port_fields[0])
+    lua_pushinteger(L, port_id(L));
+  else if (p != NULL)
     lua_pushstring(L, isolua_port_name(p));
-  return 1;
+  else
+    return false;
+  return true;
 }
 
 static int port_tostring(lua_State *L) {
   isolua_port *p = any_port(L);
   const char *type = lua_tostring(L, lua_upvalueindex(1));
   if (p == NULL)
-    lua_pushfstring(L, "%s: closed", type);
+    lua_pushfstring(L, "%s: %I (closed)", type, (LUAI_UACINT)port_id(L));
   else if (isolua_port_name(p) != NULL)
-    lua_pushfstring(L, "%s: %s (%I)", type, isolua_port_name(p), (LUAI_UACINT)isolua_port_id(p));
+    lua_pushfstring(L, "%s: %s (%I)", type, isolua_port_name(p), (LUAI_UACINT)port_id(L));
   else
-    lua_pushfstring(L, "%s: %I", type, (LUAI_UACINT)isolua_port_id(p));
+    lua_pushfstring(L, "%s: %I", type, (LUAI_UACINT)port_id(L));
   return 1;
 }
 
@@ -395,10 +398,7 @@ static const luaL_Reg functions[] = {
 /* Fills the metatable on the top, which it pops. */
 static void fill_type(lua_State *L, const char *name, const luaL_Reg *methods,
                       lua_CFunction close) {
-  lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushcclosure(L, port_index, 1);
-  lua_setfield(L, -2, "__index");
+  set_index(L, methods, port_fields, port_field);
   lua_pushstring(L, name);
   lua_pushcclosure(L, port_tostring, 1);
   lua_setfield(L, -2, "__tostring");

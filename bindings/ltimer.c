@@ -5,10 +5,16 @@
 #include "lib.h"
 
 bool test_timer(lua_State *L, int index, isolua_case *c) {
-  isolua_timer *t = luaL_testudata(L, index, ISOLUA_TTIMER);
+  isolua_timer *t = isolua_timer_of(L, index);
   if (t == NULL) return false;
   *c = (isolua_case){.kind = ISOLUA_TIMER, .timer = t};
   return true;
+}
+
+static isolua_timer *check_timer(lua_State *L) {
+  isolua_timer *t = isolua_timer_of(L, 1);
+  if (t == NULL) luaL_typeerror(L, 1, ISOLUA_TTIMER);
+  return t;
 }
 
 static int fn_argument(lua_State *L, int index) {
@@ -51,18 +57,26 @@ It does not ring any more.
 @treturn boolean would it have rung?
 */
 static int cancel(lua_State *L) {
-  lua_pushboolean(L, isolua_timer_cancel(L, luaL_checkudata(L, 1, ISOLUA_TTIMER)));
+  lua_pushboolean(L, isolua_timer_cancel(L, check_timer(L)));
   return 1;
 }
 
 static int timer_gc(lua_State *L) {
-  isolua_timer_drop(L, luaL_checkudata(L, 1, ISOLUA_TTIMER));
+  isolua_timer_drop(L, check_timer(L));
   return 0;
 }
 
 static int timer_tostring(lua_State *L) {
-  lua_pushfstring(L, ISOLUA_TTIMER ": %p", luaL_checkudata(L, 1, ISOLUA_TTIMER));
+  lua_pushfstring(L, ISOLUA_TTIMER ": %I", (LUAI_UACINT)isolua_timer_id(check_timer(L)));
   return 1;
+}
+
+static const char *const fields[] = {"id", NULL};
+
+static bool push_field(lua_State *L, const char *field) {
+  (void)field;
+  lua_pushinteger(L, (lua_Integer)isolua_timer_id(check_timer(L)));
+  return true;
 }
 
 static const luaL_Reg methods[] = {{"cancel", cancel}, {NULL, NULL}};
@@ -75,8 +89,7 @@ void open_timer(lua_State *L) {
   luaL_setfuncs(L, metamethods, 0);
   lua_pushliteral(L, ISOLUA_TTIMER);
   lua_setfield(L, -2, "__metatable");
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
+  set_index(L, methods, fields, push_field);
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);
 }

@@ -1,6 +1,7 @@
 /* handle.c - userdata that stand for counted things, one a thing and state; error objects; boxes. */
 /* SPDX-License-Identifier: MIT */
 #include <lauxlib.h>
+#include <string.h>
 
 #include "codec.h"
 #include "names.h"
@@ -34,6 +35,8 @@ il_msg **il_box_push(lua_State *L) {
 typedef struct userdata {
   const void *mark;
   il_handle *h; /* NULL: it was given up */
+  long long id; /* its id, once it was given up */
+  il_holding holding;
 } userdata;
 
 void il_handle_giveup(lua_State *L, int index) {
@@ -41,9 +44,10 @@ void il_handle_giveup(lua_State *L, int index) {
   il_handle *h = u->h;
   il_vm *vm = il_vm_of(L);
   if (h == NULL) return;
+  u->id = il_handle_id(h);
   u->h = NULL;
   if (vm != NULL) vm->loop.holds--;
-  if (vm != NULL && h->type->held != NULL) h->type->held(h, vm->isolate, -1);
+  il_isolate_let_go(&u->holding);
   il_handle_release(h);
 }
 
@@ -53,10 +57,10 @@ static int handle_gc(lua_State *L) {
 }
 
 static userdata *test(lua_State *L, int index) {
-  userdata *u = lua_touserdata(L, index);
-  if (u == NULL || lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof *u)
-    return NULL;
-  return u->mark == &handle_mark ? u : NULL;
+  userdata *u;
+  if (lua_rawlen(L, index) != sizeof *u) return NULL; /* of a light userdata it is 0 */
+  u = lua_touserdata(L, index);
+  return u != NULL && u->mark == &handle_mark ? u : NULL;
 }
 
 il_handle *il_handle_test(lua_State *L, int index) {
@@ -69,6 +73,11 @@ bool il_handle_is_closed(lua_State *L, int index) {
   return u != NULL && u->h == NULL;
 }
 
+long long isolua_handle_id(lua_State *L, int index) {
+  const userdata *u = test(L, index);
+  return u == NULL ? 0 : u->h != NULL ? il_handle_id(u->h) : u->id;
+}
+
 int isolua_newhandletype(lua_State *L, const char *name) {
   if (!luaL_newmetatable(L, name)) return 0;
   lua_pushcfunction(L, handle_gc);
@@ -79,8 +88,10 @@ int isolua_newhandletype(lua_State *L, const char *name) {
 }
 
 void *isolua_checkhandle(lua_State *L, int index, const char *name) {
-  userdata *u = luaL_checkudata(L, index, name);
-  luaL_argcheck(L, u->h != NULL, index, "the handle was collected");
+  const userdata *u = test(L, index);
+  if (u == NULL || (u->h != NULL && strcmp(u->h->type->name, name) != 0))
+    luaL_typeerror(L, index, name);
+  luaL_argcheck(L, u->h != NULL, index, "the handle was given up");
   return u->h;
 }
 
@@ -123,12 +134,14 @@ void il_handle_push(lua_State *L, il_handle *h) {
   u = lua_newuserdatauv(L, sizeof *u, 0);
   u->mark = &handle_mark;
   u->h = NULL;
+  u->id = 0;
+  u->holding.isolate = NULL;
   push_metatable(L, h->type->name);
   lua_setmetatable(L, -2);
   il_handle_retain(h);
   u->h = h;
   vm->loop.holds++;
-  if (h->type->held != NULL) h->type->held(h, vm->isolate, 1);
+  il_isolate_hold(vm->isolate, &u->holding, h);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, h);
   lua_replace(L, -2);

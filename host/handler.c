@@ -328,10 +328,25 @@ static int timer_call(lua_State *L) {
   return timer_call_end(L, LUA_OK, 0);
 }
 
+static char timer_mark;
+
+isolua_timer *isolua_timer_of(lua_State *L, int index) {
+  il_timer *t;
+  if (lua_rawlen(L, index) != sizeof *t) return NULL;
+  t = lua_touserdata(L, index);
+  return t != NULL && t->mark == &timer_mark ? t : NULL;
+}
+
+long long isolua_timer_id(isolua_timer *t) {
+  if (t->id == 0) t->id = il_next_id();
+  return t->id;
+}
+
 isolua_timer *isolua_timer_push(lua_State *L, int64_t ns, int64_t period, int fn) {
   il_vm *vm = il_vm_check(L);
   il_timer *t = lua_newuserdatauv(L, sizeof *t, 0);
   memset(t, 0, sizeof *t);
+  t->mark = &timer_mark;
   t->fn = t->self = LUA_NOREF;
   luaL_setmetatable(L, ISOLUA_TTIMER);
   il_loop_check_open(vm, L);

@@ -115,7 +115,7 @@ int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
   i->inbox.inbox = true;
   i->host = host;
   il_handle_retain(&host->h);
-  i->id = atomic_fetch_add(&host->next_id, 1) + 1;
+  i->id = il_handle_id(&i->inbox.tx);
   i->timeout = o->timeout;
   i->memory = o->memory;
   i->stack = o->stack == 0 ? IL_STACK : o->stack > IL_STACK_MIN ? o->stack : IL_STACK_MIN;
@@ -204,6 +204,47 @@ static bool mark_stuck(il_isolate *i, bool is) {
   if (changed) host->stuck = is ? host->stuck + 1 : host->stuck - 1;
   il_mutex_unlock(&host->lock);
   return changed;
+}
+
+/* -- What its state holds ---------------------------------------------------------------------- */
+
+void il_isolate_hold(il_isolate *i, il_holding *holding, il_handle *h) {
+  *holding = (il_holding){.isolate = i, .h = h};
+  il_mutex_lock(&i->lock);
+  holding->next = i->holdings;
+  if (i->holdings != NULL) i->holdings->prev = holding;
+  i->holdings = holding;
+  il_mutex_unlock(&i->lock);
+  if (h->type->held != NULL) h->type->held(h, i, 1);
+}
+
+void il_isolate_let_go(il_holding *holding) {
+  il_isolate *i = holding->isolate;
+  il_handle *h = holding->h;
+  if (i == NULL) return;
+  holding->isolate = NULL;
+  il_mutex_lock(&i->lock);
+  if (holding->prev != NULL)
+    holding->prev->next = holding->next;
+  else
+    i->holdings = holding->next;
+  if (holding->next != NULL) holding->next->prev = holding->prev;
+  if (holding->abandoned) il_sender_abandon(h, false);
+  il_mutex_unlock(&i->lock);
+  if (h->type->held != NULL) h->type->held(h, i, -1);
+}
+
+static void let_go_of_all(il_isolate *i) {
+  while (i->holdings != NULL) il_isolate_let_go(i->holdings);
+}
+
+static void abandon_all(il_isolate *i) {
+  il_mutex_lock(&i->lock);
+  for (il_holding *o = i->holdings; o != NULL; o = o->next) {
+    if (!o->abandoned) il_sender_abandon(o->h, true);
+    o->abandoned = true;
+  }
+  il_mutex_unlock(&i->lock);
 }
 
 /* -- Its life ---------------------------------------------------------------------------------- */
@@ -321,11 +362,13 @@ void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
   bool listed = unlist(i);
   il_control_end(&i->control);
   if (listed) atomic_store_explicit(&i->status, status, memory_order_relaxed);
+  if (r != NULL && r->msg != NULL) il_msg_unhold(r->msg, &i->inbox.tx);
   if (r != NULL) il_future_settle(&i->future, r);
   if (listed) settled(i);
 }
 
 void il_isolate_leave(il_isolate *i) {
+  let_go_of_all(i); /* a state that lives on without us keeps its handles */
   il_mutex_lock(&i->lock);
   i->attached = false;
   i->left = true; /* an alarm that a kill sets from now on rings once */
@@ -422,6 +465,7 @@ static void give_up(il_isolate *i) {
   int code = atomic_load_explicit(&i->dying, memory_order_acquire);
   char text[192];
   if (!mark_stuck(i, true)) return;
+  abandon_all(i);
   il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
   if (!unlist(i)) return;
   atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);

@@ -63,6 +63,15 @@ typedef struct il_start {
   il_listener *listeners; /* of malloc; taken over */
 } il_start;
 
+/* A handle of its state, as long as the state has it. */
+typedef struct il_holding {
+  il_isolate *isolate; /* NULL: none; set by its thread alone */
+  il_handle *h;        /* fixed */
+  /* isolate's lock */
+  struct il_holding *prev, *next;
+  bool abandoned; /* the isolate is stuck, and the handle told that */
+} il_holding;
+
 struct isolua_isolate {
   il_handle h;
   il_job job; /* the worker's */
@@ -88,7 +97,7 @@ struct isolua_isolate {
   isolua_future gone;   /* its state is closed */
   il_control control;
 
-  il_mutex lock; /* guards the seven below */
+  il_mutex lock; /* guards the eight below */
   bool attached; /* `thread` runs it: signals may be sent there */
   bool left;     /* its thread has done with it */
   bool closing;  /* it ended by itself, and its state is being closed */
@@ -97,6 +106,7 @@ struct isolua_isolate {
   const _Atomic(size_t) *heap; /* bytes that its state uses; NULL: it has none */
   int64_t cpu_before;          /* ns that its thread had taken before it */
   int64_t cpu;                 /* ns that its thread took for it, once it has left */
+  il_holding *holdings;
 
   il_isolate *prev, *next; /* host's lock: its list */
   bool stuck;              /* host's lock */
@@ -141,7 +151,6 @@ struct isolua_host {
   il_cond changed; /* fewer are unsettled */
 
   _Atomic(const char *) types; /* module that makes the metatables of handles; a static string */
-  atomic_llong next_id;
   _Atomic(bool) failed;     /* an error was logged that nobody caught */
   _Atomic(uint64_t) states; /* made so far; relaxed */
 };
@@ -184,6 +193,10 @@ void il_isolate_idle(il_isolate *i);
 void il_isolate_nudge(il_isolate *i, bool busy);
 /* The exit message of an isolate whose `gone` is settled. NULL: no memory. Thread: any. */
 il_msg *il_isolate_exit_message(isolua_future *gone);
+
+/* Its state has the handle `h` from now on, or no more. Its own thread. */
+void il_isolate_hold(il_isolate *i, il_holding *holding, il_handle *h);
+void il_isolate_let_go(il_holding *holding);
 
 /* Nanoseconds of processor time, bytes of heap, for show. Thread: any. */
 void il_isolate_measure(il_isolate *i, int64_t *cpu, size_t *heap);

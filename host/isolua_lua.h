@@ -163,7 +163,7 @@ ISOLUA_API int isolua_receive_now(lua_State *L, isolua_port *port);
 ISOLUA_API int isolua_port_take(lua_State *L, isolua_port *port);
 ISOLUA_API int isolua_port_is_rendezvous(const isolua_port *port);
 ISOLUA_API size_t isolua_port_count(isolua_port *port);
-ISOLUA_API long long isolua_port_id(const isolua_port *port);
+ISOLUA_API long long isolua_port_id(isolua_port *port);
 ISOLUA_API const char *isolua_port_name(const isolua_port *port);
 ISOLUA_API int isolua_port_is_channel(const isolua_port *port);
 ISOLUA_API void isolua_port_on_message(lua_State *L, isolua_port *port, int index);
@@ -176,11 +176,14 @@ ISOLUA_API void isolua_port_keep(lua_State *L, isolua_port *port, int keep);
 ** isolua_timer_push: pushes a userdata with a timer (without a metatable's methods: the binding sets
 **   ISOLUA_TTIMER) that rings after `ns`, and then every `period` ns when that is more than 0, from now
 **   on. It calls the function at `fn` (0: none) from the event loop. [-0, +1, m]
+** isolua_timer_of: the timer at `index`; NULL: it is none. isolua_timer_id: its field `id`.
 ** isolua_timer_cancel: it does not ring any more. 1: it would have. isolua_timer_drop: for its __gc.
 */
 typedef struct isolua_timer isolua_timer;
 #define ISOLUA_TTIMER "isolate.timer"
 ISOLUA_API isolua_timer *isolua_timer_push(lua_State *L, int64_t ns, int64_t period, int fn);
+ISOLUA_API isolua_timer *isolua_timer_of(lua_State *L, int index);
+ISOLUA_API long long isolua_timer_id(isolua_timer *timer);
 ISOLUA_API int isolua_timer_cancel(lua_State *L, isolua_timer *timer);
 ISOLUA_API void isolua_timer_drop(lua_State *L, isolua_timer *timer);
 
@@ -284,19 +287,24 @@ ISOLUA_API double isolua_now(void);
 **
 ** isolua_newhandletype: pushes the metatable of handles of type `name`, made at the first call (then
 **   returns 1). Fill in __index, __tostring, …; __gc, __name and __metatable are set. [-0, +1, m]
+** isolua_handle_id: what its field `id` gives: an integer that nothing else in the process has, also when
+**   it was given up; 0: there is no handle at `index`. [-0, +0, -]
 ** isolua_checkhandle: the thing behind the handle at `index`; raises for anything else.
 */
 typedef struct isolua_isolate isolua_isolate;
 #define ISOLUA_TISOLATE "isolate.isolate"
 
 ISOLUA_API int isolua_newhandletype(lua_State *L, const char *name);
+ISOLUA_API long long isolua_handle_id(lua_State *L, int index);
 ISOLUA_API void *isolua_checkhandle(lua_State *L, int index, const char *name);
 
 /*
 ** isolua_future_pushisolate: pushes the handle of the isolate behind a future, or nil. [-0, +1, m]
 ** isolua_pushself: pushes the handle of the isolate of L. [-0, +1, m]
+** isolua_future_id: its field `id`. Thread: any.
 ** isolua_isolate_id, _name, _status: of an isolate. The strings are the isolate's, or static.
 */
+ISOLUA_API long long isolua_future_id(isolua_future *future);
 ISOLUA_API void isolua_future_pushisolate(lua_State *L, isolua_future *future);
 ISOLUA_API void isolua_pushself(lua_State *L);
 ISOLUA_API long long isolua_isolate_id(const isolua_isolate *isolate);

@@ -16,6 +16,22 @@ atomic_size_t il_live_messages, il_live_bytes;
 void il_handle_init(il_handle *h, const il_handle_type *type) {
   h->type = type;
   atomic_init(&h->refs, 1);
+  atomic_init(&h->id, 0);
+}
+
+long long il_next_id(void) {
+  static atomic_llong last;
+  return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
+long long il_handle_id(il_handle *h) {
+  long long id = atomic_load_explicit(&h->id, memory_order_relaxed), mine;
+  if (id != 0) return id;
+  mine = il_next_id();
+  return atomic_compare_exchange_strong_explicit(&h->id, &id, mine, memory_order_relaxed,
+                                                 memory_order_relaxed)
+           ? mine
+           : id;
 }
 
 void il_handle_retain(il_handle *h) {
@@ -42,6 +58,7 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
   m->next = NULL;
   m->len = len;
   m->nhandles = nhandles;
+  m->unheld = NULL;
   m->handles = (il_handle **)(m + 1);
   if (nhandles > 0) memcpy(m->handles, handles, behind);
   m->cap = take ? cap : 0;
@@ -71,9 +88,16 @@ il_msg *il_msg_clone(const il_msg *m) {
   return copy;
 }
 
+void il_msg_unhold(il_msg *m, il_handle *h) {
+  m->unheld = h;
+  for (size_t i = 0; i < m->nhandles; i++)
+    if (m->handles[i] == h) il_handle_release(h);
+}
+
 void il_msg_free(il_msg *m) {
   if (m == NULL) return;
-  for (size_t i = 0; i < m->nhandles; i++) il_handle_release(m->handles[i]);
+  for (size_t i = 0; i < m->nhandles; i++)
+    if (m->handles[i] != m->unheld) il_handle_release(m->handles[i]);
   if (m->cap > 0) il_heap_resize(m->data, m->cap, 0);
   atomic_fetch_sub_explicit(&il_live_messages, 1, memory_order_relaxed);
   atomic_fetch_sub_explicit(&il_live_bytes, m->len, memory_order_relaxed);

@@ -26,11 +26,16 @@ typedef struct il_handle_type {
 struct il_handle {
   const il_handle_type *type;
   atomic_uint refs;
+  atomic_llong id; /* il_handle_id; 0: nobody has asked for it */
 };
 
 void il_handle_init(il_handle *h, const il_handle_type *type); /* with one hold */
 void il_handle_retain(il_handle *h);
 void il_handle_release(il_handle *h); /* NULL does nothing */
+/* One that nothing else of the process has; 1 or more. Thread: any. */
+long long il_next_id(void);
+/* The handle's, always the same. Thread: any. */
+long long il_handle_id(il_handle *h);
 
 /* -- Messages ---------------------------------------------------------------------------------- */
 
@@ -41,7 +46,8 @@ typedef struct il_msg {
   size_t len;
   size_t cap; /* 0: the data lie behind this struct */
   size_t nhandles;
-  il_handle **handles; /* one hold on each; behind this struct */
+  il_handle **handles; /* one hold on each, but for `unheld`; behind this struct */
+  const il_handle *unheld;
 } il_msg;
 
 /* A message with a copy of `data`, or, when it is large, with the block itself: then *taken is 1
@@ -51,6 +57,9 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
                    size_t nhandles, int *taken);
 /* Another one with the same content. NULL: no memory. */
 il_msg *il_msg_clone(const il_msg *m);
+/* The message stays inside of what `h` holds: it gives up its own holds on that, which would be a
+** cycle. A clone has them. */
+void il_msg_unhold(il_msg *m, il_handle *h);
 void il_msg_free(il_msg *m); /* releases its handles; NULL does nothing */
 
 extern atomic_size_t il_live_messages, il_live_bytes; /* relaxed counters, for leak checks */

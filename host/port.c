@@ -10,8 +10,6 @@
 
 atomic_size_t il_live_ports;
 
-static atomic_llong next_id;
-
 void il_item_fini(il_item *item) {
   if (item->kind == IL_ITEM_MSG) il_msg_free(item->u.msg);
   item->kind = IL_ITEM_NONE;
@@ -104,7 +102,6 @@ int il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle
   atomic_store_explicit(&p->tx.refs, 0, memory_order_relaxed);
   p->keep = keep;
   p->owner = owner;
-  p->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
   p->capacity = IL_UNBOUNDED;
   atomic_fetch_add_explicit(&il_live_ports, 1, memory_order_relaxed);
   return ISOLUA_OK;
@@ -166,6 +163,21 @@ void il_sender_held(il_handle *h, const void *isolate, int delta) {
   if (p->owner == isolate) atomic_fetch_add_explicit(&p->own, delta, memory_order_relaxed);
 }
 
+static void tell_all_locked(il_port *p) {
+  il_watches_fire(&p->readers);
+  il_watches_fire(&p->observers);
+  il_watches_fire(&p->writers);
+}
+
+void il_sender_abandon(il_handle *h, bool is) {
+  il_port *p = il_port_of_sender(h);
+  if (h->type->release != il_sender_release) return;
+  il_mutex_lock(&p->lock);
+  p->abandoned += is ? 1U : -1U;
+  if (is) tell_all_locked(p);
+  il_mutex_unlock(&p->lock);
+}
+
 /* Who waits is told when at most one hold is left: that one may be its own. */
 void il_sender_release(il_handle *h) {
   il_port *p = il_port_of_sender(h);
@@ -173,9 +185,7 @@ void il_sender_release(il_handle *h) {
   il_mutex_lock(&p->lock);
   left = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) - 1;
   if (left <= 1) {
-    il_watches_fire(&p->readers);
-    il_watches_fire(&p->observers);
-    il_watches_fire(&p->writers);
+    tell_all_locked(p);
     for (il_offer *o = p->offers; o != NULL; o = o->next) il_watch_fire(o->watch);
   }
   il_mutex_unlock(&p->lock);
@@ -183,20 +193,21 @@ void il_sender_release(il_handle *h) {
 }
 
 /* Holds on the senders that are not those of the owner's own state, and in a channel not the one of
-** whoever asks. */
-static bool has_others(const il_port *p, const void *self) {
-  int refs = (int)atomic_load_explicit(&p->tx.refs, memory_order_acquire);
+** whoever asks; nor `without` of them. */
+static bool has_others(const il_port *p, unsigned without) {
+  unsigned refs = atomic_load_explicit(&p->tx.refs, memory_order_acquire);
   int own = p->channel ? 1 : atomic_load_explicit(&p->own, memory_order_relaxed);
-  return self != NULL && p->owner != NULL && p->owner != self ? true : refs > own;
+  return (int)refs > own + (int)without;
 }
 
 static bool can_be_received(const il_port *p, const void *self) {
-  return p->closed || p->queue.count > 0 || p->noffers > 0 || has_others(p, self);
+  return p->closed || p->queue.count > 0 || p->noffers > 0 ||
+         (p->owner != NULL && p->owner != self) || has_others(p, p->abandoned);
 }
 
 static bool can_be_sent(const il_port *p, const void *self) {
   if (p->closed || (p->queue.count < p->capacity && p->noffers == 0)) return true;
-  return p->channel ? has_others(p, self) : p->owner != self;
+  return p->channel ? has_others(p, p->abandoned) : p->owner != self;
 }
 
 bool il_port_reachable(il_port *p, const void *self, bool writer) {
@@ -211,7 +222,7 @@ bool il_port_reachable(il_port *p, const void *self, bool writer) {
 static bool deserted_locked(const il_port *p) {
   if (p->closed) return true;
   if (p->channel) return false;
-  if (p->inbox) return !has_others(p, NULL);
+  if (p->inbox) return !has_others(p, 0);
   return atomic_load_explicit(&p->tx.refs, memory_order_acquire) == 0;
 }
 
@@ -391,9 +402,20 @@ static int send_locked(il_port *p, sending *s) {
   return IL_SENT;
 }
 
+/* The most frequent send: there is room, and nobody waits for more. */
+static bool send_simply(il_port *p, il_item *item) {
+  bool simple;
+  il_mutex_lock(&p->lock);
+  simple = has_room(&p->queue) && p->queue.count < p->capacity && p->noffers == 0 && !p->closed;
+  if (simple) push_locked(p, item);
+  il_mutex_unlock(&p->lock);
+  return simple;
+}
+
 static enum il_sent send_or_offer(il_port *p, il_item *item, bool force, il_offer *offer) {
   sending s = {.item = item, .force = force, .offer = offer};
   int result;
+  if (send_simply(p, item)) return IL_SENT;
   for (;;) {
     il_mutex_lock(&p->lock);
     result = send_locked(p, &s);
@@ -503,9 +525,7 @@ void il_port_shut(il_port *p) {
     delist_offer_locked(p, o);
     il_watch_fire(o->watch);
   }
-  il_watches_fire(&p->readers);
-  il_watches_fire(&p->observers);
-  il_watches_fire(&p->writers);
+  tell_all_locked(p);
   il_mutex_unlock(&p->lock);
   drop(&queue);
 }

@@ -77,7 +77,6 @@ struct il_port {
 
   /* fixed at creation */
   il_handle *keep; /* what `tx` holds while it is held; once nobody holds it, of use to port.c */
-  long long id;
   char *name; /* malloc; or NULL */
   size_t capacity;
   enum il_full full;
@@ -85,7 +84,7 @@ struct il_port {
   bool inbox;        /* its owner's own hold does not count as a sender */
   const void *owner; /* the isolate that receives; NULL: a channel. Compared, never followed */
 
-  il_mutex lock; /* guards the eight below */
+  il_mutex lock; /* guards the nine below */
   il_chunks queue;
   il_chunk *spare; /* an empty one, or NULL */
   bool closed;
@@ -93,6 +92,7 @@ struct il_port {
   il_watches observers; /* told of what readers are told of, and take no reader's turn */
   il_offer *offers, *last_offer;
   size_t noffers;
+  unsigned abandoned; /* holds on `tx` of isolates that are stuck: they will send nothing */
 
   /* atomics; relaxed: hints, or read under the lock */
   atomic_int own;       /* userdata for `tx` in the owner's state */
@@ -163,5 +163,8 @@ extern atomic_size_t il_live_ports;
 void il_sender_retain(il_handle *h);
 void il_sender_release(il_handle *h);
 void il_sender_held(il_handle *h, const void *isolate, int delta);
+/* A hold on a sender is one of an isolate that is stuck: who waits for a message is told. Its end is
+** still awaited. `is` false: it is not any more. Other handles: nothing. */
+void il_sender_abandon(il_handle *h, bool is);
 
 #endif

@@ -79,8 +79,8 @@ size_t isolua_port_count(isolua_port *p) {
   return il_port_count(p);
 }
 
-long long isolua_port_id(const isolua_port *p) {
-  return p->id;
+long long isolua_port_id(isolua_port *p) {
+  return il_handle_id(&p->tx);
 }
 
 const char *isolua_port_name(const isolua_port *p) {

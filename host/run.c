@@ -369,6 +369,10 @@ int isolua_future_settle(isolua_future *f, int ok, const char *message, const ch
   return il_future_settle(f, &r);
 }
 
+long long isolua_future_id(isolua_future *f) {
+  return il_handle_id(&f->h);
+}
+
 int isolua_future_is_local(const isolua_future *f) {
   return f->local;
 }

@@ -25,18 +25,19 @@
 
 /* A value without parts goes as it is. */
 static bool plain_item(lua_State *L, int index, il_item *item) {
-  int is_integer, type = lua_type(L, index);
-  if (type == LUA_TBOOLEAN) {
-    item->kind = lua_toboolean(L, index) ? IL_ITEM_TRUE : IL_ITEM_FALSE;
+  if (lua_isinteger(L, index)) {
+    item->kind = IL_ITEM_INTEGER;
+    item->u.integer = lua_tointeger(L, index);
     return true;
   }
-  if (type != LUA_TNUMBER) return false;
-  item->kind = IL_ITEM_INTEGER;
-  item->u.integer = lua_tointegerx(L, index, &is_integer);
-  if (is_integer && lua_isinteger(L, index)) return true;
-  item->kind = IL_ITEM_FLOAT;
-  item->u.number = lua_tonumber(L, index);
-  return true;
+  switch (lua_type(L, index)) {
+  case LUA_TNUMBER:
+    item->kind = IL_ITEM_FLOAT;
+    item->u.number = lua_tonumber(L, index);
+    return true;
+  case LUA_TBOOLEAN: item->kind = lua_toboolean(L, index) ? IL_ITEM_TRUE : IL_ITEM_FALSE; return true;
+  default: return false;
+  }
 }
 
 int il_item_encode(il_vm *vm, lua_State *L, il_item *item) {
@@ -210,7 +211,7 @@ static void push_port_name(lua_State *L, const char *what, il_port *p) {
   else if (p->name != NULL)
     lua_pushfstring(L, "%s %s '%s'", what, p->channel ? "channel" : "port", p->name);
   else
-    lua_pushfstring(L, "%s %s %I", what, p->channel ? "channel" : "port", (LUAI_UACINT)p->id);
+    lua_pushfstring(L, "%s %s %I", what, p->channel ? "channel" : "port", (LUAI_UACINT)il_handle_id(&p->tx));
 }
 
 static void case_describe(il_vm *vm, lua_State *L, il_source *s) {

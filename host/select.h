@@ -9,7 +9,9 @@
 
 /* A timer of one state: a userdata. Owner thread. */
 typedef struct isolua_timer {
-  il_tick tick;   /* first */
+  il_tick tick;     /* first */
+  const void *mark; /* tells it from other userdata */
+  long long id;     /* 0: nobody has asked for it */
   int64_t period; /* ns; 0: it rings once */
   bool reserved;  /* it has its place among the ticks */
   bool rung;      /* and nobody has taken that yet */

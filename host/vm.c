@@ -18,24 +18,30 @@ char il_base_preload;
 
 /* The last that was looked for on this thread: of the state with this registry. */
 static __attribute__((tls_model("initial-exec"))) _Thread_local struct {
+  const lua_State *L; /* main thread of it, which lives as long; NULL: none */
   const void *registry;
   il_vm *vm;
 } last;
 
 /* From here on the state has none, or is gone: no other may be taken for it. Its own thread. */
 static void forget_vm(const il_vm *vm) {
-  if (last.vm == vm) last.registry = NULL;
+  if (last.vm != vm) return;
+  last.L = NULL;
+  last.registry = NULL;
 }
 
 il_vm *il_vm_of(lua_State *L) {
-  const void *registry = lua_topointer(L, LUA_REGISTRYINDEX);
+  const void *registry;
   il_vm *vm;
+  if (L == last.L) return last.vm;
+  registry = lua_topointer(L, LUA_REGISTRYINDEX);
   if (registry == last.registry) return last.vm;
   if (!lua_checkstack(L, 1)) return NULL;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_key);
   vm = lua_touserdata(L, -1);
   lua_pop(L, 1);
   if (vm == NULL) return NULL;
+  last.L = vm->L;
   last.registry = registry;
   last.vm = vm;
   return vm;
