@@ -93,6 +93,7 @@ bool il_future_wait(isolua_future *f, int64_t deadline) {
 }
 
 bool il_future_settle(isolua_future *f, il_result *r) {
+  il_sleeper *sleeper = NULL;
   bool first;
   il_mutex_lock(&f->lock);
   first = !il_future_is_done(f);
@@ -101,10 +102,14 @@ bool il_future_settle(isolua_future *f, il_result *r) {
     /* Who joins a spawned isolate gets its error, and may do so before it is printed here. */
     if (atomic_load(&f->dropped) && f->watches.first != NULL) atomic_store(&f->looked, true);
     atomic_store(&f->done, true); /* seq_cst: against `dropped` in lose */
-    il_watches_fire(&f->watches);
+    for (il_watch *w = f->watches.first; w != NULL; w = w->next) {
+      il_sleeper_wake(sleeper);
+      sleeper = il_watch_signal(w);
+    }
     il_cond_wake_all(&f->changed);
   }
   il_mutex_unlock(&f->lock);
+  il_sleeper_wake(sleeper);
   if (first)
     lose(f);
   else

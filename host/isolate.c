@@ -61,7 +61,7 @@ static int init_parts(il_isolate *i, isolua_host *host, const char *name) {
   i->name = strdup(name);
   if (i->name == NULL) return ISOLUA_MEMORY;
   if (il_mutex_init(&i->lock) != 0) goto fail_lock;
-  if (il_port_init(&i->inbox, i, &i->h, &il_isolate_type) != ISOLUA_OK) goto fail_inbox;
+  il_port_init(&i->inbox, i, &i->h, &il_isolate_type);
   if (il_future_init(&i->future, host, i, lost) != ISOLUA_OK) goto fail_future;
   if (il_future_init(&i->gone, host, i, NULL) != ISOLUA_OK) goto fail_gone;
   i->gone.is_end = true;
@@ -75,7 +75,6 @@ fail_gone:
   il_future_fini(&i->future);
 fail_future:
   il_port_fini(&i->inbox);
-fail_inbox:
   il_mutex_fini(&i->lock);
 fail_lock:
   free(i->name);
@@ -105,7 +104,7 @@ static void take_start(il_isolate *i, const il_start *start) {
 int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
                    const il_start *start, il_isolate **out) {
   static const il_start none;
-  il_isolate *i = calloc(1, sizeof *i);
+  il_isolate *i = il_lines_new(sizeof *i);
   if (i == NULL) return ISOLUA_MEMORY;
   if (init_parts(i, host, name) != ISOLUA_OK) {
     free(i);
@@ -291,6 +290,7 @@ int il_isolate_start(il_isolate *i) {
   char text[192];
   il_handle_retain(&i->h);
   i->job.run = run;
+  i->job.lasting = i->spawned;
   atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
   if (!list(i)) goto fail;
   if (i->timeout > 0) {

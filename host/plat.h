@@ -10,6 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef IL_LINE
+#define IL_LINE 64 /* bytes that processors hand to one another at a time */
+#endif
+
+/* A block of zeros that begins such a line, for free(3); `size` is a multiple. NULL: no memory. */
+void *il_lines_new(size_t size);
+
 /* Nanoseconds on a clock that only goes forward. */
 int64_t il_now(void);
 
@@ -46,6 +53,25 @@ void il_cond_wake_all(il_cond *c);
 void il_word_sleep(_Atomic(uint32_t) *word, uint32_t seen, int64_t deadline);
 /* Wakes one sleeper. Safe in a signal handler. */
 void il_word_wake(_Atomic(uint32_t) *word);
+/* A lock of one word, for what is held for a few instructions by many: no call while nobody waits. A
+** thread that finds it taken spins a little before it sleeps. Zero: free. */
+typedef struct il_lock {
+  _Atomic(uint32_t) word; /* 0: free; 1: taken; 2: taken, and somebody may sleep */
+} il_lock;
+
+void il_lock_wait(il_lock *l); /* takes it though another has it */
+
+static inline void il_lock_take(il_lock *l) {
+  uint32_t free = 0;
+  if (!atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
+                                               memory_order_relaxed))
+    il_lock_wait(l);
+}
+
+static inline void il_lock_give(il_lock *l) {
+  if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2) il_word_wake(&l->word);
+}
+
 /* A hint to the processor inside a spin. */
 void il_spin_pause(void);
 /* Lets another thread that waits for this processor run. */

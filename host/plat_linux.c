@@ -54,6 +54,14 @@ static struct timespec to_timespec(int64_t ns) {
   return t;
 }
 
+/* -- Memory ------------------------------------------------------------------------------------ */
+
+void *il_lines_new(size_t size) {
+  void *p = aligned_alloc(IL_LINE, size);
+  if (p != NULL) memset(p, 0, size);
+  return p;
+}
+
 /* -- Mutexes and conditions -------------------------------------------------------------------- */
 
 /* Held for a few instructions each: a thread that finds one taken spins a little before it sleeps. */
@@ -129,6 +137,21 @@ void il_word_wake(_Atomic(uint32_t) *word) {
   int saved = errno;
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
   errno = saved;
+}
+
+#define LOCK_SPINS 100
+
+/* Whoever has slept takes it as 2: others may sleep still. */
+void il_lock_wait(il_lock *l) {
+  for (int i = 0; i < LOCK_SPINS; i++) {
+    uint32_t seen = atomic_load_explicit(&l->word, memory_order_relaxed);
+    if (seen == 0 && atomic_compare_exchange_weak_explicit(&l->word, &seen, 1, memory_order_acquire,
+                                                           memory_order_relaxed))
+      return;
+    il_spin_pause();
+  }
+  while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
+    il_word_sleep(&l->word, 2, -1);
 }
 
 int il_event_open(void) {

@@ -49,6 +49,43 @@ static void take(il_chunks *q, il_item *item, il_chunk **drained) {
   *drained = c;
 }
 
+static size_t queued(const il_port *p) {
+  return atomic_load_explicit(&p->queued, memory_order_relaxed);
+}
+
+static void set_queued_locked(il_port *p, size_t n) {
+  atomic_store_explicit(&p->queued, n, memory_order_relaxed);
+}
+
+/* There is room: make_room_locked. */
+static void put_locked(il_port *p, const il_item *item) {
+  if (p->head.kind == IL_ITEM_NONE)
+    p->head = *item;
+  else
+    put(&p->queue, item);
+  set_queued_locked(p, queued(p) + 1);
+}
+
+/* The oldest. There is one. */
+static void take_locked(il_port *p, il_item *item, il_chunk **drained) {
+  *item = p->head;
+  *drained = NULL;
+  if (p->queue.count > 0)
+    take(&p->queue, &p->head, drained);
+  else
+    p->head.kind = IL_ITEM_NONE;
+  set_queued_locked(p, queued(p) - 1);
+}
+
+/* All of them: *head is the oldest (NONE: there are none), *rest the others. */
+static void take_all_locked(il_port *p, il_item *head, il_chunks *rest) {
+  *head = p->head;
+  *rest = p->queue;
+  p->head.kind = IL_ITEM_NONE;
+  memset(&p->queue, 0, sizeof p->queue);
+  set_queued_locked(p, 0);
+}
+
 /* Frees all of it: no lock is held. */
 static void drop(il_chunks *q) {
   while (q->first != NULL) {
@@ -94,9 +131,8 @@ const il_handle_type il_sender_type = {.name = "isolate.sender",
 const il_handle_type il_channel_type = {
   .name = "isolate.channel", .retain = il_sender_retain, .release = il_sender_release};
 
-int il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle_type *tx) {
+void il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle_type *tx) {
   memset(p, 0, sizeof *p);
-  if (il_mutex_init(&p->lock) != 0) return ISOLUA_MEMORY;
   il_handle_init(&p->rx, &rx_type);
   il_handle_init(&p->tx, tx);
   atomic_store_explicit(&p->tx.refs, 0, memory_order_relaxed);
@@ -104,26 +140,22 @@ int il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle
   p->owner = owner;
   p->capacity = IL_UNBOUNDED;
   atomic_fetch_add_explicit(&il_live_ports, 1, memory_order_relaxed);
-  return ISOLUA_OK;
 }
 
 void il_port_fini(il_port *p) {
+  il_item_fini(&p->head);
   drop(&p->queue);
   drop(&p->mine);
   free(p->handler); /* an inbox's */
   free(p->spare);
   free(p->name);
-  il_mutex_fini(&p->lock);
   atomic_fetch_sub_explicit(&il_live_ports, 1, memory_order_relaxed);
 }
 
 static il_port *new_port(const void *owner, const il_handle_type *tx) {
-  il_port *p = malloc(sizeof *p);
+  il_port *p = il_lines_new(sizeof *p);
   if (p == NULL) return NULL;
-  if (il_port_init(p, owner, &p->rx, tx) != ISOLUA_OK) {
-    free(p);
-    return NULL;
-  }
+  il_port_init(p, owner, &p->rx, tx);
   return p;
 }
 
@@ -147,6 +179,32 @@ il_port *il_channel_new(size_t capacity) {
   return p;
 }
 
+/* -- The lock ---------------------------------------------------------------------------------- */
+
+static void lock(il_port *p) {
+  il_lock_take(&p->lock);
+}
+
+/* Who was signalled under it is woken after it; the first of them, which is mostly all. */
+static void unlock(il_port *p) {
+  il_sleeper *s = p->signalled;
+  if (s != NULL) p->signalled = NULL;
+  il_lock_give(&p->lock);
+  il_sleeper_wake(s);
+}
+
+static void fire_locked(il_port *p, il_watch *watch) {
+  il_sleeper *s = il_watch_signal(watch);
+  if (p->signalled == NULL)
+    p->signalled = s;
+  else
+    il_sleeper_wake(s);
+}
+
+static void fire_all_locked(il_port *p, il_watches *list) {
+  for (il_watch *w = list->first; w != NULL; w = w->next) fire_locked(p, w);
+}
+
 /* -- Senders ----------------------------------------------------------------------------------- */
 
 void il_sender_retain(il_handle *h) {
@@ -164,31 +222,31 @@ void il_sender_held(il_handle *h, const void *isolate, int delta) {
 }
 
 static void tell_all_locked(il_port *p) {
-  il_watches_fire(&p->readers);
-  il_watches_fire(&p->observers);
-  il_watches_fire(&p->writers);
+  fire_all_locked(p, &p->readers);
+  fire_all_locked(p, &p->observers);
+  fire_all_locked(p, &p->writers);
 }
 
 void il_sender_abandon(il_handle *h, bool is) {
   il_port *p = il_port_of_sender(h);
   if (h->type->release != il_sender_release) return;
-  il_mutex_lock(&p->lock);
+  lock(p);
   p->abandoned += is ? 1U : -1U;
   if (is) tell_all_locked(p);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
 }
 
 /* Who waits is told when at most one hold is left: that one may be its own. */
 void il_sender_release(il_handle *h) {
   il_port *p = il_port_of_sender(h);
   unsigned left;
-  il_mutex_lock(&p->lock);
+  lock(p);
   left = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) - 1;
   if (left <= 1) {
     tell_all_locked(p);
-    for (il_offer *o = p->offers; o != NULL; o = o->next) il_watch_fire(o->watch);
+    for (il_offer *o = p->offers; o != NULL; o = o->next) fire_locked(p, o->watch);
   }
-  il_mutex_unlock(&p->lock);
+  unlock(p);
   if (left == 0) il_handle_release(p->keep);
 }
 
@@ -201,20 +259,20 @@ static bool has_others(const il_port *p, unsigned without) {
 }
 
 static bool can_be_received(const il_port *p, const void *self) {
-  return p->closed || p->queue.count > 0 || p->noffers > 0 ||
-         (p->owner != NULL && p->owner != self) || has_others(p, p->abandoned);
+  return p->closed || queued(p) > 0 || p->noffers > 0 || (p->owner != NULL && p->owner != self) ||
+         has_others(p, p->abandoned);
 }
 
 static bool can_be_sent(const il_port *p, const void *self) {
-  if (p->closed || (p->queue.count < p->capacity && p->noffers == 0)) return true;
+  if (p->closed || (queued(p) < p->capacity && p->noffers == 0)) return true;
   return p->channel ? has_others(p, p->abandoned) : p->owner != self;
 }
 
 bool il_port_reachable(il_port *p, const void *self, bool writer) {
   bool can;
-  il_mutex_lock(&p->lock);
+  lock(p);
   can = writer ? can_be_sent(p, self) : can_be_received(p, self);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
   return can;
 }
 
@@ -229,32 +287,32 @@ static bool deserted_locked(const il_port *p) {
 /* -- Waking ------------------------------------------------------------------------------------ */
 
 /* One that was not woken yet. */
-static void wake_one(il_watches *list) {
+static void wake_one_locked(il_port *p, il_watches *list) {
   for (il_watch *w = list->first; w != NULL; w = w->next) {
     if (!atomic_load_explicit(&w->fired, memory_order_relaxed)) {
-      il_watch_fire(w);
+      fire_locked(p, w);
       return;
     }
   }
 }
 
 /* There is something to receive. */
-static void wake_reader(il_port *p) {
-  wake_one(&p->readers);
-  il_watches_fire(&p->observers);
+static void wake_reader_locked(il_port *p) {
+  wake_one_locked(p, &p->readers);
+  fire_all_locked(p, &p->observers);
 }
 
 static bool has_items_locked(const il_port *p) {
-  return p->queue.count > 0 || p->noffers > 0;
+  return queued(p) > 0 || p->noffers > 0;
 }
 
 static bool has_space_locked(const il_port *p) {
-  return p->queue.count < p->capacity;
+  return queued(p) < p->capacity;
 }
 
 /* Room for one item more: *fresh, or the spare chunk, is used up. False: *fresh is needed. */
 static bool make_room_locked(il_port *p, il_chunk **fresh) {
-  if (has_room(&p->queue)) return true;
+  if (p->head.kind == IL_ITEM_NONE || has_room(&p->queue)) return true;
   if (p->spare == NULL) {
     p->spare = *fresh;
     *fresh = NULL;
@@ -298,7 +356,7 @@ static void accept_locked(il_port *p, il_item *item) {
   *item = o->item;
   o->item.kind = IL_ITEM_NONE;
   delist_offer_locked(p, o);
-  il_watch_fire(o->watch);
+  fire_locked(p, o->watch);
 }
 
 /* While there is room the oldest offers come into the queue, each with a chunk of its own if need be. */
@@ -307,7 +365,7 @@ static void let_in_locked(il_port *p) {
     il_item item;
     if (!make_room_locked(p, &p->offers->chunk)) return;
     accept_locked(p, &item);
-    put(&p->queue, &item);
+    put_locked(p, &item);
   }
 }
 
@@ -317,18 +375,18 @@ static enum il_sent state_locked(const il_offer *o) {
 
 enum il_sent il_port_offered(il_port *p, il_offer *o) {
   enum il_sent result;
-  il_mutex_lock(&p->lock);
+  lock(p);
   result = state_locked(o);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
   return result;
 }
 
 enum il_sent il_port_withdraw(il_port *p, il_offer *o) {
   enum il_sent result;
-  il_mutex_lock(&p->lock);
+  lock(p);
   result = state_locked(o);
   if (o->listed) delist_offer_locked(p, o);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
   free(o->chunk);
   o->chunk = NULL;
   return result;
@@ -337,19 +395,17 @@ enum il_sent il_port_withdraw(il_port *p, il_offer *o) {
 /* -- Sending ----------------------------------------------------------------------------------- */
 
 static void push_locked(il_port *p, il_item *item) {
-  put(&p->queue, item);
-  atomic_store_explicit(&p->queued, p->queue.count, memory_order_relaxed);
+  put_locked(p, item);
   item->kind = IL_ITEM_NONE;
-  wake_reader(p);
+  wake_reader_locked(p);
 }
 
 /* A receiver waits that nothing is queued for yet: a channel of capacity 0 takes what it will get. */
 static bool is_wanted_locked(const il_port *p) {
   size_t waiting = 0;
   if (p->capacity > 0) return false;
-  for (il_watch *w = p->readers.first; w != NULL && waiting <= p->queue.count; w = w->next)
-    waiting++;
-  return waiting > p->queue.count;
+  for (il_watch *w = p->readers.first; w != NULL && waiting <= queued(p); w = w->next) waiting++;
+  return waiting > queued(p);
 }
 
 /* What a send needs beside the lock, and leaves to be freed. */
@@ -364,7 +420,7 @@ typedef struct sending {
 enum { NEEDS_CHUNK = -1 };
 
 static void drop_oldest_locked(il_port *p, sending *s) {
-  take(&p->queue, &s->old, &s->drained);
+  take_locked(p, &s->old, &s->drained);
   if (s->drained != NULL && p->queue.last == NULL) { /* it was the one that has room */
     append(&p->queue, s->drained);
     s->drained = NULL;
@@ -381,7 +437,7 @@ static int offer_locked(il_port *p, sending *s) {
   o->refused = false;
   s->item->kind = IL_ITEM_NONE;
   list_offer_locked(p, o);
-  wake_reader(p);
+  wake_reader_locked(p);
   return IL_FULL;
 }
 
@@ -397,18 +453,21 @@ static int send_locked(il_port *p, sending *s) {
   }
   if (!space && p->full != IL_FULL_DROP_OLDEST) return offer_locked(p, s);
   if (!make_room_locked(p, &s->fresh)) return NEEDS_CHUNK;
-  if (!space && p->queue.count > 0) drop_oldest_locked(p, s);
+  if (!space && queued(p) > 0) drop_oldest_locked(p, s);
   push_locked(p, s->item);
   return IL_SENT;
 }
 
 /* The most frequent send: there is room, and nobody waits for more. */
 static bool send_simply(il_port *p, il_item *item) {
-  bool simple;
-  il_mutex_lock(&p->lock);
-  simple = has_room(&p->queue) && p->queue.count < p->capacity && p->noffers == 0 && !p->closed;
+  bool simple, first;
+  lock(p);
+  first = p->head.kind == IL_ITEM_NONE;
+  simple = (first || has_room(&p->queue)) && has_space_locked(p) && p->noffers == 0 && !p->closed;
   if (simple) push_locked(p, item);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
+  /* After the lock, whose line the receiver wants then. */
+  if (simple && first) atomic_store_explicit(&p->arrived, true, memory_order_relaxed);
   return simple;
 }
 
@@ -417,13 +476,14 @@ static enum il_sent send_or_offer(il_port *p, il_item *item, bool force, il_offe
   int result;
   if (send_simply(p, item)) return IL_SENT;
   for (;;) {
-    il_mutex_lock(&p->lock);
+    lock(p);
     result = send_locked(p, &s);
-    il_mutex_unlock(&p->lock);
+    unlock(p);
     if (result != NEEDS_CHUNK) break;
     s.fresh = malloc(sizeof *s.fresh);
     if (s.fresh == NULL) return IL_NO_MEMORY;
   }
+  atomic_store_explicit(&p->arrived, true, memory_order_relaxed);
   if (s.fresh != NULL) free(s.fresh);
   if (s.drained != NULL) free(s.drained);
   il_item_fini(&s.old);
@@ -447,12 +507,12 @@ static bool receive_mine(il_port *p, il_item *item) {
   take(&p->mine, item, &drained);
   atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
   if (drained != NULL) {
-    il_mutex_lock(&p->lock);
+    lock(p);
     if (p->spare == NULL) {
       p->spare = drained;
       drained = NULL;
     }
-    il_mutex_unlock(&p->lock);
+    unlock(p);
     free(drained);
   }
   return true;
@@ -460,73 +520,67 @@ static bool receive_mine(il_port *p, il_item *item) {
 
 /* Oldest of the queue, else of the offers. What the lock must not cover goes to *drained. */
 static bool receive_locked(il_port *p, il_item *item, il_chunk **drained) {
-  if (p->queue.count == 0) {
+  if (queued(p) == 0) {
     if (p->noffers == 0) return false;
     accept_locked(p, item);
     return true;
   }
-  take(&p->queue, item, drained);
+  take_locked(p, item, drained);
   if (*drained != NULL && p->spare == NULL) {
     p->spare = *drained;
     *drained = NULL;
   }
   let_in_locked(p);
-  if (has_space_locked(p)) wake_one(&p->writers);
-  atomic_store_explicit(&p->queued, p->queue.count, memory_order_relaxed);
+  if (has_space_locked(p)) wake_one_locked(p, &p->writers);
   return true;
+}
+
+/* The owner takes all that is queued into `mine`, which is empty, and of that the oldest. */
+static bool receive_all_locked(il_port *p, il_item *item) {
+  take_all_locked(p, item, &p->mine);
+  p->patient = p->mine.count > 0;
+  atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
+  return item->kind != IL_ITEM_NONE;
 }
 
 enum il_got il_port_receive(il_port *p, il_item *item) {
   il_chunk *drained = NULL;
   bool got, over = false;
   if (receive_mine(p, item)) return IL_GOT;
-  il_mutex_lock(&p->lock);
-  if (!p->channel && p->capacity == IL_UNBOUNDED) {
-    p->mine = p->queue;
-    memset(&p->queue, 0, sizeof p->queue);
-    got = p->mine.count > 0;
-    if (got) take(&p->mine, item, &drained);
-    atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
-    if (drained != NULL && p->spare == NULL) {
-      p->spare = drained;
-      drained = NULL;
-    }
-    atomic_store_explicit(&p->queued, 0, memory_order_relaxed);
-  } else {
-    got = receive_locked(p, item, &drained);
-  }
+  lock(p);
+  got = !p->channel && p->capacity == IL_UNBOUNDED ? receive_all_locked(p, item)
+                                                   : receive_locked(p, item, &drained);
   if (!got) over = deserted_locked(p);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
+  if (atomic_load_explicit(&p->arrived, memory_order_relaxed))
+    atomic_store_explicit(&p->arrived, false, memory_order_relaxed);
   free(drained);
   return got ? IL_GOT : over ? IL_CLOSED : IL_EMPTY;
 }
 
 size_t il_port_count(il_port *p) {
-  return atomic_load_explicit(&p->queued, memory_order_relaxed) + p->mine.count;
+  return queued(p) + p->mine.count;
 }
 
 size_t il_port_waiting(il_port *p) {
-  return atomic_load_explicit(&p->queued, memory_order_relaxed) +
-         atomic_load_explicit(&p->taken, memory_order_relaxed);
+  return queued(p) + atomic_load_explicit(&p->taken, memory_order_relaxed);
 }
 
 void il_port_shut(il_port *p) {
+  il_item head = {.kind = IL_ITEM_NONE};
   il_chunks queue = {NULL, NULL, 0};
-  il_mutex_lock(&p->lock);
+  lock(p);
   p->closed = true;
-  if (!p->channel) {
-    queue = p->queue;
-    memset(&p->queue, 0, sizeof p->queue);
-    atomic_store_explicit(&p->queued, 0, memory_order_relaxed);
-  }
+  if (!p->channel) take_all_locked(p, &head, &queue);
   while (p->offers != NULL) {
     il_offer *o = p->offers;
     o->refused = true;
     delist_offer_locked(p, o);
-    il_watch_fire(o->watch);
+    fire_locked(p, o->watch);
   }
   tell_all_locked(p);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
+  il_item_fini(&head);
   drop(&queue);
 }
 
@@ -539,48 +593,49 @@ void il_port_close(il_port *p) {
 
 bool il_port_is_closed(il_port *p) {
   bool over;
-  il_mutex_lock(&p->lock);
+  lock(p);
   over = deserted_locked(p) && !has_items_locked(p);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
   return over;
 }
 
 /* -- Watching ---------------------------------------------------------------------------------- */
 
 void il_port_watch(il_port *p, il_watch *watch, bool writer) {
-  il_mutex_lock(&p->lock);
+  lock(p);
   il_watches_add(writer ? &p->writers : &p->readers, watch);
   if (p->closed || (writer ? has_space_locked(p) : has_items_locked(p) || deserted_locked(p)))
-    il_watch_fire(watch);
-  il_mutex_unlock(&p->lock);
+    fire_locked(p, watch);
+  unlock(p);
 }
 
 /* It may have been woken for what it does not take: the next one is. */
 void il_port_unwatch(il_port *p, il_watch *watch, bool writer) {
   il_watches *list = writer ? &p->writers : &p->readers;
-  il_mutex_lock(&p->lock);
+  lock(p);
   il_watches_remove(list, watch);
-  if (list->first != NULL && (writer ? has_space_locked(p) : has_items_locked(p))) wake_one(list);
-  il_mutex_unlock(&p->lock);
+  if (list->first != NULL && (writer ? has_space_locked(p) : has_items_locked(p)))
+    wake_one_locked(p, list);
+  unlock(p);
 }
 
 void il_port_observe(il_port *p, il_watch *watch) {
-  il_mutex_lock(&p->lock);
+  lock(p);
   il_watches_add(&p->observers, watch);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
 }
 
 void il_port_unobserve(il_port *p, il_watch *watch) {
-  il_mutex_lock(&p->lock);
+  lock(p);
   il_watches_remove(&p->observers, watch);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
 }
 
 bool il_port_is_ready(il_port *p) {
   bool ready;
   if (p->mine.count > 0) return true;
-  il_mutex_lock(&p->lock);
+  lock(p);
   ready = has_items_locked(p) || deserted_locked(p);
-  il_mutex_unlock(&p->lock);
+  unlock(p);
   return ready;
 }

@@ -50,6 +50,7 @@ void il_item_fini(il_item *item); /* frees what it holds; it is IL_ITEM_NONE the
 
 enum il_full { IL_FULL_BLOCK, IL_FULL_ERROR, IL_FULL_DROP_OLDEST, IL_FULL_DROP_NEWEST };
 
+/* Its first 64 bytes are the line that a sender and a receiver meet at. */
 typedef struct il_chunk {
   struct il_chunk *next;
   uint32_t first, end; /* items[first..end-1] are there */
@@ -84,23 +85,29 @@ struct il_port {
   bool inbox;        /* its owner's own hold does not count as a sender */
   const void *owner; /* the isolate that receives; NULL: a channel. Compared, never followed */
 
-  il_mutex lock; /* guards the nine below */
-  il_chunks queue;
-  il_chunk *spare; /* an empty one, or NULL */
+  /* What every send and every receive writes lies in one line. */
+  _Alignas(IL_LINE) il_lock lock; /* guards all up to `abandoned` */
   bool closed;
+  atomic_size_t queued; /* messages; relaxed: read without the lock by the receiver and for show */
+  il_item head;         /* the oldest of them; NONE: there is none */
+  il_chunks queue;      /* the others */
+  il_chunk *spare;      /* an empty one, or NULL */
+
+  _Alignas(IL_LINE) il_sleeper *signalled; /* to be woken when the lock is free; or NULL */
   il_watches readers, writers;
   il_watches observers; /* told of what readers are told of, and take no reader's turn */
   il_offer *offers, *last_offer;
   size_t noffers;
   unsigned abandoned; /* holds on `tx` of isolates that are stuck: they will send nothing */
 
-  /* atomics; relaxed: hints, or read under the lock */
-  atomic_int own;       /* userdata for `tx` in the owner's state */
-  atomic_size_t queued; /* items in `queue`, read without the lock by the receiver */
-  atomic_size_t taken;  /* items in `mine`, for show */
+  atomic_int own; /* userdata for `tx` in the owner's state; relaxed, read under the lock */
+
+  _Alignas(IL_LINE) atomic_bool arrived; /* a hint to who spins: the queue was empty, and is not; relaxed */
 
   /* owner thread only */
-  il_chunks mine;
+  _Alignas(IL_LINE) il_chunks mine;
+  atomic_size_t taken; /* items in `mine`, for show; relaxed */
+  bool patient;        /* messages came faster than they were received: more may come at once */
   void *handler; /* handler.c's, of malloc; or NULL. Not of a channel */
 };
 
@@ -110,8 +117,8 @@ enum il_sent { IL_SENT, IL_FULL, IL_SENT_CLOSED, IL_NO_MEMORY }; /* of a send */
 /* With one hold on `rx`, none on `tx`. NULL: no memory. `name` is copied. */
 il_port *il_port_new(const void *owner, const char *name, size_t capacity, enum il_full full);
 il_port *il_channel_new(size_t capacity);
-/* A port inside something else, which `keep` holds, with handles of type `tx`. 0, or ISOLUA_MEMORY. */
-int il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle_type *tx);
+/* A port inside something else, which `keep` holds, with handles of type `tx`. It lies in lines. */
+void il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handle_type *tx);
 void il_port_fini(il_port *p);
 
 /* One more sender, also when there was none: the caller holds the port otherwise. */

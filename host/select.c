@@ -17,9 +17,9 @@
 ** What was received lies in the case until it is decoded, what is to be sent until it is sent.
 */
 
-#define LINGER 10000     /* ns that a receiver spins before it asks to be woken */
-#define LINGER_MORE 2000 /* ns that it gives its senders to bring more */
-#define YIELD 64 /* waits of coroutines that find something, to one that yields all the same */
+#define LINGER 10000 /* ns that a receiver spins before it asks to be woken */
+#define GATHER 100   /* messages that are worth a turn of the port's lines */
+#define YIELD 64     /* waits of coroutines that find something, to one that yields all the same */
 
 /* -- Items ------------------------------------------------------------------------------------- */
 
@@ -35,7 +35,9 @@ static bool plain_item(lua_State *L, int index, il_item *item) {
     item->kind = IL_ITEM_FLOAT;
     item->u.number = lua_tonumber(L, index);
     return true;
-  case LUA_TBOOLEAN: item->kind = lua_toboolean(L, index) ? IL_ITEM_TRUE : IL_ITEM_FALSE; return true;
+  case LUA_TBOOLEAN:
+    item->kind = lua_toboolean(L, index) ? IL_ITEM_TRUE : IL_ITEM_FALSE;
+    return true;
   default: return false;
   }
 }
@@ -211,7 +213,8 @@ static void push_port_name(lua_State *L, const char *what, il_port *p) {
   else if (p->name != NULL)
     lua_pushfstring(L, "%s %s '%s'", what, p->channel ? "channel" : "port", p->name);
   else
-    lua_pushfstring(L, "%s %s %I", what, p->channel ? "channel" : "port", (LUAI_UACINT)il_handle_id(&p->tx));
+    lua_pushfstring(L, "%s %s %I", what, p->channel ? "channel" : "port",
+                    (LUAI_UACINT)il_handle_id(&p->tx));
 }
 
 static void case_describe(il_vm *vm, lua_State *L, il_source *s) {
@@ -552,18 +555,28 @@ int il_port_take(il_vm *vm, lua_State *L, il_port *p) {
   return ISOLUA_OK;
 }
 
-/* The queue is empty, and the waiter would spin: it does so here first, where a sender need not wake it.
-** An isolate that only takes lets a few more come in, so that both get through their work in batches; one
-** that has sent something is waiting for the answer. ISOLUA_TIMEOUT: still nothing. */
-static int linger(il_vm *vm, lua_State *L, il_port *p) {
+/* Messages come faster than they are received: they are let come in, so that both get through their work
+** in batches instead of meeting at each message. Not by an isolate that has sent something since, which
+** may be what the next one answers. */
+static void gather(il_vm *vm, il_port *p) {
   il_isolate *i = vm->isolate;
   long long sent = atomic_load_explicit(&i->messages_out, memory_order_relaxed);
-  if (!il_waiter_spins(&i->waiter)) return ISOLUA_TIMEOUT;
-  il_waiter_linger(&i->waiter, &p->queued, 1, LINGER);
-  if (il_port_waiting(p) == 0) return ISOLUA_TIMEOUT;
-  if (sent == vm->loop.sent) il_waiter_linger(&i->waiter, &p->queued, IL_CHUNK, LINGER_MORE);
+  if (sent == vm->loop.sent) p->patient = il_waiter_gather(&i->waiter, &p->queued, GATHER);
   vm->loop.sent = sent;
+}
+
+static int receive(il_vm *vm, lua_State *L, il_port *p) {
+  if (p->patient && p->mine.count == 0) gather(vm, p);
   return il_port_take(vm, L, p);
+}
+
+/* The queue is empty, and the waiter would spin: it does so here first, where a sender need not wake it.
+** ISOLUA_TIMEOUT: still nothing. */
+static int linger(il_vm *vm, lua_State *L, il_port *p) {
+  il_waiter *w = &vm->isolate->waiter;
+  il_waiter_linger(w, &p->arrived, LINGER);
+  return atomic_load_explicit(&p->arrived, memory_order_relaxed) ? receive(vm, L, p)
+                                                                 : ISOLUA_TIMEOUT;
 }
 
 /* Something is there, or the wait must not begin: true, and *result is its end. */
@@ -599,7 +612,7 @@ int isolua_send_now(lua_State *L, int to, int value) {
 
 int isolua_receive_now(lua_State *L, isolua_port *p) {
   il_vm *vm = il_vm_check(L);
-  return il_loop_wants_turn(vm) ? ISOLUA_TIMEOUT : il_port_take(vm, L, p);
+  return il_loop_wants_turn(vm) ? ISOLUA_TIMEOUT : receive(vm, L, p);
 }
 
 int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, lua_KContext ctx,

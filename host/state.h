@@ -100,7 +100,7 @@ typedef struct il_loop {
   bool quiet;      /* garbage was collected since the last wait began */
   int64_t idle;    /* ns of sleep before it is collected */
   il_item held;    /* a message on its way into a box */
-  long long sent;  /* messages_out when it last lingered at a port */
+  long long sent;  /* messages_out when it last gathered messages */
   size_t holds;    /* handles and receivers that this state has */
   lua_CFunction traceback;                        /* message handler of handlers */
   void (*failed)(struct il_vm *vm, lua_State *L); /* one raised the value at index 1 */

@@ -12,6 +12,7 @@
 #endif
 #define SPIN_SHORT 1000
 #define SHORT_WAIT (2 * IL_SPIN_LONG) /* ns; a wake-up is in it */
+#define LOOK 1000                     /* ns between two looks at something that grows */
 #define ROUNDS 32                     /* between two looks at the clock */
 
 enum { IDLE, SIGNALLED, SLEEPING };
@@ -35,11 +36,19 @@ void il_waiter_init(il_waiter *w) {
 /* Once the word is exchanged the owner may go on and end, and the waiter with it: all else is read
 ** before. So the event may be opened in between; whoever opens it looks at all there is after that,
 ** which is seen since both are in the one order of seq_cst. */
-void il_waiter_wake(il_waiter *w) {
+static il_sleeper *signal_owner(il_waiter *w) {
   int fd = atomic_load(&w->fd);
   uint32_t before = atomic_exchange(&w->word, SIGNALLED);
-  if (before == SLEEPING) il_word_wake(&w->word);
   if (fd >= 0 && before != SIGNALLED) il_event_set(fd); /* else whoever came first sets it */
+  return before == SLEEPING ? &w->word : NULL;
+}
+
+void il_waiter_wake(il_waiter *w) {
+  il_sleeper_wake(signal_owner(w));
+}
+
+void il_sleeper_wake(il_sleeper *s) {
+  if (s != NULL) il_word_wake(s);
 }
 
 int il_waiter_event(il_waiter *w) {
@@ -95,18 +104,33 @@ static bool spin(il_waiter *w, int64_t start) {
   return signalled(w);
 }
 
-bool il_waiter_spins(const il_waiter *w) {
+static bool spins(const il_waiter *w) {
   return w->spin > SPIN_SHORT && !crowded();
 }
 
-void il_waiter_linger(const il_waiter *w, atomic_size_t *n, size_t enough, int64_t ns) {
+void il_waiter_linger(const il_waiter *w, const atomic_bool *flag, int64_t ns) {
   int64_t end = il_now() + ns;
+  if (crowded()) il_yield();
+  if (!spins(w)) return;
   do {
     for (int i = 0; i < ROUNDS; i++) {
-      if (atomic_load_explicit(n, memory_order_relaxed) >= enough) return;
+      if (atomic_load_explicit(flag, memory_order_relaxed)) return;
       il_spin_pause();
     }
+    il_yield(); /* as above */
   } while (!signalled(w) && il_now() < end);
+}
+
+bool il_waiter_gather(const il_waiter *w, const atomic_size_t *n, size_t enough) {
+  size_t first = atomic_load_explicit(n, memory_order_relaxed), before, now = first;
+  do {
+    int64_t look = il_now() + LOOK;
+    if (crowded()) il_yield();
+    while (!crowded() && il_now() < look) il_spin_pause();
+    before = now;
+    now = atomic_load_explicit(n, memory_order_relaxed);
+  } while (now > before && now < enough && !signalled(w));
+  return now > first;
 }
 
 /* False: the deadline came. */
@@ -185,10 +209,14 @@ static void push(il_waiter *w, il_watch *watch) {
                                                   memory_order_relaxed));
 }
 
-void il_watch_fire(il_watch *watch) {
+il_sleeper *il_watch_signal(il_watch *watch) {
   if (!atomic_exchange_explicit(&watch->fired, true, memory_order_acq_rel))
     push(watch->waiter, watch);
-  il_waiter_wake(watch->waiter);
+  return signal_owner(watch->waiter);
+}
+
+void il_watch_fire(il_watch *watch) {
+  il_sleeper_wake(il_watch_signal(watch));
 }
 
 void il_watches_fire(il_watches *list) {

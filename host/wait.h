@@ -13,7 +13,9 @@
 **  - A watch is on the stack at most once: `fired` says so; the owner clears it when it takes it.
 **  - Firing happens under the source's lock. Taking a watch off the source under that same lock
 **    therefore waits for a firing under way, after which no other thread touches watch or waiter.
-**  - A wake-up is a system call only when the owner sleeps.
+**  - A wake-up is a system call only when the owner sleeps. It is best made when the source's lock is
+**    free again, or the owner runs into that at once. By then the waiter may be gone: the system
+**    only compares the address, and whoever sleeps at the same one looks again.
 */
 typedef struct il_watch il_watch;
 
@@ -52,10 +54,12 @@ int il_waiter_event(il_waiter *w);
 void il_waiter_fini(il_waiter *w);
 /* No wake-up is pending: as il_waiter_sleep leaves it. Owner. */
 void il_waiter_clear(il_waiter *w);
-/* Would a wait spin now, rather than sleep at once? Owner. */
-bool il_waiter_spins(const il_waiter *w);
-/* Spins for at most `ns` while *n is less than `enough` and nobody wakes the owner. Owner. */
-void il_waiter_linger(const il_waiter *w, atomic_size_t *n, size_t enough, int64_t ns);
+/* Spins, if a wait would, for at most `ns` while *flag is false and nobody wakes the owner; where threads
+** wait for a processor, lets one of them have it instead. Owner. */
+void il_waiter_linger(const il_waiter *w, const atomic_bool *flag, int64_t ns);
+/* Lets *n grow as long as it does, to `enough` at most: it looks now and then only, since a look takes
+** the line of *n from whoever adds. Did it grow? Owner. */
+bool il_waiter_gather(const il_waiter *w, const atomic_size_t *n, size_t enough);
 /* Until il_waiter_release, wake-ups do not set the event: the owner looks at all there is afterwards. */
 void il_waiter_hold(il_waiter *w);
 void il_waiter_release(il_waiter *w);
@@ -68,5 +72,11 @@ void il_watches_add(il_watches *list, il_watch *watch);
 void il_watches_remove(il_watches *list, il_watch *watch); /* one that is not listed: nothing */
 void il_watches_fire(il_watches *list);                    /* all of them; they stay listed */
 void il_watch_fire(il_watch *watch);
+
+/* il_watch_fire in two steps: the second, with what the first gave (NULL: nothing to do), is the system
+** call, and needs no lock. */
+typedef _Atomic(uint32_t) il_sleeper;
+il_sleeper *il_watch_signal(il_watch *watch);
+void il_sleeper_wake(il_sleeper *s);
 
 #endif

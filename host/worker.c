@@ -233,9 +233,9 @@ static void enqueue_locked(il_workers *w, il_job *job) {
   w->queued = true;
 }
 
-static bool may_pull_locked(il_workers *w, il_worker *idle) {
-  bool may = idle != NULL && idle->brief && idle->parked != il_cpu_here() && w->npreparing == 0 &&
-             w->pulled == NULL;
+static bool may_pull_locked(il_workers *w, const il_job *job, il_worker *idle) {
+  bool may = idle != NULL && idle->brief && !job->lasting && idle->parked != il_cpu_here() &&
+             w->npreparing == 0 && w->pulled == NULL;
   assert(il_mutex_held(&w->lock));
   if (may) w->pulled = idle;
   return may;
@@ -262,7 +262,7 @@ int il_workers_start(il_workers *w, il_job *job, size_t stack, bool *queued) {
       enqueue_locked(w, job);
     else
       idle = pop_idle_locked(w, job);
-    pull = may_pull_locked(w, idle);
+    pull = may_pull_locked(w, job, idle);
     il_mutex_unlock(&w->lock);
   }
   return *queued ? ISOLUA_OK : hand_over(w, idle, job, stack, pull);

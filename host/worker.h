@@ -12,7 +12,8 @@ typedef struct il_job il_job;
 struct il_job {
   void (*run)(il_job *, void *spare); /* takes over `spare`, which may be NULL */
   il_job *next;
-  int cpu; /* where it was started */
+  int cpu;      /* where it was started */
+  bool lasting; /* it goes on, and its starter too: they want a processor each */
 };
 
 typedef struct il_workers {

@@ -349,7 +349,7 @@ local rows = {
   {name = "cpu_two", unit = "x", limit = "cpu_two", reach = 0.95, more = true,
    size = 10000000, maker = cpu_two},
   {name = "round_trip", unit = "us", limit = "round_trip", reach = 4,
-   size = 20000, maker = round_trip},
+   size = 100000, maker = round_trip},
   {name = "round_trip_one_cpu", unit = "us", limit = "round_trip_one_cpu", reach = 1.7,
    size = 5000, maker = in_child("round_trip", LIMITS .. " pin")},
   {name = "one_way", unit = "M/s", limit = "one_way", reach = 0.5, more = true, scaled = true,
