@@ -22,7 +22,6 @@ build = {
     ["isolate.luasocket"] = "scripts/isolate/luasocket.lua",
     ["isolate.luv"] = "scripts/isolate/luv.lua",
     ["isolate.ports"] = "scripts/isolate/ports.lua",
-    ["isolate.size"] = "scripts/isolate/size.lua",
     ["isolate.tasks"] = "scripts/isolate/tasks.lua",
     ["isolate.core"] = {
       sources = {
@@ -62,7 +61,9 @@ build = {
         "host/worker.c",
         "bindings/lcore.c",
         "bindings/lfuture.c",
+        "bindings/lhandle.c",
         "bindings/lisolate.c",
+        "bindings/llazy.c",
         "bindings/lloop.c",
         "bindings/lpoll.c",
         "bindings/lport.c",

@@ -1,4 +1,4 @@
-/* lcore.c - the module isolate.core: all C parts of the Lua interface. */
+/* lcore.c - functions of the module `isolate` that belong to no type. */
 /* SPDX-License-Identifier: MIT */
 #include <lauxlib.h>
 
@@ -81,32 +81,8 @@ static int trim(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {{"now", now},
-                                     {"sendable", sendable},
-                                     {"register", register_value},
-                                     {"error", error_object},
-                                     {"live", live},
-                                     {"trim", trim},
-                                     {NULL, NULL}};
+const luaL_Reg core_functions[] = {
+  {"now", now}, {"sendable", sendable}, {"register", register_value}, {NULL, NULL}};
 
-static void check_version(lua_State *L) {
-  if (isolua_version() != ISOLUA_VERSION_NUMBER)
-    luaL_error(L, "isolate.core is for isolua %d, but the library is %d", ISOLUA_VERSION_NUMBER,
-               isolua_version());
-}
-
-int luaopen_isolate_core(lua_State *L) {
-  check_version(L);
-  if (isolua_host_of(L) == NULL && isolua_attach(NULL, L) != ISOLUA_OK)
-    return luaL_error(L, "isolate.core: no memory to attach this Lua state");
-  isolua_host_set_types(isolua_host_of(L), "isolate.core");
-  luaL_newlib(L, functions);
-  open_future(L);
-  open_isolate(L);
-  open_port(L);
-  open_timer(L);
-  open_loop(L);
-  lua_pushinteger(L, ISOLUA_CANCELLED);
-  lua_setfield(L, -2, "CANCELLED");
-  return 1;
-}
+const luaL_Reg core_internals[] = {
+  {"error", error_object}, {"live", live}, {"trim", trim}, {NULL, NULL}};

@@ -66,11 +66,14 @@ static isolua_future *check_future(lua_State *L, int arg) {
   return h->future;
 }
 
+static void push_metatable(lua_State *L);
+
 void push_future(lua_State *L, isolua_future *future) {
   handle *h = lua_newuserdatauv(L, sizeof *h, USER_VALUES);
   h->mark = &handle_mark;
   h->future = future;
-  luaL_setmetatable(L, TYPE);
+  push_metatable(L);
+  lua_setmetatable(L, -2);
 }
 
 /* Senders to its inbox are left as long as somebody can ask for its handle. */
@@ -368,15 +371,12 @@ static const luaL_Reg methods[] = {{"await", future_await},
 static const luaL_Reg metamethods[] = {
   {"__tostring", future_tostring}, {"__gc", future_gc}, {"__close", future_close}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"promise", promise}, {"is_future", is_future}, {NULL, NULL}};
+const luaL_Reg future_internals[] = {{"promise", promise}, {"is_future", is_future}, {NULL, NULL}};
 
-void open_future(lua_State *L) {
-  if (luaL_newmetatable(L, TYPE)) {
-    luaL_setfuncs(L, metamethods, 0);
-    lua_pushliteral(L, TYPE);
-    lua_setfield(L, -2, "__metatable");
-    set_index(L, methods, fields, push_field);
-  }
-  lua_pop(L, 1);
-  luaL_setfuncs(L, functions, 0);
+static void push_metatable(lua_State *L) {
+  if (!luaL_newmetatable(L, TYPE)) return;
+  luaL_setfuncs(L, metamethods, 0);
+  lua_pushliteral(L, TYPE);
+  lua_setfield(L, -2, "__metatable");
+  set_index(L, methods, fields, push_field);
 }

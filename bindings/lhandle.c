@@ -14,6 +14,7 @@
 #define HOT 64
 
 typedef struct indexing {
+  const luaL_Reg *methods;   /* static; ends with NULL */
   const char *const *fields; /* static; ends with NULL */
   bool (*push)(lua_State *L, const char *field);
   unsigned calls;
@@ -37,7 +38,8 @@ static void make_own(lua_State *L, const indexing *x) {
   luaL_checkstack(L, 8, NULL);
   lua_getmetatable(L, 1);
   push_copy(L, -1);
-  push_copy(L, lua_upvalueindex(METHODS));
+  lua_newtable(L);
+  luaL_setfuncs(L, x->methods, 0);
   for (const char *const *f = x->fields; *f != NULL; f++)
     if (x->push(L, *f)) lua_setfield(L, -2, *f);
   lua_setfield(L, -2, "__index");
@@ -51,21 +53,32 @@ static bool push_field(lua_State *L, const indexing *x, const char *key) {
   return false;
 }
 
+/* A method that was not asked for before; the table of methods has it then. */
+static bool push_method(lua_State *L, const indexing *x, const char *key) {
+  const luaL_Reg *m = x->methods;
+  while (m->name != NULL && strcmp(m->name, key) != 0) m++;
+  if (m->name == NULL) return false;
+  lua_pushcfunction(L, m->func);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, lua_upvalueindex(METHODS), key);
+  return true;
+}
+
 static int index_handle(lua_State *L) {
   indexing *x = lua_touserdata(L, lua_upvalueindex(INDEX));
   if (++x->calls % HOT == 0) make_own(L, x);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(METHODS)) != LUA_TNIL) return 1;
-  return lua_type(L, 2) == LUA_TSTRING && push_field(L, x, lua_tostring(L, 2)) ? 1 : 0;
+  if (lua_type(L, 2) != LUA_TSTRING) return 0;
+  return push_method(L, x, lua_tostring(L, 2)) || push_field(L, x, lua_tostring(L, 2)) ? 1 : 0;
 }
 
 void set_index(lua_State *L, const luaL_Reg *methods, const char *const *fields,
                bool (*push)(lua_State *L, const char *field)) {
   indexing *x;
   lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
   x = lua_newuserdatauv(L, sizeof *x, 0);
-  *x = (indexing){fields, push, 0};
+  *x = (indexing){methods, fields, push, 0};
   lua_pushcclosure(L, index_handle, 2);
   lua_setfield(L, -2, "__index");
 }

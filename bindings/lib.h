@@ -9,12 +9,18 @@
 
 #include "isolua_lua.h"
 
-/* Each adds its functions to the table on the top. [-0, +0, m] */
-void open_future(lua_State *L);
+/* The functions of the module `isolate`, and those that its Lua code uses. Each ends with NULL. */
+extern const luaL_Reg core_functions[], isolate_functions[], loop_functions[], port_functions[],
+  timer_functions[];
+extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[];
+
+/* The module `isolate`, as scripts/isolate.lua gives it. */
+int open_module(lua_State *L);
+
+/* Each makes the metatable of a type of handles, if it is not there yet. [-0, +0, m] */
 void open_isolate(lua_State *L);
-void open_loop(lua_State *L);
-void open_port(lua_State *L);
-void open_timer(lua_State *L);
+void open_sender(lua_State *L);
+void open_channel(lua_State *L);
 
 /* The metatable on the top gets an `__index` that finds `methods`, and `fields` (static, ended by NULL) of
 ** the handle at 1: push(L, field) pushes one, or nothing (false). They never change. [-0, +0, m] */

@@ -1,5 +1,6 @@
 /* lisolate.c - isolate.isolate: handles of isolates; starting them, and their options. */
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>
@@ -12,20 +13,40 @@ static int bad_option(lua_State *L, const char *name, const char *expected, int 
   return luaL_error(L, "option '%s': %s expected, got %s", name, expected, luaL_typename(L, index));
 }
 
-/* A size in bytes: an integer, or a string such as "64MB" that Lua's parse_size, upvalue 1, reads. */
+/* A number, then k, M, G or T, then B (powers of 1000), or iB or nothing (powers of 1024: that is what
+** people mean by `512k`). Case and spaces do not matter. 0: it is no size. */
+static size_t parse_size(const char *s) {
+  static const char powers[] = "kmgt";
+  double n = 0, part = 1;
+  const char *power = NULL;
+  bool decimal = false;
+  s += strspn(s, " \t\n");
+  if (!isdigit((unsigned char)*s)) return 0;
+  for (; isdigit((unsigned char)*s); s++) n = n * 10 + (*s - '0');
+  if (*s == '.')
+    for (s++; isdigit((unsigned char)*s); s++) n += (*s - '0') * (part /= 10);
+  s += strspn(s, " \t\n");
+  if (*s != '\0') power = strchr(powers, tolower((unsigned char)*s));
+  if (power != NULL) s++;
+  if (power != NULL && tolower((unsigned char)s[0]) == 'i' && tolower((unsigned char)s[1]) == 'b')
+    s += 2;
+  else if (tolower((unsigned char)*s) == 'b')
+    decimal = (s++, true);
+  if (s[strspn(s, " \t\n")] != '\0') return 0;
+  if (power != NULL) n *= pow(decimal ? 1000 : 1024, (double)(power - powers + 1));
+  return n >= 1 && n < 0x1p62 ? (size_t)n : 0;
+}
+
+/* A size in bytes: an integer, or a string such as "64MB". */
 static size_t option_size(lua_State *L, const char *name, int index) {
   lua_Integer n;
   int is_integer;
   if (lua_type(L, index) == LUA_TSTRING) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushvalue(L, index);
-    lua_call(L, 1, 1);
-    n = lua_tointegerx(L, -1, &is_integer);
-    if (!is_integer)
+    size_t size = parse_size(lua_tostring(L, index));
+    if (size == 0)
       luaL_error(L, "option '%s': '%s' is no size such as \"512k\", \"64MB\" or \"1GiB\"", name,
                  lua_tostring(L, index));
-    lua_pop(L, 1);
-    return (size_t)n;
+    return size;
   }
   n = lua_tointegerx(L, index, &is_integer);
   if (!is_integer || lua_type(L, index) != LUA_TNUMBER)
@@ -619,20 +640,10 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg metamethods[] = {
   {"__tostring", isolate_tostring}, {"__close", isolate_close}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"exit", exit_isolate}, {"self", self}, {"parent", parent},
-                                     {"list", list},         {"find", find}, {NULL, NULL}};
-
-/* starters(parse) -> run, spawn, spawn_file, with sizes in strings read by parse(text) -> bytes or nil. */
-static int starters(lua_State *L) {
-  static const lua_CFunction all[] = {run, spawn, spawn_file};
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_settop(L, 1);
-  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-    lua_pushvalue(L, 1);
-    lua_pushcclosure(L, all[i], 1);
-  }
-  return 3;
-}
+const luaL_Reg isolate_functions[] = {
+  {"run", run},           {"spawn", spawn}, {"spawn_file", spawn_file},
+  {"exit", exit_isolate}, {"self", self},   {"parent", parent},
+  {"list", list},         {"find", find},   {NULL, NULL}};
 
 void open_isolate(lua_State *L) {
   if (isolua_newhandletype(L, ISOLUA_TISOLATE)) {
@@ -640,7 +651,4 @@ void open_isolate(lua_State *L) {
     set_index(L, methods, fields, push_field);
   }
   lua_pop(L, 1);
-  luaL_setfuncs(L, functions, 0);
-  lua_pushcfunction(L, starters);
-  lua_setfield(L, -2, "starters");
 }

@@ -285,13 +285,11 @@ static int is_main(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-  {"select", select},        {"sleep", sleep_for}, {"task", task},   {"cancel_task", cancel_task},
-  {"traceback", traceback},  {"wait", wait_all},   {"fd", fd},       {"pump", pump},
-  {"timeout", next_timeout}, {"foreign", foreign}, {"serve", serve}, {"running", running},
-  {"dying", dying},          {"pass_on", pass_on}, {"guard", guard}, {"is_main", is_main},
-  {"is_over", is_over},      {NULL, NULL}};
+const luaL_Reg loop_functions[] = {
+  {"select", select}, {"sleep", sleep_for},      {"wait", wait_all}, {"fd", fd},
+  {"pump", pump},     {"timeout", next_timeout}, {NULL, NULL}};
 
-void open_loop(lua_State *L) {
-  luaL_setfuncs(L, functions, 0);
-}
+const luaL_Reg loop_internals[] = {
+  {"task", task},   {"cancel_task", cancel_task}, {"traceback", traceback}, {"foreign", foreign},
+  {"serve", serve}, {"running", running},         {"dying", dying},         {"pass_on", pass_on},
+  {"guard", guard}, {"is_main", is_main},         {"is_over", is_over},     {NULL, NULL}};

@@ -30,7 +30,7 @@ static int load_script(lua_State *L) {
 int isolua_open_modules(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   for (const struct isolua_script *s = isolua_scripts; s->name != NULL; s++) {
-    lua_pushcfunction(L, load_script);
+    lua_pushcfunction(L, strcmp(s->name, "isolate") == 0 ? open_module : load_script);
     lua_setfield(L, -2, s->name);
   }
   lua_pushcfunction(L, luaopen_isolate_core);

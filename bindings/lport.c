@@ -327,12 +327,15 @@ static int port_tostring(lua_State *L) {
 
 /* -- Making ------------------------------------------------------------------------------------ */
 
+static void push_receiver_metatable(lua_State *L);
+
 static receiver *push_receiver(lua_State *L) {
   receiver *r = lua_newuserdatauv(L, sizeof *r, 0);
   r->mark = &receiver_mark;
   r->port = NULL;
   r->inbox = false;
-  luaL_setmetatable(L, TRECEIVER);
+  push_receiver_metatable(L);
+  lua_setmetatable(L, -2);
   return r;
 }
 
@@ -392,8 +395,8 @@ static const luaL_Reg sender_methods[] = {
 static const luaL_Reg channel_methods[] = {
   RECEIVING, POLLABLE, {"send", port_send}, {"try_send", port_try_send}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-  {"new_port", new_port}, {"channel", new_channel}, {"inbox", inbox}, {NULL, NULL}};
+const luaL_Reg port_functions[] = {{"channel", new_channel}, {"inbox", inbox}, {NULL, NULL}};
+const luaL_Reg port_internals[] = {{"new_port", new_port}, {NULL, NULL}};
 
 /* Fills the metatable on the top, which it pops. */
 static void fill_type(lua_State *L, const char *name, const luaL_Reg *methods,
@@ -408,19 +411,25 @@ static void fill_type(lua_State *L, const char *name, const luaL_Reg *methods,
     lua_pushcfunction(L, port_len);
     lua_setfield(L, -2, "__len");
   }
-  lua_pop(L, 1);
 }
 
-void open_port(lua_State *L) {
-  luaL_newmetatable(L, TRECEIVER);
+static void push_receiver_metatable(lua_State *L) {
+  if (!luaL_newmetatable(L, TRECEIVER)) return;
   lua_pushcfunction(L, receiver_gc);
   lua_setfield(L, -2, "__gc");
   lua_pushliteral(L, TRECEIVER);
   lua_setfield(L, -2, "__metatable");
   fill_type(L, TRECEIVER, receiver_methods, port_close);
-  isolua_newhandletype(L, ISOLUA_TSENDER);
-  fill_type(L, ISOLUA_TSENDER, sender_methods, sender_close);
-  isolua_newhandletype(L, ISOLUA_TCHANNEL);
-  fill_type(L, ISOLUA_TCHANNEL, channel_methods, port_close);
-  luaL_setfuncs(L, functions, 0);
+}
+
+void open_sender(lua_State *L) {
+  if (isolua_newhandletype(L, ISOLUA_TSENDER))
+    fill_type(L, ISOLUA_TSENDER, sender_methods, sender_close);
+  lua_pop(L, 1);
+}
+
+void open_channel(lua_State *L) {
+  if (isolua_newhandletype(L, ISOLUA_TCHANNEL))
+    fill_type(L, ISOLUA_TCHANNEL, channel_methods, port_close);
+  lua_pop(L, 1);
 }

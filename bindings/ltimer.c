@@ -17,6 +17,8 @@ static isolua_timer *check_timer(lua_State *L) {
   return t;
 }
 
+static void open_type(lua_State *L);
+
 static int fn_argument(lua_State *L, int index) {
   if (lua_isnoneornil(L, index)) return 0;
   luaL_checktype(L, index, LUA_TFUNCTION);
@@ -32,6 +34,7 @@ A timer that rings once. Without a function it can be selected, and keeps nothin
 @usage isolate.after(0.5, function() print "half a second later" end)
 */
 static int after(lua_State *L) {
+  open_type(L);
   isolua_timer_push(L, check_seconds(L, 1, "after"), 0, fn_argument(L, 2));
   return 1;
 }
@@ -47,6 +50,7 @@ out.
 static int every(lua_State *L) {
   int64_t period = check_seconds(L, 1, "every");
   luaL_argcheck(L, period > 0, 1, "every: more than 0 seconds expected");
+  open_type(L);
   isolua_timer_push(L, period, period, fn_argument(L, 2));
   return 1;
 }
@@ -82,14 +86,14 @@ static bool push_field(lua_State *L, const char *field) {
 static const luaL_Reg methods[] = {{"cancel", cancel}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
   {"__gc", timer_gc}, {"__close", cancel}, {"__tostring", timer_tostring}, {NULL, NULL}};
-static const luaL_Reg functions[] = {{"after", after}, {"every", every}, {NULL, NULL}};
+const luaL_Reg timer_functions[] = {{"after", after}, {"every", every}, {NULL, NULL}};
 
-void open_timer(lua_State *L) {
-  luaL_newmetatable(L, ISOLUA_TTIMER);
-  luaL_setfuncs(L, metamethods, 0);
-  lua_pushliteral(L, ISOLUA_TTIMER);
-  lua_setfield(L, -2, "__metatable");
-  set_index(L, methods, fields, push_field);
+static void open_type(lua_State *L) {
+  if (luaL_newmetatable(L, ISOLUA_TTIMER)) {
+    luaL_setfuncs(L, metamethods, 0);
+    lua_pushliteral(L, ISOLUA_TTIMER);
+    lua_setfield(L, -2, "__metatable");
+    set_index(L, methods, fields, push_field);
+  }
   lua_pop(L, 1);
-  luaL_setfuncs(L, functions, 0);
 }

@@ -31,7 +31,8 @@ typedef struct il_arena {
   void *free[IL_ARENA_SMALL / IL_ARENA_STEP + 1]; /* by size in steps */
   char *at, *end;                                 /* what is left of the last chunk */
   il_chunk *chunks;
-  size_t next; /* bytes of the next chunk */
+  size_t next;  /* bytes of the next chunk */
+  size_t total; /* of all of them */
 } il_arena;
 
 void il_arena_init(il_arena *a);

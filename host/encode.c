@@ -741,6 +741,10 @@ static bool put_by_name(il_encoder *e, size_t entry_index, bool *done) {
     *done = true;
     return put_named(e, entry_index);
   }
+  if (by == IL_BY_MODULE && lua_isnil(L, -1) && il_names_is_own(e->vm, lua_tostring(L, -2)))
+    return refuse(e,
+                  "module '%s' to an isolate that cannot require it: its libs leave out 'package'",
+                  lua_tostring(L, -2));
   if (by == IL_BY_REGISTER) {
     size_t len;
     const char *s = lua_tolstring(L, -2, &len);
@@ -1054,6 +1058,15 @@ static void want_globals(il_encoder *e, const code *c) {
   if (any) il_dump_globals(e->data + c->place + 8, c->len, &env, want, e);
 }
 
+/* One of the library's own, which finds what it needs in any isolate. */
+static bool is_own(const il_encoder *e, lua_CFunction fn) {
+  const luaL_Reg *const *list = atomic_load(&e->vm->host->functions);
+  for (; list != NULL && *list != NULL; list++)
+    for (const luaL_Reg *f = *list; f->name != NULL; f++)
+      if (f->func == fn) return true;
+  return false;
+}
+
 static bool put_c_function(il_encoder *e) {
   lua_State *L = e->L;
   lua_CFunction fn = lua_tocfunction(L, -1);
@@ -1071,7 +1084,7 @@ static bool put_c_function(il_encoder *e) {
     lua_pop(L, 1);
     return true;
   }
-  if (plain && e->c_functions) {
+  if (plain && (e->c_functions || is_own(e, fn))) {
     void *p;
     memcpy(&p, &fn, sizeof p);
     put_tag64(e, W_CFUNC, &p);

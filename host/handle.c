@@ -116,7 +116,8 @@ static void push_metatable(lua_State *L, const char *name) {
   lua_pop(L, 1);
   if (module == NULL) luaL_error(L, "cannot receive a handle (%s): nothing here knows it", name);
   il_names_resolve(vm, L, module, NULL);
-  lua_pop(L, 1);
+  lua_getfield(L, -1, name);
+  lua_pop(L, 2);
   luaL_getmetatable(L, name);
 }
 

@@ -150,9 +150,10 @@ struct isolua_host {
   bool draining;   /* main waits until all are settled */
   il_cond changed; /* fewer are unsettled */
 
+  _Atomic(const void *) functions; /* of isolua_host_set_module, for encode.c; or NULL */
   _Atomic(const char *) types; /* module that makes the metatables of handles; a static string */
-  _Atomic(bool) failed;     /* an error was logged that nobody caught */
-  _Atomic(uint64_t) states; /* made so far; relaxed */
+  _Atomic(bool) failed;        /* an error was logged that nobody caught */
+  _Atomic(uint64_t) states;    /* made so far; relaxed */
 };
 
 /* -- Isolates. Thread: any, unless it says otherwise. ------------------------------------------- */

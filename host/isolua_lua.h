@@ -12,6 +12,7 @@
 */
 
 #include "isolua.h"
+#include <lauxlib.h>
 #include <lua.h>
 
 #ifdef __cplusplus
@@ -24,8 +25,10 @@ extern "C" {
 ** isolua_host_set_open: `open` is called (as a C function, protected, without arguments) in every
 **   fresh state of the host after the standard libraries, to add preloaded modules. Call it before
 **   the first isolate starts. Thread: the opener of the host.
-** isolua_host_set_types: names the module (a string that stays) which makes the metatables of handles
-**   when it is required; an isolate that gets a handle before that requires it. Thread: any.
+** isolua_host_set_module: names the module (a string that stays) that makes the metatables of handles: where
+**   an isolate gets the first handle of type NAME, it is required and its field NAME read. `functions` are
+**   lists of C functions without upvalues, ended by NULL, that can be sent to every isolate of the host; all
+**   stay. Thread: any.
 ** isolua_main_open: makes a Lua state with all libraries for the calling thread and attaches it as
 **   the host's main isolate. Its allocator is the host's. Gives *L, closed by isolua_main_close.
 **   Errors: ISOLUA_MEMORY, ISOLUA_INVALID (the host has a main isolate).
@@ -33,14 +36,18 @@ extern "C" {
 ** isolua_attach: makes a state that you made the main isolate of `host`; with host NULL, of a new
 **   host that logs to stderr and closes with the state. Adds registry entries and a metatable on
 **   package.loaded; changes nothing else. [-0, +0, -]. Errors: ISOLUA_MEMORY, ISOLUA_INVALID.
+** isolua_require: pushes the module of that name, required if need be, by the `require` that the state came
+**   with. [-0, +1, e]
 ** isolua_host_of: the host of an attached state or isolate, NULL for any other. [-0, +0, -]
 ** isolua_is_main: 1 in a main isolate, 0 in another isolate and in a state that is not attached.
 */
 ISOLUA_API void isolua_host_set_open(isolua_host *host, lua_CFunction open);
-ISOLUA_API void isolua_host_set_types(isolua_host *host, const char *module);
+ISOLUA_API void isolua_host_set_module(isolua_host *host, const char *module,
+                                       const luaL_Reg *const *functions);
 ISOLUA_API int isolua_main_open(isolua_host *host, lua_State **L);
 ISOLUA_API void isolua_main_close(lua_State *L);
 ISOLUA_API int isolua_attach(isolua_host *host, lua_State *L);
+ISOLUA_API void isolua_require(lua_State *L, const char *name);
 ISOLUA_API isolua_host *isolua_host_of(lua_State *L);
 ISOLUA_API int isolua_is_main(lua_State *L);
 

@@ -120,7 +120,7 @@ const il_std_function *il_std_get(const il_std *std, int index) {
 void il_names_init(il_names *n) {
   n->filter = NULL;
   n->mask = n->count = 0;
-  n->opened = n->pending = false;
+  n->opened = n->pending = n->own_pending = false;
 }
 
 void il_names_fini(il_names *n) {
@@ -130,7 +130,8 @@ void il_names_fini(il_names *n) {
 
 /* False: no memory; nothing has changed. */
 static bool grow_filter(il_names *n) {
-  il_names bigger = {NULL, n->mask == 0 ? 63 : n->mask * 2 + 1, n->count, n->opened, n->pending};
+  il_names bigger = {
+    NULL, n->mask == 0 ? 63 : n->mask * 2 + 1, n->count, n->opened, n->pending, n->own_pending};
   bigger.filter = calloc(bigger.mask + 1, sizeof *bigger.filter);
   if (bigger.filter == NULL) return false;
   for (size_t i = 0; n->mask != 0 && i <= n->mask; i++)
@@ -213,13 +214,23 @@ static bool is_base(const char *name) {
   return strcmp(name, LUA_GNAME) == 0;
 }
 
+bool il_names_is_own(const il_vm *vm, const char *name) {
+  const char *types = atomic_load(&vm->host->types);
+  size_t root = types != NULL ? strcspn(types, ".") : 0;
+  return root > 0 && strncmp(name, types, root) == 0 && (name[root] == '\0' || name[root] == '.');
+}
+
 /* Modules themselves come before fields, so that a module never goes by another one's field. */
-static void take_loaded(il_vm *vm, lua_State *L, bool fields) {
+static void take_loaded(il_vm *vm, lua_State *L, bool fields, bool only_own) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_pushnil(L);
   while (lua_next(L, -2) != 0) {
     if (lua_type(L, -2) == LUA_TSTRING && nameable(L, -1)) {
       const char *name = lua_tostring(L, -2);
+      if (only_own && !il_names_is_own(vm, name)) {
+        lua_pop(L, 1);
+        continue;
+      }
       if (!is_base(name) && il_lib_bit(name, strlen(name)) == 0 && fields) {
         take_module(vm, L, name, -1);
       } else if (!is_base(name) && !fields) {
@@ -240,13 +251,17 @@ static void take_replaced(il_vm *vm, lua_State *L);
 static int on_loaded(lua_State *L) {
   il_vm *vm = il_vm_of(L);
   lua_Debug caller;
+  bool named = lua_type(L, 2) == LUA_TSTRING;
+  bool own = vm != NULL && named && il_names_is_own(vm, lua_tostring(L, 2));
   lua_settop(L, 3);
-  if (vm != NULL && !vm->names.opened) open_names(vm, L);
+  if (vm != NULL && !own && !vm->names.opened) open_names(vm, L);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 3);
   lua_rawset(L, 1);
-  if (vm == NULL || lua_type(L, 2) != LUA_TSTRING) return 0;
-  if (lua_getstack(L, 1, &caller) && lua_getinfo(L, "S", &caller) && caller.what[0] == 'C')
+  if (vm == NULL || !named) return 0;
+  if (own)
+    vm->names.own_pending = true;
+  else if (lua_getstack(L, 1, &caller) && lua_getinfo(L, "S", &caller) && caller.what[0] == 'C')
     take_module(vm, L, lua_tostring(L, 2), 3);
   else
     vm->names.pending = true;
@@ -283,7 +298,7 @@ static void open_names(il_vm *vm, lua_State *L) {
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
-  take_loaded(vm, L, false);
+  take_loaded(vm, L, false, false);
   take_special(vm, L);
   if (vm->isolate != NULL && vm->isolate->is_main) take_replaced(vm, L);
 }
@@ -317,7 +332,7 @@ void il_names_open(il_vm *vm, lua_State *L) {
   lua_pop(L, 1);
   if (!vm->owned) {
     open_names(vm, L);
-    take_loaded(vm, L, true);
+    take_loaded(vm, L, true, false);
   }
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (!lua_getmetatable(L, -1)) {
@@ -337,8 +352,13 @@ void il_names_refresh(il_vm *vm, lua_State *L) {
   if (vm->names.pending) {
     vm->names.pending = false;
     luaL_checkstack(L, 20, NULL);
-    take_loaded(vm, L, false);
-    take_loaded(vm, L, true);
+    take_loaded(vm, L, false, false);
+    take_loaded(vm, L, true, false);
+  }
+  if (vm->names.own_pending) {
+    vm->names.own_pending = false;
+    luaL_checkstack(L, 20, NULL);
+    take_loaded(vm, L, true, true);
   }
 }
 
@@ -437,7 +457,7 @@ void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *f
   if (!lua_istable(L, -1))
     luaL_error(L, "cannot receive '%s.%s': module '%s' is no table here", module, field, module);
   lua_pushstring(L, field);
-  if (lua_rawget(L, -2) == LUA_TNIL)
+  if ((il_names_is_own(vm, module) ? lua_gettable(L, -2) : lua_rawget(L, -2)) == LUA_TNIL)
     luaL_error(
       L,
       "cannot receive '%s.%s': module '%s' has no such field in a fresh isolate; set it in "

@@ -24,6 +24,9 @@ unsigned il_lib_bit(const char *name, size_t len);
 /* Is it a global of the base library or the name of a standard library? */
 bool il_is_standard_global(const char *name, size_t len);
 
+/* Is it a module of the library itself? Their fields are made when they are asked for. */
+bool il_names_is_own(const il_vm *vm, const char *name);
+
 /* A standard C function without upvalues: which library it needs and what it is called. */
 typedef struct il_std_function {
   lua_CFunction function; /* as the library has it */

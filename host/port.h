@@ -73,12 +73,13 @@ typedef struct il_offer {
   struct il_offer *prev, *next;
 } il_offer;
 
+/* Padded to lines, and what is written by the same threads lies in one. */
 struct il_port {
   il_handle rx, tx;
 
   /* fixed at creation */
   il_handle *keep; /* what `tx` holds while it is held; once nobody holds it, of use to port.c */
-  char *name; /* malloc; or NULL */
+  char *name;      /* malloc; or NULL */
   size_t capacity;
   enum il_full full;
   bool channel;
@@ -102,13 +103,14 @@ struct il_port {
 
   atomic_int own; /* userdata for `tx` in the owner's state; relaxed, read under the lock */
 
-  _Alignas(IL_LINE) atomic_bool arrived; /* a hint to who spins: the queue was empty, and is not; relaxed */
+  _Alignas(IL_LINE)
+    atomic_bool arrived; /* a hint to who spins: the queue was empty, and is not; relaxed */
 
   /* owner thread only */
   _Alignas(IL_LINE) il_chunks mine;
   atomic_size_t taken; /* items in `mine`, for show; relaxed */
   bool patient;        /* messages came faster than they were received: more may come at once */
-  void *handler; /* handler.c's, of malloc; or NULL. Not of a channel */
+  void *handler;       /* handler.c's, of malloc; or NULL. Not of a channel */
 };
 
 enum il_got { IL_GOT, IL_EMPTY, IL_CLOSED };                     /* of a receive */

@@ -19,7 +19,13 @@ void isolua_host_set_open(isolua_host *host, lua_CFunction open) {
   memcpy(&host->open, &open, sizeof open);
 }
 
-void isolua_host_set_types(isolua_host *host, const char *module) {
+void isolua_require(lua_State *L, const char *name) {
+  il_names_resolve(il_vm_check(L), L, name, NULL);
+}
+
+void isolua_host_set_module(isolua_host *host, const char *module,
+                            const luaL_Reg *const *functions) {
+  atomic_store(&host->functions, functions);
   atomic_store(&host->types, module);
 }
 

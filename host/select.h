@@ -12,13 +12,13 @@ typedef struct isolua_timer {
   il_tick tick;     /* first */
   const void *mark; /* tells it from other userdata */
   long long id;     /* 0: nobody has asked for it */
-  int64_t period; /* ns; 0: it rings once */
-  bool reserved;  /* it has its place among the ticks */
-  bool rung;      /* and nobody has taken that yet */
-  bool over;      /* cancelled, or rung for the last time */
-  bool running;   /* its function is under way */
-  int fn, self;   /* registry: the function; the userdata while both are needed; or LUA_NOREF */
-  size_t waiting; /* cases that wait for it */
+  int64_t period;   /* ns; 0: it rings once */
+  bool reserved;    /* it has its place among the ticks */
+  bool rung;        /* and nobody has taken that yet */
+  bool over;        /* cancelled, or rung for the last time */
+  bool running;     /* its function is under way */
+  int fn, self;     /* registry: the function; the userdata while both are needed; or LUA_NOREF */
+  size_t waiting;   /* cases that wait for it */
   il_watches watches;
 } il_timer;
 

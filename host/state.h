@@ -24,6 +24,7 @@ typedef struct il_names {
   size_t mask, count; /* of filter, which is a power of two long; mask 0: none yet */
   bool opened;        /* what was loaded at the start was looked at */
   bool pending;       /* a module was put into package.loaded by hand since the last look */
+  bool own_pending;   /* likewise the modules of the library itself */
 } il_names;
 
 /* -- loop.c ------------------------------------------------------------------------------------- */
@@ -124,6 +125,7 @@ typedef struct il_vm {
   il_names names;
   il_loop loop;
   struct il_encoder *encoder; /* kept between sends; NULL while in use or before the first */
+  bool ended;                 /* its code is: what fails from now on cannot end it any more */
   il_result failure;          /* what ended it, when its own code or a handler did */
   int closes;                 /* coroutines being closed, one in the other */
   char *traceback;            /* of the error that is under way in the body */

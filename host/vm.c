@@ -530,7 +530,7 @@ static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
 ** the first one counts). */
 static void take_failure(il_vm *vm, const char *what, il_result *r) {
   il_isolate *i = vm->isolate;
-  if (i->is_main || i->errors_go_on || vm->loop.closed) {
+  if (i->is_main || i->errors_go_on || vm->ended || vm->loop.closed) {
     if (i->is_main) atomic_store(&vm->host->failed, true);
     if (!il_control_hears_errors(&i->control))
       il_host_log(vm->host, "uncaught error in %s of '%s': %s", what, i->name,
@@ -729,6 +729,7 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
   il_loop_end_coros(vm);
   lua_remove(L, 1);
   lua_sethook(L, NULL, 0, 0);
+  vm->ended = true;
   dying = il_vm_dying(vm);
   if (dying == ISOLUA_ERROR) {
     *r = vm->failure;

@@ -51,7 +51,7 @@ enum {
   W_PACKED,     /* slot:u32 module:str function:str root */
   W_HANDLE,     /* slot:u32 index:u32 into the message's handles */
   W_LIGHT,      /* pointer */
-  W_CFUNC,      /* pointer; in package.preload only */
+  W_CFUNC,      /* pointer; in package.preload, or one of the library's own */
   W_BODY,
   W_ENDROOT
 };

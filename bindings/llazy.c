@@ -1,0 +1,151 @@
+/* llazy.c - modules and metatables whose parts are made when they are asked for. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "lib.h"
+
+/*
+** DESIGN. Every isolate that requires `isolate` has its own tables of it. Filled, they would take more
+** memory than all standard libraries, and most isolates use three functions. So a module is an empty
+** table whose `__index` finds a function among the lists below, or in a module of Lua code, and keeps
+** it there; and the metatable of a type is made with its first object.
+*/
+
+/* Those of the module `isolate`. */
+static const luaL_Reg *const public_lists[] = {core_functions, isolate_functions, loop_functions,
+                                               port_functions, timer_functions,   NULL};
+
+/* And those that its Lua code uses. */
+static const luaL_Reg *const all_lists[] = {
+  core_functions, isolate_functions, loop_functions, port_functions, timer_functions,
+  core_internals, future_internals,  loop_internals, port_internals, NULL};
+
+static lua_CFunction find(const luaL_Reg *const *lists, const char *name) {
+  for (; *lists != NULL; lists++)
+    for (const luaL_Reg *f = *lists; f->name != NULL; f++)
+      if (strcmp(f->name, name) == 0) return f->func;
+  return NULL;
+}
+
+/* The table at 1 keeps the value on the top as its field `key`. [-0, +0, m] */
+static int keep(lua_State *L, const char *key) {
+  lua_pushstring(L, key);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 1);
+  return 1;
+}
+
+static void make(lua_State *L, lua_CFunction index, lua_CFunction pairs) {
+  lua_newtable(L);
+  lua_createtable(L, 0, pairs != NULL ? 2 : 1);
+  lua_pushcfunction(L, index);
+  lua_setfield(L, -2, "__index");
+  if (pairs != NULL) {
+    lua_pushcfunction(L, pairs);
+    lua_setfield(L, -2, "__pairs");
+  }
+  lua_setmetatable(L, -2);
+}
+
+/* -- isolate.core ------------------------------------------------------------------------------ */
+
+static const struct {
+  const char *name;
+  void (*open)(lua_State *L);
+} types[] = {{ISOLUA_TISOLATE, open_isolate},
+             {ISOLUA_TSENDER, open_sender},
+             {ISOLUA_TCHANNEL, open_channel},
+             {NULL, NULL}};
+
+/* A function; or the name of a type, whose metatable is there then. */
+static int core_index(lua_State *L) {
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  lua_CFunction f = find(all_lists, key);
+  if (f != NULL) {
+    lua_pushcfunction(L, f);
+    return keep(L, key);
+  }
+  for (size_t i = 0; types[i].name != NULL; i++) {
+    if (strcmp(types[i].name, key) != 0) continue;
+    types[i].open(L);
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  return 0;
+}
+
+/* -- isolate ----------------------------------------------------------------------------------- */
+
+/* Its functions in Lua, and the modules that have them. */
+static const struct {
+  const char *name, *module;
+} parts[] = {{"all", "isolate.futures"},          {"race", "isolate.futures"},
+             {"as_completed", "isolate.futures"}, {"port", "isolate.ports"},
+             {"async", "isolate.tasks"},          {NULL, NULL}};
+
+static int module_index(lua_State *L) {
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  lua_CFunction f = find(public_lists, key);
+  if (f != NULL) {
+    lua_pushcfunction(L, f);
+    return keep(L, key);
+  }
+  for (size_t i = 0; parts[i].name != NULL; i++) {
+    if (strcmp(parts[i].name, key) != 0) continue;
+    isolua_require(L, parts[i].module);
+    lua_getfield(L, -1, key);
+    return keep(L, key);
+  }
+  return 0;
+}
+
+static int next_field(lua_State *L) {
+  lua_settop(L, 2);
+  return lua_next(L, 1) ? 2 : 0;
+}
+
+/* Gets every field, so that they are all there. */
+static int module_pairs(lua_State *L) {
+  lua_settop(L, 1);
+  for (const luaL_Reg *const *list = public_lists; *list != NULL; list++) {
+    for (const luaL_Reg *f = *list; f->name != NULL; f++) {
+      lua_getfield(L, 1, f->name);
+      lua_pop(L, 1);
+    }
+  }
+  for (size_t i = 0; parts[i].name != NULL; i++) {
+    lua_getfield(L, 1, parts[i].name);
+    lua_pop(L, 1);
+  }
+  lua_pushcfunction(L, next_field);
+  lua_pushvalue(L, 1);
+  return 2;
+}
+
+/* module(): a new table for the module `isolate`. */
+static int module(lua_State *L) {
+  make(L, module_index, module_pairs);
+  return 1;
+}
+
+int open_module(lua_State *L) {
+  isolua_require(L, "isolate.core");
+  lua_pop(L, 1);
+  return module(L);
+}
+
+int luaopen_isolate_core(lua_State *L) {
+  if (isolua_version() != ISOLUA_VERSION_NUMBER)
+    luaL_error(L, "isolate.core is for isolua %d, but the library is %d", ISOLUA_VERSION_NUMBER,
+               isolua_version());
+  if (isolua_host_of(L) == NULL && isolua_attach(NULL, L) != ISOLUA_OK)
+    return luaL_error(L, "isolate.core: no memory to attach this Lua state");
+  isolua_host_set_module(isolua_host_of(L), "isolate.core", all_lists);
+  make(L, core_index, NULL);
+  lua_pushcfunction(L, module);
+  lua_setfield(L, -2, "module");
+  lua_pushinteger(L, ISOLUA_CANCELLED);
+  lua_setfield(L, -2, "CANCELLED");
+  return 1;
+}
