@@ -22,7 +22,6 @@ build = {
     ["isolate.luasocket"] = "scripts/isolate/luasocket.lua",
     ["isolate.luv"] = "scripts/isolate/luv.lua",
     ["isolate.ports"] = "scripts/isolate/ports.lua",
-    ["isolate.tasks"] = "scripts/isolate/tasks.lua",
     ["isolate.core"] = {
       sources = {
         "host/api.c",
@@ -67,6 +66,7 @@ build = {
         "bindings/lloop.c",
         "bindings/lpoll.c",
         "bindings/lport.c",
+        "bindings/ltask.c",
         "bindings/ltimer.c",
       },
       -- End of the sources.

@@ -11,9 +11,9 @@
 /*
 ** A future handle has three user values: 1, once decoded, a table with what try gives ({n=, true, …} or
 ** {n=, false, err}); 2, of a local future, a function that cancels what stands behind it; 3, of an
-** isolate's, the handle of that.
+** isolate's, the handle of that, and of a task's, a traceback.
 */
-enum { RESULT = 1, CANCEL = 2, ISOLATE = 3, USER_VALUES = 3 };
+enum { RESULT = 1, CANCEL = 2, ISOLATE = 3, TRACE = 3, USER_VALUES = 3 };
 
 typedef struct handle {
   const void *mark;      /* address of handle_mark */
@@ -309,48 +309,72 @@ static int future_close(lua_State *L) {
   return cancel(L);
 }
 
-/* settle(traceback, ok, …) of the local future, upvalue 1. False: it was settled before. */
-static int settle(lua_State *L) {
-  isolua_future *f;
-  const char *message;
-  int n = lua_gettop(L) - 1;
-  const char *traceback = luaL_optstring(L, 1, NULL);
-  luaL_checktype(L, 2, LUA_TBOOLEAN);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1); /* future, traceback, ok, … */
-  f = check_future(L, 1);
-  if (isolua_future_done(f)) {
-    lua_pushboolean(L, 0);
-    return 1;
-  }
+void set_trace(lua_State *L, int index) {
+  lua_setiuservalue(L, index, TRACE);
+}
+
+void set_cancel(lua_State *L, int index) {
+  lua_setiuservalue(L, index, CANCEL);
+}
+
+bool settle_future(lua_State *L, int index) {
+  isolua_future *f = check_future(L, index);
+  int table = index + 1, n = lua_gettop(L) - index;
+  const char *message = NULL, *traceback = NULL;
+  bool ok = lua_toboolean(L, table);
+  if (isolua_future_done(f)) return false;
+  luaL_checkstack(L, 6, NULL);
   lua_createtable(L, n, 1);
-  lua_insert(L, 3);
+  lua_insert(L, table);
   lua_pushinteger(L, n);
-  lua_setfield(L, 3, "n");
-  for (int i = n; i >= 1; i--) lua_rawseti(L, 3, i);
-  lua_rawgeti(L, 3, 1);
-  n = lua_toboolean(L, -1);
-  lua_rawgeti(L, 3, 2);
-  message = n ? NULL : luaL_tolstring(L, -1, NULL);
-  lua_pushvalue(L, 3);
-  lua_setiuservalue(L, 1, RESULT);
-  lua_pushboolean(L, isolua_future_settle(f, n, message, traceback));
+  lua_setfield(L, table, "n");
+  for (int i = n; i >= 1; i--) lua_rawseti(L, table, i);
+  if (!ok) {
+    if (lua_getiuservalue(L, index, TRACE) == LUA_TSTRING) traceback = lua_tostring(L, -1);
+    lua_rawgeti(L, table, 2);
+    message = luaL_tolstring(L, -1, NULL);
+  }
+  lua_pushvalue(L, table);
+  lua_setiuservalue(L, index, RESULT);
+  return isolua_future_settle(f, ok, message, traceback);
+}
+
+/* settle(ok, …) of the local future, upvalue 1. False: it was settled before. */
+static int settle(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TBOOLEAN);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_pushboolean(L, settle_future(L, 1));
   return 1;
 }
 
-/* promise([cancel]) -> future, settle: a future that Lua code settles with
-** settle(traceback, ok, …); `cancel` is called with the reason when the future is cancelled, and says whether it did. */
-static int promise(lua_State *L) {
+/* settle_traced(traceback, ok, …), likewise. */
+static int settle_traced(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_pushvalue(L, 1);
+  set_trace(L, lua_upvalueindex(1));
+  lua_remove(L, 1);
+  return settle(L);
+}
+
+isolua_future *push_promise(lua_State *L) {
   isolua_future *f;
-  lua_settop(L, 1);
   push_future(L, NULL);
   f = isolua_future_new(L);
-  if (f == NULL) return luaL_error(L, "not enough memory");
-  ((handle *)lua_touserdata(L, 2))->future = f;
+  if (f == NULL) luaL_error(L, "not enough memory");
+  ((handle *)lua_touserdata(L, -1))->future = f;
+  return f;
+}
+
+/* promise([cancel]) -> future, settle: a future that Lua code settles with settle(traceback, ok, …); `cancel` is
+** called with the reason when the future is cancelled, and says whether it did. */
+static int promise(lua_State *L) {
+  lua_settop(L, 1);
+  push_promise(L);
   lua_pushvalue(L, 1);
-  lua_setiuservalue(L, 2, CANCEL);
+  set_cancel(L, 2);
   lua_pushvalue(L, 2);
-  lua_pushcclosure(L, settle, 1);
+  lua_pushcclosure(L, settle_traced, 1);
   return 2;
 }
 

@@ -11,7 +11,7 @@
 
 /* The functions of the module `isolate`, and those that its Lua code uses. Each ends with NULL. */
 extern const luaL_Reg core_functions[], isolate_functions[], loop_functions[], port_functions[],
-  timer_functions[];
+  task_functions[], timer_functions[];
 extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[];
 
 /* The module `isolate`, as scripts/isolate.lua gives it. */
@@ -69,6 +69,16 @@ void push_future(lua_State *L, isolua_future *future);
 /* The handle at `index` gets its future, and keeps the handle of the isolate behind it, which is on the top
 ** (or nil). [-1, +0, -] */
 void set_future(lua_State *L, int index, isolua_future *future);
+
+/* Pushes a future that settle_future settles. [-0, +1, m] */
+isolua_future *push_promise(lua_State *L);
+/* Settles the local future whose handle is at `index`, with all above it: a boolean, and the results or
+** the error. False: it was settled before. [-n, +0, e]: the stack is not to be used any more. */
+bool settle_future(lua_State *L, int index);
+/* The handle of a local future at `index` keeps what is on the top: the traceback of its error; a
+** function that is called with a reason to cancel it. [-1, +0, -] */
+void set_trace(lua_State *L, int index);
+void set_cancel(lua_State *L, int index);
 
 /* Options in the table at `index`. What `o` refers to is in the table, or in four values that are pushed
 ** and must stay: strings, the init function, senders. [-0, +4, v] */

@@ -12,14 +12,15 @@
 ** it there; and the metatable of a type is made with its first object.
 */
 
+#define PUBLIC                                                                                     \
+  core_functions, isolate_functions, loop_functions, port_functions, task_functions, timer_functions
+
 /* Those of the module `isolate`. */
-static const luaL_Reg *const public_lists[] = {core_functions, isolate_functions, loop_functions,
-                                               port_functions, timer_functions,   NULL};
+static const luaL_Reg *const public_lists[] = {PUBLIC, NULL};
 
 /* And those that its Lua code uses. */
-static const luaL_Reg *const all_lists[] = {
-  core_functions, isolate_functions, loop_functions, port_functions, timer_functions,
-  core_internals, future_internals,  loop_internals, port_internals, NULL};
+static const luaL_Reg *const all_lists[] = {PUBLIC,         core_internals, future_internals,
+                                            loop_internals, port_internals, NULL};
 
 static lua_CFunction find(const luaL_Reg *const *lists, const char *name) {
   for (; *lists != NULL; lists++)
@@ -80,9 +81,11 @@ static int core_index(lua_State *L) {
 /* Its functions in Lua, and the modules that have them. */
 static const struct {
   const char *name, *module;
-} parts[] = {{"all", "isolate.futures"},          {"race", "isolate.futures"},
-             {"as_completed", "isolate.futures"}, {"port", "isolate.ports"},
-             {"async", "isolate.tasks"},          {NULL, NULL}};
+} parts[] = {{"all", "isolate.futures"},
+             {"race", "isolate.futures"},
+             {"as_completed", "isolate.futures"},
+             {"port", "isolate.ports"},
+             {NULL, NULL}};
 
 static int module_index(lua_State *L) {
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";

@@ -127,20 +127,6 @@ static int sleep_for(lua_State *L) {
 
 /* -- Tasks ------------------------------------------------------------------------------------- */
 
-/* task(fn, …): runs fn(…) in a coroutine of the event loop. */
-static int task(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  isolua_task_push(L, lua_gettop(L) - 1);
-  return 1;
-}
-
-/* cancel_task(task): its wait raises `cancelled`. */
-static int cancel_task(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TUSERDATA);
-  isolua_task_cancel(L, 1);
-  return 0;
-}
-
 /* traceback(err): of the caller, with what came before from other isolates. */
 static int traceback(lua_State *L) {
   isolua_pushtraceback(L, 1, 1);
@@ -290,6 +276,6 @@ const luaL_Reg loop_functions[] = {
   {"pump", pump},     {"timeout", next_timeout}, {NULL, NULL}};
 
 const luaL_Reg loop_internals[] = {
-  {"task", task},   {"cancel_task", cancel_task}, {"traceback", traceback}, {"foreign", foreign},
-  {"serve", serve}, {"running", running},         {"dying", dying},         {"pass_on", pass_on},
-  {"guard", guard}, {"is_main", is_main},         {"is_over", is_over},     {NULL, NULL}};
+  {"traceback", traceback}, {"foreign", foreign}, {"serve", serve}, {"running", running},
+  {"dying", dying},         {"pass_on", pass_on}, {"guard", guard}, {"is_main", is_main},
+  {"is_over", is_over},     {NULL, NULL}};
