@@ -488,7 +488,7 @@ static bool in_vain(const il_isolate *i) {
 static int64_t ring(il_alarm *a) {
   il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, alarm));
   int64_t now = il_now(), end;
-  bool left, closing;
+  bool left, closing, over;
   if (atomic_load_explicit(&i->dying, memory_order_acquire) == 0) {
     il_isolate_kill(i, ISOLUA_TIMEOUT, IL_GRACE);
     return -1; /* the kill has set the alarm anew */
@@ -499,7 +499,12 @@ static int64_t ring(il_alarm *a) {
   closing = i->closing;
   il_mutex_unlock(&i->lock);
   if (left) return -1;
-  if (now >= end + (closing ? IL_STUCK_CLOSING : IL_STUCK) && in_vain(i)) {
+  over = now >= end + (closing ? IL_STUCK_CLOSING : IL_STUCK);
+  if (over && !i->probed) { /* what it handled before does not tell whether it has run since */
+    i->probed = true;
+    atomic_store_explicit(&i->signals, 0, memory_order_relaxed);
+  }
+  if (over && in_vain(i)) {
     give_up(i);
     signal_thread(i);
     return now + ISOLUA_SECOND; /* it may come back to Lua some day */

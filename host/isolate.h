@@ -21,7 +21,7 @@
 #endif
 #ifndef IL_STUCK_SIGNALS
 #define IL_STUCK_SIGNALS                                                                           \
-  4 /* handled in vain by a thread that counts as stuck: else it has not run */
+  8 /* handled in vain by a thread that counts as stuck: else it has not run */
 #endif
 #ifndef IL_STUCK_CLOSING
 #define IL_STUCK_CLOSING                                                                           \
@@ -125,6 +125,7 @@ struct isolua_isolate {
   atomic_llong messages_in, messages_out; /* relaxed: for show; written by its thread alone */
   il_alarm alarm;
   int64_t retry; /* watchdog's thread only: ns to the next signal */
+  bool probed;   /* likewise: it is late, and its signals are counted from there on */
 };
 
 struct isolua_host {
