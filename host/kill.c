@@ -153,7 +153,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
 }
 
 /* A ping leaves the user's hook as it was. */
-static void keep_hook(il_vm *vm, lua_State *L) {
+IL_IN_SIGNAL static void keep_hook(il_vm *vm, lua_State *L) {
   lua_Hook hook = lua_gethook(L);
   if (hook == NULL || hook == on_hook) return;
   vm->hook_mask = lua_gethookmask(L);
@@ -162,19 +162,27 @@ static void keep_hook(il_vm *vm, lua_State *L) {
   vm->hook = hook;
 }
 
-void il_vm_on_signal(void) {
+/* il_vm_wanted. */
+IL_IN_SIGNAL static bool wanted(const il_isolate *i) {
+  if (atomic_load_explicit(&i->interrupted, memory_order_acquire)) return true;
+  return atomic_load_explicit(&i->dying, memory_order_acquire) != 0 &&
+         (atomic_load_explicit(&i->phase, memory_order_acquire) == IL_HARD ||
+          !atomic_load_explicit(&i->acknowledged, memory_order_acquire));
+}
+
+IL_IN_SIGNAL void il_vm_on_signal(void) {
   il_vm *vm = current;
   lua_State *L;
   if (vm == NULL || vm->isolate == NULL) return;
   L = vm->running;
-  if (il_vm_wanted(vm))
+  if (wanted(vm->isolate))
     atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
   else if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
     keep_hook(vm, L);
   else
     return;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
-  if (allowhook != 0 && il_vm_wanted(vm)) {
+  if (allowhook != 0 && wanted(vm->isolate)) {
     volatile unsigned char *allow = (unsigned char *)L + allowhook;
     *allow = 1;
   }

@@ -17,6 +17,14 @@
 /* A block of zeros that begins such a line, for free(3); `size` is a multiple. NULL: no memory. */
 void *il_lines_new(size_t size);
 
+/* For functions that a signal handler runs: ThreadSanitizer takes locks for atomics, which the code that was
+** interrupted may hold. They call no others but those of Lua. */
+#if defined(__clang__)
+#define IL_IN_SIGNAL __attribute__((disable_sanitizer_instrumentation))
+#else
+#define IL_IN_SIGNAL __attribute__((no_sanitize("thread")))
+#endif
+
 /* Nanoseconds on a clock that only goes forward. */
 int64_t il_now(void);
 

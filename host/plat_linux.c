@@ -307,7 +307,7 @@ static struct {
   struct sigaction before;
 } signals[MAX_SIGNAL];
 
-static void dispatch(int sig, siginfo_t *info, void *context) {
+IL_IN_SIGNAL static void dispatch(int sig, siginfo_t *info, void *context) {
   int saved = errno;
   void (*handler)(void) = atomic_load(&signals[sig].handler);
   const struct sigaction *before = &signals[sig].before;
