@@ -309,13 +309,12 @@ describe("examples/cqueues_echo.lua", function()
 
   it("answers others while a request takes long", function()
     local slow, quick = client(), client()
-    slow:send(("fib %d\n"):format(settle.scale(33, 27)))
+    slow:send "fib 33\n" -- half a second: Lua itself is not slowed by sanitizers
     quick:send "a\nb\n"
     assert.equal("A", quick:receive())
     assert.equal("B", quick:receive())
     assert.equal(0, #socket.select({ slow }, nil, 0))
-    assert.equal(("fib %d = %d"):format(settle.scale(33, 27), settle.scale(3524578, 196418)),
-      (slow:receive()))
+    assert.equal("fib 33 = 3524578", (slow:receive()))
     slow:close()
     quit(quick)
   end)

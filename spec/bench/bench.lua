@@ -349,12 +349,15 @@ local rows = {
   {name = "cpu_two", unit = "x", limit = "cpu_two", reach = 0.95, more = true,
    size = 10000000, maker = cpu_two},
   {name = "round_trip", unit = "us", limit = "round_trip", reach = 4,
+   beside = {"round_trip_parked", "round_trip_eventfd"},
    size = 100000, maker = round_trip},
   {name = "round_trip_one_cpu", unit = "us", limit = "round_trip_one_cpu", reach = 1.7,
    size = 5000, maker = in_child("round_trip", LIMITS .. " pin")},
   {name = "one_way", unit = "M/s", limit = "one_way", reach = 0.5, more = true, scaled = true,
+   beside = {"one_way_free"},
    size = 500000, maker = one_way(1, send_each, receive_each)},
   {name = "one_way_4", unit = "M/s", limit = "one_way_4", reach = 0.5, more = true, scaled = true,
+   beside = {"one_way_4_free"},
    size = 400000, maker = one_way(4, send_each, receive_each)},
   {name = "batches", unit = "M/s", limit = "batches", reach = 20, absolute = true, more = true,
    size = 10000000, maker = one_way(1, send_batches, receive_batches), scaled = true},
@@ -368,15 +371,15 @@ local rows = {
    size = 10000, maker = end_many},
   {name = "idle_kib", unit = "KiB", limit = "alive_kib", reach = 1.15, rounds = 1,
    size = 10000, maker = in_child("idle_kib")},
-  {name = "kill", unit = "ms",
+  {name = "kill", unit = "ms", limit = "signalled",
    size = 20, maker = kill},
-  {name = "select_1", unit = "us",
+  {name = "select_1", unit = "us", limit = "poll_1",
    size = 10000, maker = select_of(1)},
-  {name = "select_10", unit = "us",
+  {name = "select_10", unit = "us", limit = "poll_10",
    size = 10000, maker = select_of(10)},
-  {name = "select_100", unit = "us",
+  {name = "select_100", unit = "us", limit = "poll_100",
    size = 2000, maker = select_of(100)},
-  {name = "select_1000", unit = "us",
+  {name = "select_1000", unit = "us", limit = "poll_1000",
    size = 500, maker = select_of(1000)},
 }
 
@@ -431,6 +434,9 @@ local function run_rows()
   local chosen, scale = select_rows()
   for _, row in ipairs(chosen) do
     local value, limit = measure(row, 1)
+    for _, name in ipairs(row.beside or {}) do
+      print_line(row, "  limit " .. name, row.unit, (figure_of(LIMITS .. " " .. name)))
+    end
     collectgarbage()
     if scale and row.scaled then
       local tenth, tenth_limit = measure(row, 10)

@@ -14,14 +14,17 @@
 #include <linux/futex.h>
 #include <lua.h>
 #include <lualib.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -774,6 +777,77 @@ static double alive_bare_kib(long count) {
   return crowd_kib(bare_state, count);
 }
 
+/* ---- Ending a busy thread, and looking for the one that is ready ---- */
+
+static atomic_int busy, told;
+
+static void tell(int sig) {
+  (void)sig;
+  atomic_store(&told, 1);
+}
+
+static void *busy_body(void *arg) {
+  atomic_store(&busy, 1);
+  while (!atomic_load_explicit(&told, memory_order_relaxed)) continue;
+  return arg;
+}
+
+/* A thread that is busy is told to end by a signal, and joined. */
+static double signalled(long count) {
+  struct sigaction act = {.sa_handler = tell};
+  double *samples = calloc((size_t)count, sizeof *samples);
+  check(samples != NULL && sigaction(SIGUSR1, &act, NULL) == 0, "no memory, or no handler");
+  for (long i = 0; i < count; i++) {
+    atomic_store(&busy, 0);
+    atomic_store(&told, 0);
+    pthread_t t = start(busy_body, NULL);
+    while (!atomic_load(&busy)) sched_yield();
+    double from = now();
+    check(pthread_kill(t, SIGUSR1) == 0, "no signal");
+    join(t);
+    samples[i] = (now() - from) * 1e3;
+  }
+  double ms = median(samples, (size_t)count);
+  free(samples);
+  return ms;
+}
+
+/* poll(2) of so many eventfds, the last of which can be read from. */
+static double poll_of(int n, long count) {
+  struct pollfd *all = calloc((size_t)n, sizeof *all);
+  check(all != NULL, "no memory");
+  for (int i = 0; i < n; i++) {
+    all[i] = (struct pollfd){.fd = eventfd(i == n - 1, 0), .events = POLLIN};
+    check(all[i].fd >= 0, "no eventfd: see ulimit -n");
+  }
+  double from = now();
+  for (long i = 0; i < count; i++) check(poll(all, (nfds_t)n, -1) == 1, "poll found another");
+  double us = (now() - from) / (double)count * 1e6;
+  for (int i = 0; i < n; i++) close(all[i].fd);
+  free(all);
+  return us;
+}
+
+static double poll_1(long count) {
+  return poll_of(1, count);
+}
+
+static double poll_10(long count) {
+  return poll_of(10, count);
+}
+
+static double poll_100(long count) {
+  return poll_of(100, count);
+}
+
+static double poll_1000(long count) {
+  struct rlimit many;
+  check(getrlimit(RLIMIT_NOFILE, &many) == 0, "no limit of descriptors");
+  many.rlim_cur = many.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &many);
+  return poll_of(1000, count);
+}
+
 /* ---- Rows ---- */
 
 /* Those of memory come first, before this process has freed any. */
@@ -796,6 +870,11 @@ static const Row rows[] = {
   {"one_way_4", "M/s", 400000, one_way_4},
   {"one_way_4_free", "M/s", 400000, one_way_4_free},
   {"batches", "M/s", 10000000, batches},
+  {"signalled", "ms", 20, signalled},
+  {"poll_1", "us", 10000, poll_1},
+  {"poll_10", "us", 10000, poll_10},
+  {"poll_100", "us", 2000, poll_100},
+  {"poll_1000", "us", 500, poll_1000},
   {"alive_start", "us", 10000, alive_start},
   {"alive_end", "us", 10000, alive_end},
 };
