@@ -465,17 +465,18 @@ static void give_up(il_isolate *i) {
   int code = atomic_load_explicit(&i->dying, memory_order_acquire);
   char text[192];
   if (!mark_stuck(i, true)) return;
-  abandon_all(i);
   il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
-  if (!unlist(i)) return;
-  atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);
-  snprintf(text, sizeof text, "isolate '%.80s' was told to end (%s) but is stuck in a C function",
-           i->name, isolua_code_name(code));
-  settle_with(i, code, text);
-  settled(i);
-  il_control_end(&i->control);
-  il_port_shut(&i->inbox);
-  il_control_tell_end(&i->control);
+  if (unlist(i)) {
+    atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);
+    snprintf(text, sizeof text, "isolate '%.80s' was told to end (%s) but is stuck in a C function",
+             i->name, isolua_code_name(code));
+    settle_with(i, code, text);
+    settled(i);
+    il_control_end(&i->control);
+    il_port_shut(&i->inbox);
+    il_control_tell_end(&i->control);
+  }
+  abandon_all(i);
 }
 
 /* Has its thread had its chances? On a machine with more to do than processors it may not have run. */

@@ -105,11 +105,13 @@ static bool is_ready(const pollable *p) {
   return p->future != NULL ? il_future_is_done(p->future) : il_port_is_ready(p->port);
 }
 
-/* Cleared first: what comes from here on sets it again. */
+/* Cleared first: what comes from here on sets it again. A watch that somebody is about to push stays fired,
+** or a second one would push it as well. */
 static void refresh(pollable *p) {
+  il_watch *taken;
   il_waiter_clear(&p->waiter);
-  il_waiter_take(&p->waiter);
-  atomic_store_explicit(&p->watch.fired, false, memory_order_release);
+  taken = il_waiter_take(&p->waiter); /* NULL, or p->watch */
+  if (taken != NULL) atomic_store_explicit(&taken->fired, false, memory_order_release);
   if (is_ready(p)) il_waiter_wake(&p->waiter);
 }
 
