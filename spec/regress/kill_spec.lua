@@ -110,11 +110,11 @@ describe("a kill", function()
   end)
 
   it("that arrives in a finalizer in C runs the closers", function()
-    local err, notes = closing(0.13, function()
-      io.popen "sleep 0.15" -- whose finalizer waits for the command
+    local err, notes = closing(settle.scale(0.13, 2), function(_, seconds)
+      io.popen("sleep " .. seconds) -- whose finalizer waits for the command
       collectgarbage()
       while true do end
-    end)
+    end, settle.scale(0.15, 2.05))
     assert.equal("timeout", err.code)
     assert.equal("closed;", notes)
   end)
@@ -150,7 +150,7 @@ describe("a kill", function()
     end)
 
     it("by isolate.sendable()", function()
-      local err, notes, handle = closing(0.05, function(note)
+      local err, notes, handle = closing(settle.scale(0.05, 2), function(note)
         isolate.sendable(setmetatable({}, { __isolate_pack = endless }))
         note "went on"
         endless()
@@ -161,7 +161,7 @@ describe("a kill", function()
     end)
 
     it("by isolate.run()", function()
-      local err, notes = closing(0.05, function(note)
+      local err, notes = closing(settle.scale(0.05, 2), function(note)
         pcall(isolate.run, print, setmetatable({}, { __isolate_pack = endless }))
         note "went on"
         endless()
