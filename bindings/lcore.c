@@ -65,13 +65,14 @@ static void set_count(lua_State *L, const char *name, size_t n) {
 static int live(lua_State *L) {
   isolua_counts c;
   isolua_count(&c);
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 7);
   set_count(L, "isolates", c.isolates);
   set_count(L, "futures", c.futures);
   set_count(L, "messages", c.messages);
   set_count(L, "bytes", c.bytes);
   set_count(L, "threads", c.threads);
   set_count(L, "ports", c.ports);
+  set_count(L, "shared", c.shared);
   return 1;
 }
 

@@ -10,14 +10,15 @@
 #include "isolua_lua.h"
 
 /* The functions of the module `isolate`, and those that its Lua code uses. Each ends with NULL. */
-extern const luaL_Reg core_functions[], isolate_functions[], loop_functions[], port_functions[],
-  task_functions[], timer_functions[];
+extern const luaL_Reg atomic_functions[], core_functions[], isolate_functions[], loop_functions[],
+  port_functions[], task_functions[], timer_functions[];
 extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[];
 
 /* The module `isolate`, as scripts/isolate.lua gives it. */
 int open_module(lua_State *L);
 
 /* Each makes the metatable of a type of handles, if it is not there yet. [-0, +0, m] */
+void open_atomic(lua_State *L);
 void open_isolate(lua_State *L);
 void open_sender(lua_State *L);
 void open_channel(lua_State *L);

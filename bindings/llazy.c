@@ -13,7 +13,8 @@
 */
 
 #define PUBLIC                                                                                     \
-  core_functions, isolate_functions, loop_functions, port_functions, task_functions, timer_functions
+  atomic_functions, core_functions, isolate_functions, loop_functions, port_functions,             \
+    task_functions, timer_functions
 
 /* Those of the module `isolate`. */
 static const luaL_Reg *const public_lists[] = {PUBLIC, NULL};
@@ -54,7 +55,8 @@ static void make(lua_State *L, lua_CFunction index, lua_CFunction pairs) {
 static const struct {
   const char *name;
   void (*open)(lua_State *L);
-} types[] = {{ISOLUA_TISOLATE, open_isolate},
+} types[] = {{ISOLUA_TATOMIC, open_atomic},
+             {ISOLUA_TISOLATE, open_isolate},
              {ISOLUA_TSENDER, open_sender},
              {ISOLUA_TCHANNEL, open_channel},
              {NULL, NULL}};

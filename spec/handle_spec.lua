@@ -21,6 +21,7 @@ local kinds = {
   isolate = function() return isolate.self() end,
   future = function() return isolate.run(function() end) end,
   task = function() return isolate.async(function() end) end,
+  atomic = function() return isolate.atomic() end,
   timer = function() return isolate.after(0.001) end,
 }
 
@@ -83,7 +84,7 @@ describe("a handle", function()
       end
     end
     assert.is_nil(seen[isolate.self().id])
-    assert.equal(60, #handles)
+    assert.equal(70, #handles)
   end)
 
   it("has the id everywhere", function()

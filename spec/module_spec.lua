@@ -12,7 +12,7 @@ local settle = require "spec.support.settle"
 local await = settle.await
 
 local names = {
-  "run", "spawn", "spawn_file", "self", "parent", "inbox", "exit", "list", "find", "wait",
+  "atomic", "run", "spawn", "spawn_file", "self", "parent", "inbox", "exit", "list", "find", "wait",
   "register", "sendable", "all", "race", "as_completed", "port", "channel", "select", "async",
   "sleep", "after", "every", "now", "fd", "pump", "timeout",
 }
