@@ -94,7 +94,7 @@ bool il_future_wait(isolua_future *f, int64_t deadline) {
 
 bool il_future_settle(isolua_future *f, il_result *r) {
   il_sleeper *sleeper = NULL;
-  bool first;
+  bool first, waited;
   il_mutex_lock(&f->lock);
   first = !il_future_is_done(f);
   if (first) {
@@ -104,7 +104,7 @@ bool il_future_settle(isolua_future *f, il_result *r) {
     atomic_store(&f->done, true); /* seq_cst: against `dropped` in lose */
     for (il_watch *w = f->watches.first; w != NULL; w = w->next) {
       il_sleeper_wake(sleeper);
-      sleeper = il_watch_signal(w);
+      sleeper = il_watch_signal(w, &waited);
     }
     il_cond_wake_all(&f->changed);
   }

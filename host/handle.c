@@ -37,6 +37,7 @@ typedef struct userdata {
   il_handle *h; /* NULL: it was given up */
   long long id; /* its id, once it was given up */
   il_holding holding;
+  il_handle *kept; /* memory of the port of a sender that was given up: it may be in use; or NULL */
 } userdata;
 
 void il_handle_giveup(lua_State *L, int index) {
@@ -46,13 +47,23 @@ void il_handle_giveup(lua_State *L, int index) {
   if (h == NULL) return;
   u->id = il_handle_id(h);
   u->h = NULL;
+  if (h->type->release == il_sender_release) {
+    u->kept = il_port_of_sender(h)->keep;
+    il_handle_retain(u->kept);
+  }
   if (vm != NULL) vm->loop.holds--;
   il_isolate_let_go(&u->holding);
   il_handle_release(h);
 }
 
+/* A wait that goes on has the handle on its stack: its port is there until then. */
 static int handle_gc(lua_State *L) {
+  userdata *u = lua_touserdata(L, 1);
+  il_handle *kept;
   il_handle_giveup(L, 1);
+  kept = u->kept;
+  u->kept = NULL;
+  il_handle_release(kept);
   return 0;
 }
 
@@ -136,6 +147,7 @@ void il_handle_push(lua_State *L, il_handle *h) {
   u->mark = &handle_mark;
   u->h = NULL;
   u->id = 0;
+  u->kept = NULL;
   u->holding.isolate = NULL;
   push_metatable(L, h->type->name);
   lua_setmetatable(L, -2);

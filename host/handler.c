@@ -93,7 +93,8 @@ static bool done_reachable(il_vm *vm, il_source *s) {
   return f->done || (!f->local && f->isolate != vm->isolate);
 }
 
-static const il_source_type done_type = {done_fire, done_unwatch, done_reachable, NULL, done_drop};
+static const il_source_type done_type = {done_fire, done_unwatch, done_reachable,
+                                         NULL,      done_drop,    NULL};
 
 void il_on_done(il_vm *vm, lua_State *L, isolua_future *f) {
   on_done *d;
@@ -136,7 +137,10 @@ static void message_ended(il_vm *vm, il_coro *c) {
   il_handler *h = c->arg;
   (void)vm;
   h->running = false;
-  if (h->s.type != NULL) il_watch_fire(&h->s.watch); /* there may be more */
+  if (h->s.type != NULL) {
+    if (!h->s.watch.listed) il_port_watch(h->port, &h->s.watch, false);
+    il_watch_fire(&h->s.watch); /* there may be more, also in `mine` */
+  }
   if (!h->calling) free_if_unused(h);
 }
 
@@ -185,6 +189,8 @@ static void message_fire(il_vm *vm, lua_State *L, il_source *s) {
     n++;
   h->calling = false;
   if (n == MESSAGES && h->s.type != NULL) il_watch_fire(&h->s.watch);
+  if (h->running && h->s.type != NULL) /* meanwhile others are to be told */
+    il_port_unwatch(h->port, &h->s.watch, false);
   free_if_unused(h);
 }
 
@@ -206,8 +212,17 @@ static void message_drop(il_vm *vm, il_source *s) {
   if (!h->calling) free_if_unused(h);
 }
 
-static const il_source_type message_type = {message_fire, message_unwatch, message_reachable, NULL,
-                                            message_drop};
+static void message_away(il_vm *vm, il_source *s, bool away) {
+  il_handler *h = (il_handler *)s;
+  (void)vm;
+  if (away)
+    il_port_unwatch(h->port, &s->watch, false);
+  else if (!h->running)
+    il_port_watch(h->port, &s->watch, false);
+}
+
+static const il_source_type message_type = {message_fire, message_unwatch, message_reachable,
+                                            NULL,         message_drop,    message_away};
 
 /* A channel has one in each state that has set one. */
 static il_handler *find(il_vm *vm, const il_port *p) {

@@ -13,7 +13,8 @@
 ** LOCK ORDER. One lock at a time, but for these pairs, outer first:
 **   future.lock    > (waiter: no lock)
 **   port.lock      > (waiter: no lock)
-**   isolate.lock, control.lock > none
+**   isolate.lock   > port.lock
+**   control.lock   > none
 ** Nothing calls Lua, allocates, calls back or gives up a last hold under a lock.
 **
 ** DESIGN. An isolate ends once: `dying` is set by the first kill and never reset. From then on the
@@ -29,8 +30,7 @@
 
 atomic_size_t il_live_isolates;
 
-static void isolate_close(il_handle *h) {
-  il_isolate *i = (il_isolate *)h;
+static void end(il_isolate *i) {
   isolua_host *host = i->host;
   if (i->task != NULL) i->free_body(i);
   il_watchdog_unreserve(&host->watchdog);
@@ -40,10 +40,27 @@ static void isolate_close(il_handle *h) {
   il_future_fini(&i->future);
   il_port_fini(&i->inbox);
   il_mutex_fini(&i->lock);
-  if (i->parent != NULL) il_isolate_release(i->parent);
+  if (i->parent != NULL) il_isolate_release(i->parent); /* it never ran */
   free(i->name);
   free(i);
   il_host_release(host);
+}
+
+/* What its result or its inbox holds may be the last hold on another one, and so on: however many, they
+** end one after the other. */
+static void isolate_close(il_handle *h) {
+  static _Thread_local il_isolate *ending; /* that this thread still has to end, linked by `next` */
+  static _Thread_local bool busy;
+  il_isolate *i = (il_isolate *)h;
+  i->next = ending;
+  ending = i;
+  if (busy) return;
+  busy = true;
+  while ((i = ending) != NULL) {
+    ending = i->next;
+    end(i);
+  }
+  busy = false;
 }
 
 static const il_handle_type block_type = {.name = "isolate", .close = isolate_close};
@@ -362,13 +379,17 @@ void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
   bool listed = unlist(i);
   il_control_end(&i->control);
   if (listed) atomic_store_explicit(&i->status, status, memory_order_relaxed);
+  il_port_shut(&i->inbox); /* whoever sees its end cannot send to it any more */
   if (r != NULL && r->msg != NULL) il_msg_unhold(r->msg, &i->inbox.tx);
   if (r != NULL) il_future_settle(&i->future, r);
   if (listed) settled(i);
 }
 
 void il_isolate_leave(il_isolate *i) {
+  il_isolate *parent = i->parent;
   let_go_of_all(i); /* a state that lives on without us keeps its handles */
+  i->parent = NULL;
+  if (parent != NULL) il_isolate_release(parent);
   il_mutex_lock(&i->lock);
   i->attached = false;
   i->left = true; /* an alarm that a kill sets from now on rings once */
@@ -464,7 +485,15 @@ void il_isolate_closing(il_isolate *i) {
 static void give_up(il_isolate *i) {
   int code = atomic_load_explicit(&i->dying, memory_order_acquire);
   char text[192];
+  bool left;
   if (!mark_stuck(i, true)) return;
+  il_mutex_lock(&i->lock);
+  left = i->left;
+  il_mutex_unlock(&i->lock);
+  if (left) { /* just now */
+    mark_stuck(i, false);
+    return;
+  }
   il_host_log(i->host, "isolate '%s' is stuck in a C function and was left behind", i->name);
   if (unlist(i)) {
     atomic_store_explicit(&i->status, IL_GONE_STUCK, memory_order_relaxed);
@@ -472,7 +501,9 @@ static void give_up(il_isolate *i) {
              i->name, isolua_code_name(code));
     settle_with(i, code, text);
     settled(i);
-    il_control_end(&i->control);
+  }
+  il_control_end(&i->control);
+  if (il_future_is_done(&i->future)) { /* else it is about to settle that */
     il_port_shut(&i->inbox);
     il_control_tell_end(&i->control);
   }
@@ -489,7 +520,7 @@ static bool in_vain(const il_isolate *i) {
 static int64_t ring(il_alarm *a) {
   il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, alarm));
   int64_t now = il_now(), end;
-  bool left, closing, over;
+  bool left, closing, attached, over;
   if (atomic_load_explicit(&i->dying, memory_order_acquire) == 0) {
     il_isolate_kill(i, ISOLUA_TIMEOUT, IL_GRACE);
     return -1; /* the kill has set the alarm anew */
@@ -498,9 +529,10 @@ static int64_t ring(il_alarm *a) {
   end = i->grace_end;
   left = i->left;
   closing = i->closing;
+  attached = i->attached;
   il_mutex_unlock(&i->lock);
   if (left) return -1;
-  over = now >= end + (closing ? IL_STUCK_CLOSING : IL_STUCK);
+  over = attached && now >= end + (closing ? IL_STUCK_CLOSING : IL_STUCK);
   if (over && !i->probed) { /* what it handled before does not tell whether it has run since */
     i->probed = true;
     atomic_store_explicit(&i->signals, 0, memory_order_relaxed);

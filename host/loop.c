@@ -340,11 +340,19 @@ static void sleep_until(il_vm *vm, int64_t deadline) {
   set_status(vm, IL_RUNNING);
 }
 
+static void set_away(il_vm *vm, bool away) {
+  for (il_source *s = vm->loop.sources; s != NULL; s = s->next)
+    if (s->type->away != NULL) s->type->away(vm, s, away);
+}
+
 void il_loop_stay_paused(il_vm *vm) {
+  bool away = is_paused(vm);
+  if (away) set_away(vm, true);
   while (is_paused(vm) && !il_vm_wanted(vm)) {
     il_isolate_idle(vm->isolate);
     if (!il_vm_wanted(vm)) sleep_until(vm, -1);
   }
+  if (away) set_away(vm, false);
 }
 
 /* One thing: false, there is none. */

@@ -193,12 +193,15 @@ static void unlock(il_port *p) {
   il_sleeper_wake(s);
 }
 
-static void fire_locked(il_port *p, il_watch *watch) {
-  il_sleeper *s = il_watch_signal(watch);
+/* True: its owner was waiting, and goes on now. */
+static bool fire_locked(il_port *p, il_watch *watch) {
+  bool waited;
+  il_sleeper *s = il_watch_signal(watch, &waited);
   if (p->signalled == NULL)
     p->signalled = s;
   else
     il_sleeper_wake(s);
+  return waited;
 }
 
 static void fire_all_locked(il_port *p, il_watches *list) {
@@ -222,6 +225,7 @@ void il_sender_held(il_handle *h, const void *isolate, int delta) {
 }
 
 static void tell_all_locked(il_port *p) {
+  for (il_offer *o = p->offers; o != NULL; o = o->next) fire_locked(p, o->watch);
   fire_all_locked(p, &p->readers);
   fire_all_locked(p, &p->observers);
   fire_all_locked(p, &p->writers);
@@ -242,10 +246,7 @@ void il_sender_release(il_handle *h) {
   unsigned left;
   lock(p);
   left = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) - 1;
-  if (left <= 1) {
-    tell_all_locked(p);
-    for (il_offer *o = p->offers; o != NULL; o = o->next) fire_locked(p, o->watch);
-  }
+  if (left <= 1 + p->abandoned) tell_all_locked(p);
   unlock(p);
   if (left == 0) il_handle_release(p->keep);
 }
@@ -286,14 +287,11 @@ static bool deserted_locked(const il_port *p) {
 
 /* -- Waking ------------------------------------------------------------------------------------ */
 
-/* One that was not woken yet. */
+/* One that was not woken yet and waits. Those that do something else come to it later, or never: they
+** are told as well, but then the next one is. */
 static void wake_one_locked(il_port *p, il_watches *list) {
-  for (il_watch *w = list->first; w != NULL; w = w->next) {
-    if (!atomic_load_explicit(&w->fired, memory_order_relaxed)) {
-      fire_locked(p, w);
-      return;
-    }
-  }
+  for (il_watch *w = list->first; w != NULL; w = w->next)
+    if (!atomic_load_explicit(&w->fired, memory_order_relaxed) && fire_locked(p, w)) return;
 }
 
 /* There is something to receive. */
@@ -402,10 +400,10 @@ static void push_locked(il_port *p, il_item *item) {
 
 /* A receiver waits that nothing is queued for yet: a channel of capacity 0 takes what it will get. */
 static bool is_wanted_locked(const il_port *p) {
-  size_t waiting = 0;
+  size_t waiting = 0, coming = queued(p) + p->noffers;
   if (p->capacity > 0) return false;
-  for (il_watch *w = p->readers.first; w != NULL && waiting <= queued(p); w = w->next) waiting++;
-  return waiting > queued(p);
+  for (il_watch *w = p->readers.first; w != NULL && waiting <= coming; w = w->next) waiting++;
+  return waiting > coming;
 }
 
 /* What a send needs beside the lock, and leaves to be freed. */
@@ -604,7 +602,8 @@ bool il_port_is_closed(il_port *p) {
 void il_port_watch(il_port *p, il_watch *watch, bool writer) {
   lock(p);
   il_watches_add(writer ? &p->writers : &p->readers, watch);
-  if (p->closed || (writer ? has_space_locked(p) : has_items_locked(p) || deserted_locked(p)))
+  if (p->closed || (writer ? has_space_locked(p) || p->full != IL_FULL_BLOCK
+                           : has_items_locked(p) || p->mine.count > 0 || deserted_locked(p)))
     fire_locked(p, watch);
   unlock(p);
 }
@@ -614,7 +613,8 @@ void il_port_unwatch(il_port *p, il_watch *watch, bool writer) {
   il_watches *list = writer ? &p->writers : &p->readers;
   lock(p);
   il_watches_remove(list, watch);
-  if (list->first != NULL && (writer ? has_space_locked(p) : has_items_locked(p)))
+  if (list->first != NULL &&
+      (writer ? has_space_locked(p) : has_items_locked(p) || p->mine.count > 0))
     wake_one_locked(p, list);
   unlock(p);
 }

@@ -101,7 +101,9 @@ static int sent_code(il_vm *vm, enum il_sent sent) {
 
 static int try_send(il_vm *vm, il_case *c) {
   il_port *p = c->what.port;
-  int code =
+  int code;
+  if (c->no_memory) return ISOLUA_MEMORY;
+  code =
     sent_code(vm, c->offered ? il_port_offered(p, &c->offer) : il_port_send(p, &c->item, false));
   return code == NOT_YET && p->full == IL_FULL_ERROR ? ISOLUA_FULL : code;
 }
@@ -235,8 +237,19 @@ static void case_describe(il_vm *vm, lua_State *L, il_source *s) {
   }
 }
 
-static const il_source_type case_type = {case_fire, case_unwatch, case_reachable, case_describe,
-                                         NULL};
+/* Of those who receive from a channel another one can take what comes. */
+static void case_away(il_vm *vm, il_source *s, bool away) {
+  il_case *c = (il_case *)s;
+  (void)vm;
+  if (c->what.kind != ISOLUA_RECEIVE || !c->what.port->channel) return;
+  if (away)
+    il_port_unwatch(c->what.port, &s->watch, false);
+  else
+    il_port_watch(c->what.port, &s->watch, false);
+}
+
+static const il_source_type case_type = {case_fire,     case_unwatch, case_reachable,
+                                         case_describe, NULL,         case_away};
 
 /* A single send leaves an offer; one among others is told when there is room. */
 static void watch_send(il_wait *w, il_case *c) {
@@ -244,12 +257,13 @@ static void watch_send(il_wait *w, il_case *c) {
   c->offer.watch = &c->s.watch;
   if (w->n > 1) {
     il_port_watch(p, &c->s.watch, true);
+  } else if (p->full != IL_FULL_BLOCK) { /* it does not wait: it is to be tried */
+    il_watch_fire(&c->s.watch);
   } else {
-    c->offered = true;
-    if (il_port_offer(p, &c->item, &c->offer) != IL_FULL) {
-      c->offered = c->item.kind == IL_ITEM_NONE; /* else it is to be tried again: closed, memory */
-      il_watch_fire(&c->s.watch);
-    }
+    enum il_sent sent = il_port_offer(p, &c->item, &c->offer);
+    c->offered = sent == IL_FULL || sent == IL_SENT;
+    c->no_memory = sent == IL_NO_MEMORY;
+    if (sent != IL_FULL) il_watch_fire(&c->s.watch);
   }
 }
 
@@ -645,6 +659,7 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   encode_sends(vm, L, cases, n, w);
   if (!yields && at_once(vm, L, w, &result)) return result;
   w->deadline = il_deadline(timeout);
+  if (vm->loop.closed) wait_end(vm, w, NULL);
   il_loop_check_open(vm, L);
   if (coro != NULL) return wait_parked(vm, L, w, coro);
   if (vm->loop.foreign != LUA_NOREF) return wait_foreign(vm, L, w);

@@ -32,7 +32,7 @@ typedef struct il_case {
   isolua_case what;
   il_item item;   /* received, or to be sent; a loser's is freed */
   il_offer offer; /* a single send waits with it */
-  bool fired, offered;
+  bool fired, offered, no_memory;
 } il_case;
 
 /* In a userdata, or on the C stack of a wait that does not yield. */

@@ -43,6 +43,8 @@ typedef struct il_source_type {
   void (*describe)(struct il_vm *vm, lua_State *L, il_source *s);
   /* The loop ends, and has removed it: frees it; or NULL. [-0, +0, -] */
   void (*drop)(struct il_vm *vm, il_source *s);
+  /* The isolate is paused, or no more: so long others are told in its place; or NULL. [-0, +0, -] */
+  void (*away)(struct il_vm *vm, il_source *s, bool away);
 } il_source_type;
 
 struct il_source {

@@ -15,8 +15,6 @@
 #define LOOK 1000                     /* ns between two looks at something that grows */
 #define ROUNDS 32                     /* between two looks at the clock */
 
-enum { IDLE, SIGNALLED, SLEEPING };
-
 static atomic_int processors; /* 0 until the first waiter is made */
 static atomic_int awake;      /* threads that run or spin; relaxed: a hint */
 
@@ -25,7 +23,7 @@ void il_awake_add(int n) {
 }
 
 void il_waiter_init(il_waiter *w) {
-  atomic_init(&w->word, IDLE);
+  atomic_init(&w->word, IL_BUSY);
   atomic_init(&w->fired, NULL);
   atomic_init(&w->fd, -1);
   w->spin = IL_SPIN_LONG;
@@ -36,15 +34,17 @@ void il_waiter_init(il_waiter *w) {
 /* Once the word is exchanged the owner may go on and end, and the waiter with it: all else is read
 ** before. So the event may be opened in between; whoever opens it looks at all there is after that,
 ** which is seen since both are in the one order of seq_cst. */
-static il_sleeper *signal_owner(il_waiter *w) {
+static il_sleeper *signal_owner(il_waiter *w, bool *waited) {
   int fd = atomic_load(&w->fd);
-  uint32_t before = atomic_exchange(&w->word, SIGNALLED);
-  if (fd >= 0 && before != SIGNALLED) il_event_set(fd); /* else whoever came first sets it */
-  return before == SLEEPING ? &w->word : NULL;
+  uint32_t before = atomic_exchange(&w->word, IL_SIGNALLED);
+  if (fd >= 0 && before != IL_SIGNALLED) il_event_set(fd); /* else whoever came first sets it */
+  *waited = before == IL_SLEEPING || before == IL_SPINNING;
+  return before == IL_SLEEPING ? &w->word : NULL;
 }
 
 void il_waiter_wake(il_waiter *w) {
-  il_sleeper_wake(signal_owner(w));
+  bool waited;
+  il_sleeper_wake(signal_owner(w, &waited));
 }
 
 void il_sleeper_wake(il_sleeper *s) {
@@ -68,24 +68,24 @@ void il_waiter_fini(il_waiter *w) {
 void il_waiter_clear(il_waiter *w) {
   int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
   if (fd >= 0) il_event_clear(fd);
-  atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
+  atomic_exchange_explicit(&w->word, IL_BUSY, memory_order_acq_rel);
 }
 
 bool il_waiter_asleep(const il_waiter *w) {
-  return atomic_load_explicit(&w->word, memory_order_relaxed) == SLEEPING;
+  return atomic_load_explicit(&w->word, memory_order_relaxed) == IL_SLEEPING;
 }
 
 /* As if woken already. Whoever wakes it before the release is seen after it: both exchange the word. */
 void il_waiter_hold(il_waiter *w) {
-  atomic_exchange_explicit(&w->word, SIGNALLED, memory_order_acq_rel);
+  atomic_exchange_explicit(&w->word, IL_SIGNALLED, memory_order_acq_rel);
 }
 
 void il_waiter_release(il_waiter *w) {
-  atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
+  atomic_exchange_explicit(&w->word, IL_BUSY, memory_order_acq_rel);
 }
 
 static bool signalled(const il_waiter *w) {
-  return atomic_load_explicit(&w->word, memory_order_acquire) == SIGNALLED;
+  return atomic_load_explicit(&w->word, memory_order_acquire) == IL_SIGNALLED;
 }
 
 static bool crowded(void) {
@@ -135,21 +135,26 @@ bool il_waiter_gather(const il_waiter *w, const atomic_size_t *n, size_t enough)
 
 /* False: the deadline came. */
 static bool park(il_waiter *w, int64_t deadline) {
-  uint32_t idle = IDLE, sleeping = SLEEPING;
-  if (!atomic_compare_exchange_strong_explicit(&w->word, &idle, SLEEPING, memory_order_acq_rel,
-                                               memory_order_acquire))
+  uint32_t spinning = IL_SPINNING, sleeping = IL_SLEEPING;
+  if (!atomic_compare_exchange_strong_explicit(&w->word, &spinning, IL_SLEEPING,
+                                               memory_order_acq_rel, memory_order_acquire))
     return true;
   while (!signalled(w)) {
     if (deadline >= 0 && il_now() >= deadline)
-      return !atomic_compare_exchange_strong_explicit(&w->word, &sleeping, IDLE,
+      return !atomic_compare_exchange_strong_explicit(&w->word, &sleeping, IL_BUSY,
                                                       memory_order_acq_rel, memory_order_acquire);
-    il_word_sleep(&w->word, SLEEPING, deadline);
+    il_word_sleep(&w->word, IL_SLEEPING, deadline);
   }
   return true;
 }
 
 bool il_waiter_sleep(il_waiter *w, int64_t deadline) {
+  uint32_t idle = IL_BUSY;
   bool woken = signalled(w);
+  if (!woken && deadline != 0 &&
+      !atomic_compare_exchange_strong_explicit(&w->word, &idle, IL_SPINNING, memory_order_acq_rel,
+                                               memory_order_acquire))
+    woken = true;
   if (!woken && deadline != 0) {
     int64_t start = il_now();
     woken = spin(w, start);
@@ -165,7 +170,7 @@ bool il_waiter_sleep(il_waiter *w, int64_t deadline) {
   }
   /* An exchange, not a store: it reads from the last wake-up, so what came with it is seen. The event
   ** stays set until il_waiter_clear. */
-  if (woken) atomic_exchange_explicit(&w->word, IDLE, memory_order_acq_rel);
+  if (woken) atomic_exchange_explicit(&w->word, IL_BUSY, memory_order_acq_rel);
   return woken;
 }
 
@@ -178,6 +183,7 @@ void il_watch_init(il_watch *watch, il_waiter *w) {
 }
 
 void il_watches_add(il_watches *list, il_watch *watch) {
+  if (watch->listed) return;
   watch->next = NULL;
   watch->prev = list->last;
   if (list->last != NULL)
@@ -209,14 +215,15 @@ static void push(il_waiter *w, il_watch *watch) {
                                                   memory_order_relaxed));
 }
 
-il_sleeper *il_watch_signal(il_watch *watch) {
+il_sleeper *il_watch_signal(il_watch *watch, bool *waited) {
   if (!atomic_exchange_explicit(&watch->fired, true, memory_order_acq_rel))
     push(watch->waiter, watch);
-  return signal_owner(watch->waiter);
+  return signal_owner(watch->waiter, waited);
 }
 
 void il_watch_fire(il_watch *watch) {
-  il_sleeper_wake(il_watch_signal(watch));
+  bool waited;
+  il_sleeper_wake(il_watch_signal(watch, &waited));
 }
 
 void il_watches_fire(il_watches *list) {

@@ -19,8 +19,11 @@
 */
 typedef struct il_watch il_watch;
 
+/* What its owner does: something else, or it waits; or it was woken since. */
+enum { IL_BUSY, IL_SIGNALLED, IL_SLEEPING, IL_SPINNING };
+
 typedef struct il_waiter {
-  _Atomic(uint32_t) word;    /* IDLE, SIGNALLED or SLEEPING; acq_rel with the fired stack */
+  _Atomic(uint32_t) word;    /* one of these; acq_rel with the fired stack */
   _Atomic(il_watch *) fired; /* stack, pushed by any thread */
   atomic_int fd;             /* an event that a wake-up sets, too; -1: none */
   int64_t spin;              /* owner only: ns that a wait spins before it sleeps */
@@ -76,7 +79,8 @@ void il_watch_fire(il_watch *watch);
 /* il_watch_fire in two steps: the second, with what the first gave (NULL: nothing to do), is the system
 ** call, and needs no lock. */
 typedef _Atomic(uint32_t) il_sleeper;
-il_sleeper *il_watch_signal(il_watch *watch);
+il_sleeper *il_watch_signal(il_watch *watch,
+                            bool *waited); /* *waited: the owner did nothing else */
 void il_sleeper_wake(il_sleeper *s);
 
 #endif

@@ -523,7 +523,7 @@ describe("iso:kill()", function()
       assert.equal("killed", gone(iso).status)
       assert.is_true(isolate.now() - start < scale(0.5, 10))
       assert.same({ nil, "closed" }, { rx:receive(limit) })
-      iso, rx = nil, nil -- luacheck: ignore
+      iso, rx, tx = nil, nil, nil -- luacheck: ignore
       assert.equal("", live.left_since(before))
     end)
 

@@ -312,6 +312,29 @@ static void rendezvous(void) {
 
 /* -- Waking ------------------------------------------------------------------------------------ */
 
+/* Those who do something else are told, but another one has to be woken for it. */
+static void wakes_one_that_waits(void) {
+  il_port *p = new_channel(3);
+  il_waiter waiters[4];
+  il_watch watches[4];
+  if (p == NULL) return;
+  for (int i = 0; i < 4; i++) {
+    il_waiter_init(&waiters[i]);
+    il_watch_init(&watches[i], &waiters[i]);
+    il_port_watch(p, &watches[i], false);
+  }
+  atomic_store(&waiters[1].word, IL_SPINNING);
+  send(p, 1);
+  CHECK(has_fired(&watches[0]) && has_fired(&watches[1]) && !has_fired(&watches[2]));
+  send(p, 2);
+  CHECK(has_fired(&watches[2]) && has_fired(&watches[3]));
+  for (int i = 0; i < 4; i++) {
+    il_port_unwatch(p, &watches[i], false);
+    take_fired(&waiters[i]);
+  }
+  free_port(p);
+}
+
 static void passes_a_wakeup_on(void) {
   il_port *p = new_channel(2);
   il_waiter w;
@@ -322,6 +345,7 @@ static void passes_a_wakeup_on(void) {
   il_watch_init(&b, &w);
   il_port_watch(p, &a, false);
   il_port_watch(p, &b, false);
+  atomic_store(&w.word, IL_SPINNING);
   send(p, 1);
   CHECK(has_fired(&a) && !has_fired(&b)); /* the first that waits alone */
   send(p, 2);
@@ -340,6 +364,7 @@ static void passes_a_wakeup_on(void) {
   take_fired(&w);
   send(p, 1);
   send(p, 2);
+  atomic_store(&w.word, IL_SPINNING);
   CHECK_INT(receive(p), 1);
   CHECK(has_fired(&a) && !has_fired(&b));
   il_port_unwatch(p, &a, true);
@@ -761,6 +786,7 @@ static const check_case cases[] = {
   {"an offer that is withdrawn is its maker's again", withdrawn},
   {"an offer where there is room is a send", offers_where_there_is_room},
   {"capacity 0 takes as many as wait for them", rendezvous},
+  {"one that waits is woken, others told", wakes_one_that_waits},
   {"who was woken and takes nothing wakes the next", passes_a_wakeup_on},
   {"a watch fires for what is there already", watches_what_is_there},
   {"closing a port drops what is queued and refuses offers", closes_a_port},
