@@ -33,7 +33,8 @@ static handle *test_handle(lua_State *L, int at) {
 int64_t check_timeout(lua_State *L, int arg) {
   lua_Number s;
   if (lua_isnoneornil(L, arg)) return ISOLUA_FOREVER;
-  s = luaL_checknumber(L, arg);
+  if (lua_type(L, arg) != LUA_TNUMBER) luaL_typeerror(L, arg, "timeout in seconds");
+  s = lua_tonumber(L, arg);
   luaL_argcheck(L, s >= 0, arg, "a timeout is a number of seconds, 0 or more");
   if (!(s < 9e9)) return ISOLUA_FOREVER;
   return (int64_t)ceil(s * (lua_Number)ISOLUA_SECOND);
@@ -151,6 +152,7 @@ Waits until the work has ended and gives its results. The rest of this isolate g
 */
 static int future_await(lua_State *L) {
   isolua_case c = {.kind = ISOLUA_FUTURE, .future = check_future(L, 1)};
+  luaL_argcheck(L, lua_isnoneornil(L, 2), 2, "await has no timeout; try has one");
   lua_settop(L, 1);
   isolua_future_look(c.future);
   return isolua_wait(L, &c, 1, ISOLUA_FOREVER, 0, awaited);
@@ -309,6 +311,16 @@ static int future_close(lua_State *L) {
   return cancel(L);
 }
 
+void look_at_future(lua_State *L, int index) {
+  isolua_future_look(check_future(L, index));
+}
+
+/* overlook(future): nobody has seen to its error, after all. */
+static int overlook(lua_State *L) {
+  isolua_future_overlook(check_future(L, 1));
+  return 0;
+}
+
 void set_trace(lua_State *L, int index) {
   lua_setiuservalue(L, index, TRACE);
 }
@@ -395,7 +407,8 @@ static const luaL_Reg methods[] = {{"await", future_await},
 static const luaL_Reg metamethods[] = {
   {"__tostring", future_tostring}, {"__gc", future_gc}, {"__close", future_close}, {NULL, NULL}};
 
-const luaL_Reg future_internals[] = {{"promise", promise}, {"is_future", is_future}, {NULL, NULL}};
+const luaL_Reg future_internals[] = {
+  {"promise", promise}, {"is_future", is_future}, {"overlook", overlook}, {NULL, NULL}};
 
 static void push_metatable(lua_State *L) {
   if (!luaL_newmetatable(L, TYPE)) return;

@@ -14,6 +14,8 @@ extern const luaL_Reg atomic_functions[], core_functions[], isolate_functions[],
   port_functions[], task_functions[], timer_functions[];
 extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[];
 
+/* Is the value at `index` that module? [-0, +0, -] */
+bool is_module(lua_State *L, int index);
 /* The module `isolate`, as scripts/isolate.lua gives it. */
 int open_module(lua_State *L);
 
@@ -76,6 +78,8 @@ isolua_future *push_promise(lua_State *L);
 /* Settles the local future whose handle is at `index`, with all above it: a boolean, and the results or
 ** the error. False: it was settled before. [-n, +0, e]: the stack is not to be used any more. */
 bool settle_future(lua_State *L, int index);
+/* Somebody sees to the error of the future whose handle is at `index`. [-0, +0, v] */
+void look_at_future(lua_State *L, int index);
 /* The handle of a local future at `index` keeps what is on the top: the traceback of its error; a
 ** function that is called with a reason to cancel it. [-1, +0, -] */
 void set_trace(lua_State *L, int index);

@@ -96,6 +96,10 @@ static const char *option_libs(lua_State *L, int index) {
   lua_Integer n;
   if (!lua_istable(L, index)) bad_option(L, "libs", "a list of library names", index);
   n = luaL_len(L, index);
+  for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1))
+    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 || lua_tointeger(L, -2) > n)
+      luaL_error(L,
+                 "option 'libs': a list of library names expected, as in {\"string\", \"math\"}");
   for (lua_Integer i = 1; i <= n; i++) {
     static const char *const known[] = {"coroutine", "debug",  "io",    "math", "os",
                                         "package",   "string", "table", "utf8", NULL};
@@ -172,6 +176,7 @@ static void take_option(lua_State *L, int key, int keep, isolua_run_options *o) 
       bad_option(L, name, "a module name or a function", value);
     }
   } else if (!take_start_option(L, name, value, keep, o)) {
+    if (is_module(L, 1)) luaL_error(L, "isolate's functions are called with a dot, not a colon");
     luaL_error(L, "unknown option '%s'", name);
   }
 }

@@ -134,6 +134,22 @@ static int module(lua_State *L) {
   return 1;
 }
 
+bool is_module(lua_State *L, int index) {
+  bool is;
+  if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
+  lua_pushliteral(L, "__index");
+  lua_rawget(L, -2);
+  is = lua_tocfunction(L, -1) == module_index;
+  lua_pop(L, 2);
+  return is;
+}
+
+/* is_module(v) */
+static int test_module(lua_State *L) {
+  lua_pushboolean(L, is_module(L, 1));
+  return 1;
+}
+
 int open_module(lua_State *L) {
   isolua_require(L, "isolate.core");
   lua_pop(L, 1);
@@ -150,6 +166,8 @@ int luaopen_isolate_core(lua_State *L) {
   make(L, core_index, NULL);
   lua_pushcfunction(L, module);
   lua_setfield(L, -2, "module");
+  lua_pushcfunction(L, test_module);
+  lua_setfield(L, -2, "is_module");
   lua_pushinteger(L, ISOLUA_CANCELLED);
   lua_setfield(L, -2, "CANCELLED");
   return 1;

@@ -10,6 +10,12 @@
 /* Stack of a select: the list, a copy of it that nobody changes, the cases, values to be sent. */
 enum { THINGS = 2, CASES = 3 };
 
+/* What it calls itself, else its Lua type. The stack keeps it. [-0, +1, m] */
+static const char *type_name(lua_State *L, int index) {
+  const char *name = luaL_typename(L, index);
+  return luaL_getmetafield(L, index, "__name") == LUA_TSTRING ? lua_tostring(L, -1) : name;
+}
+
 /* {sender or channel, value} at the top: its value stays on the stack. */
 static void send_case(lua_State *L, int item, isolua_case *c) {
   bool closed;
@@ -19,7 +25,7 @@ static void send_case(lua_State *L, int item, isolua_case *c) {
   closed = c->port == NULL && is_a(L, -1, ISOLUA_TSENDER);
   if (c->port == NULL && !closed)
     luaL_error(L, "bad argument #1 to 'select' (item %d: sender or channel expected, got %s)", item,
-               luaL_typename(L, -1));
+               type_name(L, -1));
   lua_rawgeti(L, thing, 2);
   if (lua_isnil(L, -1))
     luaL_error(L, "bad argument #1 to 'select' (item %d has no value to send, or nil)", item);
@@ -43,7 +49,7 @@ static void take_case(lua_State *L, int item, isolua_case *c) {
     luaL_error(L,
                "bad argument #1 to 'select' (item %d: receiver, channel, future, isolate, timer "
                "or {channel, value} expected, got %s)",
-               item, luaL_typename(L, -1));
+               item, type_name(L, -1));
   lua_pop(L, 1);
 }
 
@@ -167,6 +173,7 @@ Does what this isolate has to do, without waiting: handlers, timers, tasks.
 static int pump(lua_State *L) {
   lua_Integer max = luaL_optinteger(L, 1, -1);
   int64_t ns = check_timeout(L, 2);
+  luaL_argcheck(L, max >= 0 || lua_isnoneornil(L, 1), 1, "0 or more expected");
   lua_pushinteger(L, (lua_Integer)isolua_pump(L, max, ns));
   return 1;
 }

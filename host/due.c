@@ -66,3 +66,13 @@ void il_due_clear(il_dues *d, il_due *due) {
   put(d, place, last);
   sift(d, last);
 }
+
+/* Below one that is not due there is none. */
+static size_t count_from(const il_dues *d, size_t place, int64_t now) {
+  if (place > d->count || d->heap[place - 1]->when > now) return 0;
+  return 1 + count_from(d, 2 * place, now) + count_from(d, 2 * place + 1, now);
+}
+
+size_t il_dues_count(const il_dues *d, int64_t now) {
+  return count_from(d, 1, now);
+}

@@ -27,6 +27,9 @@ void il_dues_free(il_dues *d);
 void il_due_set(il_dues *d, il_due *due, int64_t when);
 void il_due_clear(il_dues *d, il_due *due); /* one that is not set: nothing */
 
+/* How many are due at `now`. Looks at no more than twice as many. */
+size_t il_dues_count(const il_dues *d, int64_t now);
+
 /* NULL: none. */
 static inline il_due *il_dues_first(const il_dues *d) {
   return d->count > 0 ? d->heap[0] : NULL;

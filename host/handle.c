@@ -168,12 +168,21 @@ int il_error_tostring(lua_State *L) {
   return 1;
 }
 
+int il_error_concat(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 2, NULL);
+  lua_concat(L, 2);
+  return 1;
+}
+
 /* Registered under a name, so that an error object that crosses isolates stays one. */
 void il_error_metatable_push(lua_State *L) {
   il_vm *vm;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &error_key) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  lua_createtable(L, 0, 3);
+  lua_createtable(L, 0, 4);
+  lua_pushcfunction(L, il_error_concat);
+  lua_setfield(L, -2, "__concat");
   lua_pushcfunction(L, il_error_tostring);
   lua_setfield(L, -2, "__tostring");
   lua_pushstring(L, IL_ERROR_NAME);

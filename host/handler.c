@@ -93,8 +93,8 @@ static bool done_reachable(il_vm *vm, il_source *s) {
   return f->done || (!f->local && f->isolate != vm->isolate);
 }
 
-static const il_source_type done_type = {done_fire, done_unwatch, done_reachable,
-                                         NULL,      done_drop,    NULL};
+static const il_source_type done_type = {done_fire, done_unwatch, done_reachable, NULL, done_drop,
+                                         NULL,      NULL};
 
 void il_on_done(il_vm *vm, lua_State *L, isolua_future *f) {
   on_done *d;
@@ -182,13 +182,13 @@ static bool call_with_message(il_handler *h, lua_State *L) {
 static void message_fire(il_vm *vm, lua_State *L, il_source *s) {
   il_handler *h = (il_handler *)s;
   bool before = il_vm_unwinding(vm);
-  int n = 0;
+  int n = 0, most = vm->loop.one_by_one ? 1 : MESSAGES;
   h->calling = true;
-  while (n < MESSAGES && !h->running && h->s.type != NULL && il_vm_unwinding(vm) == before &&
+  while (n < most && !h->running && h->s.type != NULL && il_vm_unwinding(vm) == before &&
          call_with_message(h, L))
     n++;
   h->calling = false;
-  if (n == MESSAGES && h->s.type != NULL) il_watch_fire(&h->s.watch);
+  if (n == most && h->s.type != NULL) il_watch_fire(&h->s.watch);
   if (h->running && h->s.type != NULL) /* meanwhile others are to be told */
     il_port_unwatch(h->port, &h->s.watch, false);
   free_if_unused(h);
@@ -212,6 +212,14 @@ static void message_drop(il_vm *vm, il_source *s) {
   if (!h->calling) free_if_unused(h);
 }
 
+/* While its function is under way nothing of it can be done. */
+static size_t message_left(il_vm *vm, il_source *s) {
+  const il_handler *h = (il_handler *)s;
+  size_t n = il_port_count(h->port);
+  (void)vm;
+  return h->running ? 0 : n > 0 ? n : il_port_is_ready(h->port); /* its end */
+}
+
 static void message_away(il_vm *vm, il_source *s, bool away) {
   il_handler *h = (il_handler *)s;
   (void)vm;
@@ -221,8 +229,8 @@ static void message_away(il_vm *vm, il_source *s, bool away) {
     il_port_watch(h->port, &s->watch, false);
 }
 
-static const il_source_type message_type = {message_fire, message_unwatch, message_reachable,
-                                            NULL,         message_drop,    message_away};
+static const il_source_type message_type = {message_fire, message_unwatch, message_reachable, NULL,
+                                            message_drop, message_away,    message_left};
 
 /* A channel has one in each state that has set one. */
 static il_handler *find(il_vm *vm, const il_port *p) {

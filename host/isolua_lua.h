@@ -108,6 +108,7 @@ ISOLUA_API int isolua_exit(lua_State *L, int tx);
 ** isolua_future_push: pushes what a settled future holds: ISOLUA_OK and its values, or its error
 **   number and the one error value. [-0, +n, m]
 ** isolua_future_look: says that somebody sees to the future's error, so that it will not be logged.
+**   isolua_future_overlook: that nobody has, after all.
 ** isolua_future_raise: raises the value on the top of the stack, remembering `traceback` (may be
 **   NULL) for isolua_pushtraceback. [-1, +0, v]
 ** isolua_future_on_done: calls the function on the top of the stack, without arguments, from the
@@ -119,6 +120,7 @@ ISOLUA_API int isolua_future_settle(isolua_future *future, int ok, const char *m
                                     const char *traceback);
 ISOLUA_API int isolua_future_push(lua_State *L, isolua_future *future);
 ISOLUA_API void isolua_future_look(isolua_future *future);
+ISOLUA_API void isolua_future_overlook(isolua_future *future);
 ISOLUA_API int isolua_future_raise(lua_State *L, const char *traceback);
 ISOLUA_API void isolua_future_on_done(lua_State *L, isolua_future *future);
 ISOLUA_API int isolua_future_is_local(const isolua_future *future);
@@ -276,6 +278,8 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   kill stops. It must be alive until the next call, which says that another one runs. [-0, +0, -]
 ** isolua_dying: 1 while a kill unwinds the isolate, else 0. isolua_pass_on: raises that kill if it did
 **   not yet when isolua_dying gave `before`: after a C library has caught an error. [-0, +0, v]
+** isolua_interrupted: 1 when the error at `index`, which ended a task of main, is that of
+**   isolua_interrupt: main's wait raises it next. [-0, +0, m]
 ** isolua_callback: as lua_pcall, for a callback that C code calls on L and that must not be left by an
 **   error. ISOLUA_OK; ISOLUA_ERROR, and the error value; ISOLUA_KILLED, and nothing: the isolate is
 **   told to end, which the next wait raises. [-(nargs+1), +nresults|1|0, -]
@@ -298,6 +302,7 @@ ISOLUA_API void isolua_set_foreign(lua_State *L);
 ISOLUA_API void isolua_running(lua_State *L, int index);
 ISOLUA_API int isolua_dying(lua_State *L);
 ISOLUA_API void isolua_pass_on(lua_State *L, int before);
+ISOLUA_API int isolua_interrupted(lua_State *L, int index);
 ISOLUA_API int isolua_callback(lua_State *L, int nargs, int nresults, int handler);
 ISOLUA_API int isolua_pollfd(lua_State *L, int index, const isolua_case *what);
 ISOLUA_API int isolua_serve(lua_State *L, long long *token);

@@ -97,6 +97,23 @@ int il_vm_raise(il_vm *vm, lua_State *L) {
   return raise_memory_error(L);
 }
 
+bool il_vm_interrupt_again(il_vm *vm, lua_State *L, int index) {
+  bool is = false;
+  index = lua_absindex(L, index);
+  if (!vm->isolate->is_main || !lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
+  il_error_metatable_push(L);
+  if (lua_rawequal(L, -1, -2)) {
+    lua_pushliteral(L, "code");
+    lua_rawget(L, index);
+    lua_pushstring(L, isolua_code_name(ISOLUA_INTERRUPTED));
+    is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 2);
+  if (is) atomic_store(&vm->isolate->interrupted, true);
+  return is;
+}
+
 /* Acknowledged first, so that the signal of this kill finds nothing to do; but what a finalizer raises
 ** is swallowed, so there the signal is needed. */
 int il_vm_end(il_vm *vm, lua_State *L, int code) {

@@ -20,6 +20,9 @@ void il_vm_current(il_vm *vm);
 void il_vm_not_current(const il_vm *vm); /* no signal finds it any more */
 /* Its code is being unwound by now: what runs is closers and finalizers. */
 bool il_vm_unwinding(const il_vm *vm);
+/* Is the error at `index`, which ended a task or a handler of main, a Ctrl-C's? Then main's wait raises it.
+** [-0, +0, m] */
+bool il_vm_interrupt_again(il_vm *vm, lua_State *L, int index);
 /* Is the isolate told to end, and was it not unwinding yet `before` (NULL: no)? Then what a protected call
 ** of ours caught goes on with il_vm_pass_on. */
 bool il_vm_passes(const il_vm *vm, bool before);

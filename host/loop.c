@@ -403,6 +403,7 @@ static int collect(lua_State *L) {
 static void collect_garbage(il_vm *vm, lua_State *L) {
   int64_t start = il_now();
   vm->loop.quiet = true;
+  vm->loop.suspect = false;
   lua_pushcfunction(L, collect);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_pop(L, 1);
   vm->loop.idle = (il_now() - start) * IDLE_RATIO;
@@ -424,7 +425,8 @@ static bool rest(il_vm *vm, lua_State *L, int64_t deadline) {
     return true;
   }
   idle = il_deadline(vm->loop.idle);
-  if (vm->loop.quiet || vm->loop.holds == 0 || (until >= 0 && until <= idle)) {
+  if (vm->loop.quiet || (vm->loop.holds == 0 && !vm->loop.suspect) ||
+      (until >= 0 && until <= idle)) {
     sleep_until(vm, until);
   } else {
     sleep_until(vm, idle);
@@ -454,6 +456,7 @@ bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
   il_waiter_clear(&vm->isolate->waiter);
   vm->loop.announced = false;
   vm->loop.pumping = true;
+  vm->loop.one_by_one = max >= 0 || deadline >= 0;
   answer(vm);
   il_loop_stay_paused(vm);
   il_waiter_hold(&vm->isolate->waiter);
@@ -462,6 +465,7 @@ bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
     if (!do_one(vm, L, vm->loop.ticks.count > 0 ? il_now() : 0)) break;
   }
   vm->loop.pumping = outer;
+  vm->loop.one_by_one = false;
   il_waiter_release(&vm->isolate->waiter);
   answer(vm);
   if (il_loop_left(vm) > 0)
@@ -473,11 +477,13 @@ bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
 
 size_t il_loop_left(il_vm *vm) {
   size_t n = 0;
-  int64_t next = il_loop_next(vm);
   take(vm);
-  for (const il_watch *w = vm->loop.taken; w != NULL; w = w->next_fired) n++;
+  for (il_watch *w = vm->loop.taken; w != NULL; w = w->next_fired) {
+    il_source *s = (il_source *)w;
+    n += s->type->left != NULL ? s->type->left(vm, s) : 1;
+  }
   for (const il_coro *c = vm->loop.ready; c != NULL; c = c->next) n++;
-  if (next >= 0 && next <= il_now()) n++;
+  if (vm->loop.ticks.count > 0) n += il_dues_count(&vm->loop.ticks, il_now());
   return n;
 }
 

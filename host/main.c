@@ -16,6 +16,7 @@
 */
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,10 +57,10 @@ static struct {
   const char *name; /* in front of messages; NULL at the prompt */
   isolua_host *host;
   lua_State *L;
-  bool closing;     /* the state is being closed */
-  bool failed;      /* an error was logged that nobody caught */
-  bool interrupted; /* the last error that was reported is `interrupted` */
-  size_t isolates;  /* how many isolates live when only main does */
+  bool closing;       /* the state is being closed */
+  atomic_bool failed; /* an error was logged that nobody caught */
+  bool interrupted;   /* the last error that was reported is `interrupted` */
+  size_t isolates;    /* how many isolates live when only main does */
 } program = {.name = "isolua"};
 static _Thread_local bool on_main_thread;
 
@@ -88,9 +89,12 @@ static void say(const char *from, const char *text, size_t length) {
   free(line);
 }
 
-/* The host's log. Any thread. */
+#define UNCAUGHT "uncaught error" /* how the library begins its line about one */
+
+/* The host's log. Any thread, also while the host is being closed. */
 static void log_line(void *ud, const char *text, size_t length) {
   (void)ud;
+  if (strncmp(text, UNCAUGHT, sizeof UNCAUGHT - 1) == 0) atomic_store(&program.failed, true);
   say(NULL, text, length);
 }
 
@@ -165,7 +169,6 @@ static size_t living_isolates(void) {
 static int close_all(void) {
   program.closing = true;
   isolua_main_close(program.L);
-  program.failed = isolua_host_failed(program.host) != 0;
   return isolua_host_close(program.host, CLOSE_TIMEOUT);
 }
 

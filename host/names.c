@@ -62,7 +62,7 @@ static void learn(lua_State *L, il_std *std, const char *lib) {
   int table = lua_gettop(L);
   lua_pushnil(L);
   while (lua_next(L, table) != 0) {
-    if (std->count < STD_MAX - 1 && lua_type(L, -2) == LUA_TSTRING && lua_iscfunction(L, -1) &&
+    if (std->count < STD_MAX - 2 && lua_type(L, -2) == LUA_TSTRING && lua_iscfunction(L, -1) &&
         lua_getupvalue(L, -1, 1) == NULL) {
       il_std_function *f = &std->functions[std->count++];
       const char *key = lua_tostring(L, -2);
@@ -87,6 +87,8 @@ il_std *il_std_new(lua_State *L) {
   }
   lua_pop(L, 1);
   std->functions[std->count++] = (il_std_function){il_error_tostring, NULL, 0, IL_ERROR_NAME};
+  std->functions[std->count++] =
+    (il_std_function){il_error_concat, NULL, 0, IL_ERROR_NAME ".concat"};
   return std;
 }
 

@@ -88,7 +88,8 @@ void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *f
 /* The metatable of error objects, registered in every state (handle.c). [-0, +1, m] */
 #define IL_ERROR_NAME "isolate.error"
 void il_error_metatable_push(lua_State *L);
-int il_error_tostring(lua_State *L); /* its __tostring, which goes by name like a standard one */
+int il_error_tostring(lua_State *L);
+int il_error_concat(lua_State *L); /* its __tostring, which goes by name like a standard one */
 
 /* Registered names. il_names_registered pushes the value, or returns false and pushes nothing. A
 ** copy that came by a name keeps it (il_names_adopt): sent back it goes by that name. */

@@ -112,6 +112,10 @@ void isolua_interrupt(lua_State *L) {
   il_waiter_wake(&vm->isolate->waiter);
 }
 
+int isolua_interrupted(lua_State *L, int index) {
+  return il_vm_interrupt_again(il_vm_check(L), L, index);
+}
+
 /* -- Sending ----------------------------------------------------------------------------------- */
 
 int isolua_sendable(lua_State *L, int index) {
@@ -372,6 +376,11 @@ int isolua_future_settle(isolua_future *f, int ok, const char *message, const ch
   il_result r = {ok ? ISOLUA_OK : ISOLUA_ERROR, NULL, NULL, NULL};
   if (message != NULL) r.message = strdup(message);
   if (traceback != NULL) r.traceback = strdup(traceback);
+  if (!ok && !atomic_load(&f->looked)) { /* whether somebody still has it, the collector tells */
+    il_loop *loop = &((il_vm *)f->maker)->loop;
+    loop->suspect = true;
+    loop->quiet = false;
+  }
   return il_future_settle(f, &r);
 }
 
@@ -413,6 +422,10 @@ int isolua_future_push(lua_State *L, isolua_future *f) {
 
 void isolua_future_look(isolua_future *f) {
   atomic_store(&f->looked, true);
+}
+
+void isolua_future_overlook(isolua_future *f) {
+  atomic_store(&f->looked, false);
 }
 
 void isolua_future_pushisolate(lua_State *L, isolua_future *f) {

@@ -248,8 +248,8 @@ static void case_away(il_vm *vm, il_source *s, bool away) {
     il_port_watch(c->what.port, &s->watch, false);
 }
 
-static const il_source_type case_type = {case_fire,     case_unwatch, case_reachable,
-                                         case_describe, NULL,         case_away};
+static const il_source_type case_type = {
+  case_fire, case_unwatch, case_reachable, case_describe, NULL, case_away, NULL};
 
 /* A single send leaves an offer; one among others is told when there is room. */
 static void watch_send(il_wait *w, il_case *c) {

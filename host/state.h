@@ -45,6 +45,8 @@ typedef struct il_source_type {
   void (*drop)(struct il_vm *vm, il_source *s);
   /* The isolate is paused, or no more: so long others are told in its place; or NULL. [-0, +0, -] */
   void (*away)(struct il_vm *vm, il_source *s, bool away);
+  /* How many things a source whose watch has fired has to do; NULL: one. [-0, +0, -] */
+  size_t (*left)(struct il_vm *vm, il_source *s);
 } il_source_type;
 
 struct il_source {
@@ -92,6 +94,7 @@ typedef struct il_loop {
   int foreign;                  /* registry: the function of another event loop; or LUA_NOREF */
   struct il_wait *called, *last_called; /* waits there that may go on, oldest first */
   long long tokens;                     /* given to waits there */
+  bool one_by_one;                      /* whoever pumps counts messages, or the time */
   bool pumping;    /* whoever pumps sees to what is there, and asks what is due, afterwards */
   bool announced;  /* the event was set for what no watch tells of, since the last pump */
   unsigned turns;  /* of il_loop_breathe */
@@ -100,6 +103,7 @@ typedef struct il_loop {
   bool closed;     /* the state is being closed: no more handlers */
   int outside;     /* waits for what no source tells of: main's for all isolates */
   bool hopeless;   /* waits of coroutines that are resumed now raise `deadlock` */
+  bool suspect;    /* a task has failed whose future may be garbage */
   bool quiet;      /* garbage was collected since the last wait began */
   int64_t idle;    /* ns of sleep before it is collected */
   il_item held;    /* a message on its way into a box */

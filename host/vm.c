@@ -531,8 +531,9 @@ static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
 static void take_failure(il_vm *vm, const char *what, il_result *r) {
   il_isolate *i = vm->isolate;
   if (i->is_main || i->errors_go_on || vm->ended || vm->loop.closed) {
-    if (i->is_main) atomic_store(&vm->host->failed, true);
-    if (!il_control_hears_errors(&i->control))
+    bool heard = il_control_hears_errors(&i->control);
+    if (i->is_main || !heard) atomic_store(&vm->host->failed, true);
+    if (!heard)
       il_host_log(vm->host, "uncaught error in %s of '%s': %s", what, i->name,
                   r->traceback != NULL ? r->traceback : r->message);
     il_result_fini(r);
@@ -548,6 +549,7 @@ static void take_failure(il_vm *vm, const char *what, il_result *r) {
 void il_vm_handler_failed(il_vm *vm, lua_State *L) {
   il_result r;
   lua_settop(L, 1);
+  if (il_vm_interrupt_again(vm, L, 1)) return;
   fail_with(vm, L, &r);
   take_failure(vm, "an event handler", &r);
 }

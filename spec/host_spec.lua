@@ -460,6 +460,22 @@ end):await()
       ]]
     end)
 
+    it("raises interrupted in main's wait when a task or a handler was busy", function()
+      for _, call in ipairs {
+        "isolate.async(busy)", "isolate.after(0, busy)", "quick:on_done(busy)",
+      } do
+        local result = interrupted([[
+          local quick = isolate.run(function() end)
+          local function busy() interrupt() endless() end
+          ]] .. call .. [[
+
+          isolate.sleep(60)
+        ]])
+        assert.matches("interrupted\nstack traceback:\n.*isolate.sleep", result.stderr)
+        assert.is_nil(result.stderr:find("uncaught", 1, true))
+      end
+    end)
+
     it("raises interrupted in a wait", function()
       local result = interrupted [[
         isolate.run(function()

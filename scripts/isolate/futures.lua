@@ -10,6 +10,12 @@ local function check(list, who)
   if type(list) ~= "table" then
     error(("bad argument #1 to '%s' (list of futures expected, got %s)"):format(who, type(list)), 3)
   end
+  for key in pairs(list) do
+    if math.type(key) ~= "integer" or key < 1 or key > #list then
+      error(("bad argument #1 to '%s' (a list of futures expected, but it has a field '%s')")
+        :format(who, tostring(key)), 3)
+    end
+  end
   for i = 1, #list do
     if not core.is_future(list[i]) then
       error(("bad argument #1 to '%s' (item %d is no future but a %s)"):format(
@@ -99,8 +105,10 @@ end
 function M.as_completed(list)
   check(list, "as_completed")
   local ready, first, last, left = {}, 1, 0, #list
+  local pending = {} -- those that were not given out
   local wake
   for i, member in ipairs(list) do
+    pending[i] = member
     member:on_done(function(...)
       last = last + 1
       ready[last] = table.pack(i, ...)
@@ -120,8 +128,11 @@ function M.as_completed(list)
     local item = ready[first]
     ready[first] = nil
     first, left = first + 1, left - 1
+    pending[item[1]] = nil
     return table.unpack(item, 1, item.n)
-  end
+  end, nil, nil, setmetatable({}, { __close = function() -- their errors are nobody's
+    for _, member in pairs(pending) do core.overlook(member) end
+  end })
 end
 
 return M

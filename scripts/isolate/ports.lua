@@ -12,6 +12,9 @@ local function check(opts)
   if type(opts) ~= "table" then
     error(("bad argument #1 to 'port' (table of options expected, got %s)"):format(type(opts)), 3)
   end
+  if core.is_module(opts) then
+    error("isolate's functions are called with a dot, not a colon", 3)
+  end
   for key in pairs(opts) do
     if not KNOWN[key] then error(("unknown option '%s'"):format(tostring(key)), 3) end
   end
