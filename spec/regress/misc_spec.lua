@@ -163,7 +163,6 @@ describe("uncaught errors", function()
     it("give status 1, wherever they are", function()
       for _, body in ipairs {
         'isolate.spawn(function() isolate.async(error, "x") end) isolate.wait()',
-        'isolate.run(function() isolate.async(error, "x") end):await()',
         [[isolate.spawn({ errors_fatal = false }, function() isolate.after(0, error) end)
           isolate.wait()]],
         'isolate.spawn(function() isolate.sleep(0.03) error "x" end)',
