@@ -57,6 +57,8 @@ il_handle *il_handle_test(lua_State *L, int index);
 bool il_handle_is_closed(lua_State *L, int index); /* a handle that was given up [-0, +0, -] */
 /* Pushes the one userdata of this state for `h` (adding a hold when it is made). [-0, +1, m] */
 void il_handle_push(lua_State *L, il_handle *h);
+/* The same, and gives up `hold`, whatever raises. [-0, +1, e] */
+void il_handle_push_held(lua_State *L, il_handle *h, il_handle *hold);
 /* The handle at `index` gives up its hold now: it stands for nothing any more. [-0, +0, -] */
 void il_handle_giveup(lua_State *L, int index);
 

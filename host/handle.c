@@ -160,6 +160,20 @@ void il_handle_push(lua_State *L, il_handle *h) {
   lua_replace(L, -2);
 }
 
+static int push_light(lua_State *L) {
+  il_handle_push(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+void il_handle_push_held(lua_State *L, il_handle *h, il_handle *hold) {
+  int status;
+  lua_pushcfunction(L, push_light);
+  lua_pushlightuserdata(L, h);
+  status = lua_pcall(L, 1, 1, 0);
+  il_handle_release(hold);
+  if (status != LUA_OK) lua_error(L);
+}
+
 /* -- Error objects ----------------------------------------------------------------------------- */
 
 int il_error_tostring(lua_State *L) {

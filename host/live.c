@@ -10,22 +10,6 @@
 #include "loop.h"
 #include "names.h"
 
-int il_isolate_pusher(lua_State *L) {
-  il_isolate *i = lua_touserdata(L, 1);
-  il_handle_push(L, &i->inbox.tx);
-  return 1;
-}
-
-/* The hold is given up, whatever raises. [-0, +1, e] */
-static void push_held(lua_State *L, il_isolate *i) {
-  int status;
-  lua_pushcfunction(L, il_isolate_pusher);
-  lua_pushlightuserdata(L, i);
-  status = lua_pcall(L, 1, 1, 0);
-  il_isolate_release(i);
-  if (status != LUA_OK) lua_error(L);
-}
-
 isolua_isolate *isolua_checkisolate(lua_State *L, int index) {
   return il_isolate_of(isolua_checkhandle(L, index, ISOLUA_TISOLATE));
 }
@@ -77,7 +61,7 @@ static void push_isolates(lua_State *L, il_isolate **all, size_t n) {
   for (size_t k = 0; k < n; k++) {
     il_isolate *i = all[k];
     all[k] = NULL;
-    push_held(L, i);
+    il_handle_push_held(L, &i->inbox.tx, &i->h);
     lua_rawseti(L, -2, (lua_Integer)k + 1);
   }
 }
@@ -119,7 +103,7 @@ void isolua_pushlist(lua_State *L) {
 void isolua_pushfound(lua_State *L, const char *name) {
   il_isolate *i = il_host_find(il_vm_check(L)->host, name);
   if (i != NULL)
-    push_held(L, i);
+    il_handle_push_held(L, &i->inbox.tx, &i->h);
   else
     lua_pushnil(L);
 }

@@ -9,7 +9,5 @@
 ** `value`; in a list before `next`. Raises, and then `next` is freed. [-0, +0, e] */
 il_listener *il_listener_new(il_vm *vm, lua_State *L, int tx, bool error, int value,
                              il_listener *next);
-/* A C function: pushes the handle of the isolate in its light userdata, which the caller holds. */
-int il_isolate_pusher(lua_State *L);
 
 #endif

@@ -36,21 +36,11 @@ void isolua_port_pushsender(lua_State *L, isolua_port *p) {
   il_handle_push(L, &p->tx);
 }
 
-static int push_channel(lua_State *L) {
-  il_handle_push(L, &((il_port *)lua_touserdata(L, 1))->tx);
-  return 1;
-}
-
 /* Until its handle is there the channel is held by its memory alone. */
 void isolua_channel_push(lua_State *L, long long capacity) {
   il_port *p = il_channel_new((size_t)capacity);
-  int status;
   if (p == NULL) luaL_error(L, "not enough memory");
-  lua_pushcfunction(L, push_channel);
-  lua_pushlightuserdata(L, p);
-  status = lua_pcall(L, 1, 1, 0);
-  il_handle_release(&p->rx);
-  if (status != LUA_OK) lua_error(L);
+  il_handle_push_held(L, &p->tx, &p->rx);
 }
 
 isolua_port *isolua_port_of(lua_State *L, int index) {

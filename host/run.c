@@ -296,12 +296,8 @@ int isolua_run(lua_State *L, const isolua_run_options *options, int index, int n
 
 /* The handle takes the place of the hold. */
 static int push_started(lua_State *L, il_isolate *i) {
-  int status;
-  lua_pushcfunction(L, il_isolate_pusher);
-  lua_pushlightuserdata(L, i);
-  status = lua_pcall(L, 1, 1, 0);
-  il_handle_release(&i->inbox.tx);
-  return status == LUA_OK ? ISOLUA_OK : lua_error(L);
+  il_handle_push_held(L, &i->inbox.tx, &i->inbox.tx);
+  return ISOLUA_OK;
 }
 
 int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int nargs) {

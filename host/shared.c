@@ -6,25 +6,10 @@
 #include "codec.h"
 #include "isolua_lua.h"
 
-static int push_handle(lua_State *L) {
-  il_handle_push(L, lua_touserdata(L, 1));
-  return 1;
-}
-
-/* Pushes the handle of a new thing, and gives up the hold that its maker has. [-0, +1, m] */
-static void push_new(lua_State *L, il_handle *h) {
-  int status;
-  lua_pushcfunction(L, push_handle);
-  lua_pushlightuserdata(L, h);
-  status = lua_pcall(L, 1, 1, 0);
-  il_handle_release(h);
-  if (status != LUA_OK) lua_error(L);
-}
-
 void isolua_atomic_push(lua_State *L, long long value) {
   il_cell *c = il_cell_new(value);
   if (c == NULL) luaL_error(L, "not enough memory");
-  push_new(L, &c->h);
+  il_handle_push_held(L, &c->h, &c->h);
 }
 
 isolua_atomic *isolua_atomic_of(lua_State *L, int index) {
