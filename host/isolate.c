@@ -27,6 +27,7 @@
 #define ISOLATE "isolate.isolate"
 #define RETRY_FIRST ((int64_t)500000) /* ns */
 #define RETRY_LAST ((int64_t)8000000)
+#define RETRY_STUCK ((int64_t)50000000)
 
 atomic_size_t il_live_isolates;
 
@@ -540,13 +541,16 @@ static int64_t ring(il_alarm *a) {
   if (over && in_vain(i)) {
     give_up(i);
     signal_thread(i);
-    return now + ISOLUA_SECOND; /* it may come back to Lua some day */
+    return now + RETRY_STUCK; /* it may come back to Lua some day */
   }
-  if (now >= end)
+  if (now >= end) {
     atomic_store_explicit(&i->phase, IL_HARD, memory_order_release);
-  else if (atomic_load_explicit(&i->acknowledged, memory_order_acquire))
+  } else if (atomic_load_explicit(&i->acknowledged, memory_order_acquire)) {
     return end;
+  }
   signal_thread(i);
+  /* A finalizer that calls pcall again and again is stopped only by a signal beside those calls. */
+  if (now >= end) return now + RETRY_FIRST;
   i->retry = i->retry * 2 < RETRY_LAST ? i->retry * 2 : RETRY_LAST;
-  return now + i->retry < end || now >= end ? now + i->retry : end;
+  return now + i->retry < end ? now + i->retry : end;
 }

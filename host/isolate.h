@@ -21,7 +21,7 @@
 #endif
 #ifndef IL_STUCK_SIGNALS
 #define IL_STUCK_SIGNALS                                                                           \
-  8 /* handled in vain by a thread that counts as stuck: else it has not run */
+  40 /* handled in vain by a thread that counts as stuck: else it has not run */
 #endif
 #ifndef IL_STUCK_CLOSING
 #define IL_STUCK_CLOSING                                                                           \
