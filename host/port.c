@@ -287,11 +287,20 @@ static bool deserted_locked(const il_port *p) {
 
 /* -- Waking ------------------------------------------------------------------------------------ */
 
-/* One that was not woken yet and waits. Those that do something else come to it later, or never: they
-** are told as well, but then the next one is. */
+#define NEIGHBOURS                                                                                 \
+  16 /* behind one that is told and does not wait, where one is looked for that does */
+
+/* One that was not woken yet. If its owner does something else, it comes to it later, or never: so another
+** owner's is told as well. */
 static void wake_one_locked(il_port *p, il_watches *list) {
-  for (il_watch *w = list->first; w != NULL; w = w->next)
-    if (!atomic_load_explicit(&w->fired, memory_order_relaxed) && fire_locked(p, w)) return;
+  const il_waiter *busy = NULL;
+  int left = NEIGHBOURS;
+  for (il_watch *w = list->first; w != NULL && left > 0; w = w->next) {
+    if (busy != NULL) left--;
+    if (w->waiter == busy || atomic_load_explicit(&w->fired, memory_order_relaxed)) continue;
+    if (fire_locked(p, w)) return;
+    busy = w->waiter;
+  }
 }
 
 /* There is something to receive. */
