@@ -26,13 +26,7 @@ local function drain(rx)
 end
 
 -- The message of an error raised by a misuse, which must have the position of the caller.
-local function misuse(fn)
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.is_string(err)
-  assert.matches("port_spec%.lua:%d+: ", err)
-  return err
-end
+local misuse = require "spec.support.misuse" "port_spec"
 
 local function refused(fn, path)
   local ok, err = pcall(fn)

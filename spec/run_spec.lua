@@ -26,13 +26,7 @@ local function fails_with(code, future)
 end
 
 -- The message of an error raised by a misuse, which must have the position of the caller.
-local function misuse(fn)
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.is_string(err)
-  assert.matches("run_spec%.lua:%d+: ", err)
-  return err
-end
+local misuse = require "spec.support.misuse" "run_spec"
 
 describe("isolate.run()", function()
   describe("results", function()

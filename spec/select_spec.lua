@@ -15,13 +15,7 @@ local await, scale, limit = settle.await, settle.scale, settle.limit
 
 it = live.checking(it)
 
-local function misuse(fn)
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.is_string(err)
-  assert.matches("select_spec%.lua:%d+: ", err)
-  return err
-end
+local misuse = require "spec.support.misuse" "select_spec"
 
 local function pick(...) return table.pack(isolate.select(...)) end
 

@@ -16,13 +16,7 @@ local await, failure, scale, limit = settle.await, settle.failure, settle.scale,
 
 it = live.checking(it)
 
-local function misuse(fn)
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.is_string(err)
-  assert.matches("task_spec%.lua:%d+: ", err)
-  return err
-end
+local misuse = require "spec.support.misuse" "task_spec"
 
 local function fails_with(code, future)
   local err = failure(future)

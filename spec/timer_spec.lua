@@ -16,13 +16,7 @@ local await, scale, limit = settle.await, settle.scale, settle.limit
 
 it = live.checking(it)
 
-local function misuse(fn)
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.is_string(err)
-  assert.matches("timer_spec%.lua:%d+: ", err)
-  return err
-end
+local misuse = require "spec.support.misuse" "timer_spec"
 
 -- Runs the loop until `held()`.
 local function run_until(held)
