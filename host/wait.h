@@ -77,7 +77,8 @@ void il_watches_fire(il_watches *list);                    /* all of them; they 
 void il_watch_fire(il_watch *watch);
 
 /* il_watch_fire in two steps: the second, with what the first gave (NULL: nothing to do), is the system
-** call, and needs no lock. */
+** call, and needs no lock. The owner may have gone on by then, or be gone: only the address is named, and
+** whoever sleeps there now looks again at why it does. */
 typedef _Atomic(uint32_t) il_sleeper;
 il_sleeper *il_watch_signal(il_watch *watch,
                             bool *waited); /* *waited: the owner did nothing else */

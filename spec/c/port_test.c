@@ -573,6 +573,10 @@ typedef struct crowd {
   atomic_llong sent, got, sum_sent, sum_got;
 } crowd;
 
+/* One a thread. Whoever woke one may name its address to the system when it has gone on already, as it does
+** with an isolate's; so they outlive their threads. */
+static il_waiter waiters[THREADS];
+
 /* Sends until it has come through, or the port is closed: false. */
 static bool send_all(crowd *c, il_waiter *w, long long n, uint32_t *random) {
   il_item item = n % 2 == 0 ? integer(n) : message(NULL);
@@ -591,23 +595,23 @@ static bool send_all(crowd *c, il_waiter *w, long long n, uint32_t *random) {
 }
 
 static void send_many(int index, crowd *c) {
-  il_waiter w;
+  il_waiter *w = &waiters[index];
   uint32_t random = (uint32_t)index + 77;
-  il_waiter_init(&w);
+  il_waiter_init(w);
   for (int i = 1; i <= c->each; i++)
-    if (!send_all(c, &w, (long long)index << 32 | i, &random)) break;
+    if (!send_all(c, w, (long long)index << 32 | i, &random)) break;
   il_handle_release(&c->port->tx);
 }
 
 static void receive_many(int index, crowd *c) {
-  il_waiter w;
+  il_waiter *w = &waiters[index];
   il_item item;
   long long last[THREADS] = {0};
   uint32_t random = (uint32_t)index + 7;
-  il_waiter_init(&w);
+  il_waiter_init(w);
   for (;;) {
     int64_t wait = c->gives_up ? il_now() + check_random(&random) % 20000 : SOON;
-    enum il_got got = receive_until(c->port, &item, &w, wait);
+    enum il_got got = receive_until(c->port, &item, w, wait);
     if (got == IL_EMPTY && CHECK(c->gives_up)) continue;
     if (got != IL_GOT) return;
     if (item.kind == IL_ITEM_INTEGER) {
@@ -704,8 +708,8 @@ enum { CLOSERS = 2, ALL = 6 };
 
 static void close_amid(int index, void *arg) {
   closing *c = arg;
-  il_waiter w;
-  il_waiter_init(&w);
+  il_waiter *w = &waiters[index];
+  il_waiter_init(w);
   atomic_fetch_add(&c->ready, 1);
   while (atomic_load(&c->ready) < ALL) il_yield();
   if (index < CLOSERS) {
@@ -722,10 +726,10 @@ static void close_amid(int index, void *arg) {
     bool receives = c->port->channel && index % 2 == 1;
     if (receives) {
       il_item_fini(&item);
-      if (receive_until(c->port, &item, &w, SOON) == IL_CLOSED) return;
+      if (receive_until(c->port, &item, w, SOON) == IL_CLOSED) return;
       il_item_fini(&item);
     } else {
-      enum il_sent sent = send_until(c->port, &item, &w, SOON);
+      enum il_sent sent = send_until(c->port, &item, w, SOON);
       il_item_fini(&item);
       if (sent == IL_SENT_CLOSED) return;
       if (!CHECK_INT(sent, IL_SENT)) return;
@@ -752,7 +756,7 @@ static void closing_meets_all(void) {
 
 static void leave(int index, void *arg) {
   crowd *c = arg;
-  il_waiter w;
+  il_waiter *w = &waiters[index];
   il_item item;
   int n = 0;
   if (index > 0) {
@@ -760,8 +764,8 @@ static void leave(int index, void *arg) {
     il_handle_release(&c->port->tx);
     return;
   }
-  il_waiter_init(&w);
-  while (receive_until(c->port, &item, &w, SOON) == IL_GOT) n++;
+  il_waiter_init(w);
+  while (receive_until(c->port, &item, w, SOON) == IL_GOT) n++;
   CHECK_INT(n, SENDERS / 2);
   CHECK_INT(receive(c->port), -2);
 }
