@@ -26,6 +26,8 @@ build = {
       sources = {
         "host/api.c",
         "host/arena.c",
+        "host/buf.c",
+        "host/buffer.c",
         "host/build.c",
         "host/cell.c",
         "host/control.c",
@@ -48,6 +50,7 @@ build = {
         "host/msg.c",
         "host/names.c",
         "host/plat_linux.c",
+        "host/plat_map.c",
         "host/pollable.c",
         "host/port.c",
         "host/ports.c",
@@ -61,6 +64,7 @@ build = {
         "host/watchdog.c",
         "host/worker.c",
         "bindings/latomic.c",
+        "bindings/lbuffer.c",
         "bindings/lcore.c",
         "bindings/lfuture.c",
         "bindings/lhandle.c",
@@ -71,6 +75,7 @@ build = {
         "bindings/lport.c",
         "bindings/ltask.c",
         "bindings/ltimer.c",
+        "bindings/lview.c",
       },
       -- End of the sources.
       incdirs = { "host", "bindings" },

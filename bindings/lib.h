@@ -10,8 +10,8 @@
 #include "isolua_lua.h"
 
 /* The functions of the module `isolate`, and those that its Lua code uses. Each ends with NULL. */
-extern const luaL_Reg atomic_functions[], core_functions[], isolate_functions[], loop_functions[],
-  port_functions[], task_functions[], timer_functions[];
+extern const luaL_Reg atomic_functions[], buffer_functions[], core_functions[], isolate_functions[],
+  loop_functions[], port_functions[], task_functions[], timer_functions[];
 extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[];
 
 /* Is the value at `index` that module? [-0, +0, -] */
@@ -21,6 +21,7 @@ int open_module(lua_State *L);
 
 /* Each makes the metatable of a type of handles, if it is not there yet. [-0, +0, m] */
 void open_atomic(lua_State *L);
+void open_buffer(lua_State *L);
 void open_isolate(lua_State *L);
 void open_sender(lua_State *L);
 void open_channel(lua_State *L);
@@ -34,6 +35,12 @@ bool is_a(lua_State *L, int at, const char *type);
 
 /* A timeout argument in seconds: nothing or nil is ISOLUA_FOREVER. Raises. [-0, +0, v] */
 int64_t check_timeout(lua_State *L, int arg);
+
+/* A size in bytes, 0 or more: an integer, or a string such as "64MB". `what` begins messages. Raises.
+** [-0, +0, v] */
+size_t check_size(lua_State *L, int arg, const char *what);
+
+int buffer_view(lua_State *L); /* the method of buffers */
 
 /* A number of seconds, 0 or more, as ns; `what` for the message. Raises. [-0, +0, v] */
 int64_t check_seconds(lua_State *L, int arg, const char *what);

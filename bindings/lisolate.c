@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <lauxlib.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib.h"
@@ -37,22 +38,32 @@ static size_t parse_size(const char *s) {
   return n >= 1 && n < 0x1p62 ? (size_t)n : 0;
 }
 
-/* A size in bytes: an integer, or a string such as "64MB". */
-static size_t option_size(lua_State *L, const char *name, int index) {
+size_t check_size(lua_State *L, int arg, const char *what) {
   lua_Integer n;
   int is_integer;
-  if (lua_type(L, index) == LUA_TSTRING) {
-    size_t size = parse_size(lua_tostring(L, index));
+  if (lua_type(L, arg) == LUA_TSTRING) {
+    size_t size = parse_size(lua_tostring(L, arg));
     if (size == 0)
-      luaL_error(L, "option '%s': '%s' is no size such as \"512k\", \"64MB\" or \"1GiB\"", name,
-                 lua_tostring(L, index));
+      luaL_error(L, "%s: '%s' is no size such as \"512k\", \"64MB\" or \"1GiB\"", what,
+                 lua_tostring(L, arg));
     return size;
   }
-  n = lua_tointegerx(L, index, &is_integer);
-  if (!is_integer || lua_type(L, index) != LUA_TNUMBER)
-    bad_option(L, name, "a size (bytes, or a string like \"64MB\")", index);
-  if (n <= 0) luaL_error(L, "option '%s': a size is more than 0", name);
+  n = lua_tointegerx(L, arg, &is_integer);
+  if (!is_integer || lua_type(L, arg) != LUA_TNUMBER)
+    luaL_error(L, "%s: a size (bytes, or a string like \"64MB\") expected, got %s", what,
+               luaL_typename(L, arg));
+  if (n < 0) luaL_error(L, "%s: a size is 0 or more", what);
   return (size_t)n;
+}
+
+/* More than 0. */
+static size_t option_size(lua_State *L, const char *name, int index) {
+  char what[64];
+  size_t n;
+  snprintf(what, sizeof what, "option '%s'", name);
+  n = check_size(L, index, what);
+  if (n == 0) luaL_error(L, "option '%s': a size is more than 0", name);
+  return n;
 }
 
 static int64_t option_seconds(lua_State *L, const char *name, int index) {

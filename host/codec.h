@@ -20,6 +20,8 @@ typedef struct il_sending {
   unsigned libs; /* of the receiver, if that is known: else all */
   bool capture;  /* globals that functions name go along */
   bool strip;    /* code without debug information */
+  bool move;     /* buffers are moved, not copied */
+  bool plain;    /* data only: no code, no metatables, no handles */
 } il_sending;
 
 /* Encodes the `n` values on the top of the stack as one send. ISOLUA_OK: pops them, and *out is the
@@ -33,6 +35,9 @@ void il_encoder_free(struct il_encoder *e);
 /* Pushes the values of `m` (as many as were sent). Raises when one cannot be made here: then `m` is
 ** still the caller's, who keeps it in a box. Calls unpackers. [-0, +n, e] */
 int il_decode(il_vm *vm, lua_State *L, const il_msg *m);
+
+/* The same of a message that others may decode too: buffers in it are copied. */
+int il_decode_kept(il_vm *vm, lua_State *L, const il_msg *m);
 
 /* A userdata on the stack that frees the message it is given, whatever happens. [-0, +1, m] */
 il_msg **il_box_push(lua_State *L);

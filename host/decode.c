@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <lauxlib.h>
 
+#include "buffer.h"
 #include "codec.h"
 #include "names.h"
 #include "wire.h"
@@ -39,6 +40,7 @@ typedef struct decoder {
   size_t nframes, room;
   int places;     /* stack index of the first place */
   int checked;    /* up to there the stack has been made large enough */
+  bool kept;      /* the message stays, and others may decode it */
   uint32_t adopt; /* slot of a registered value whose copy comes next; 0: none */
 } decoder;
 
@@ -282,6 +284,30 @@ static void push_raw(decoder *d, int tag) {
   }
 }
 
+/* A result that was moved goes to the first one that asks for it. */
+static void get_buffer(decoder *d) {
+  uint32_t slot = get32(d);
+  il_block *block = (il_block *)d->m->handles[get32(d)];
+  int how = get8(d);
+  bool whole = get8(d), copy = d->kept && how == W_COPIED;
+  size_t offset = (size_t)get64(d), length = (size_t)get64(d);
+  if (how == W_MOVED && atomic_exchange(&block->taken, d->kept) && d->kept)
+    il_buffer_push_moved(d->L);
+  else
+    il_buffer_push(d->L, block, copy, whole, offset, length);
+  keep(d, slot);
+}
+
+static void get_slice(decoder *d) {
+  uint32_t slot = get32(d), from = get32(d);
+  bool whole = get8(d);
+  size_t offset = (size_t)get64(d), length = (size_t)get64(d);
+  push_slot(d, from);
+  il_buffer_push_part(d->L, -1, whole, offset, length, IL_BUFFER);
+  lua_remove(d->L, -2);
+  keep(d, slot);
+}
+
 /* True: a value lies on the top. False: a frame was pushed that will make one. */
 static bool get_value(decoder *d) {
   lua_State *L = d->L;
@@ -341,6 +367,8 @@ static bool get_value(decoder *d) {
     il_handle_push(L, d->m->handles[get32(d)]);
     keep(d, slot);
     return true;
+  case W_BUFFER: get_buffer(d); return true;
+  case W_SLICE: get_slice(d); return true;
   case W_LIGHT:
   case W_CFUNC: push_raw(d, tag); return true;
   default: luaL_error(L, "cannot receive: damaged message"); return true;
@@ -604,8 +632,8 @@ static void get_extra(decoder *d) {
   lua_pop(L, 1);
 }
 
-static int decode_all(il_vm *vm, lua_State *L, const il_msg *m) {
-  decoder d = {.vm = vm, .L = L, .m = m, .at = m->data + 1, .room = FRAMES_FIRST};
+static int decode_all(il_vm *vm, lua_State *L, const il_msg *m, bool kept) {
+  decoder d = {.vm = vm, .L = L, .m = m, .at = m->data + 1, .room = FRAMES_FIRST, .kept = kept};
   uint32_t slots = get32(&d), count = get32(&d);
   int places, first;
   d.at += (size_t)count * 8;
@@ -629,31 +657,41 @@ static int decode_all(il_vm *vm, lua_State *L, const il_msg *m) {
   return (int)count;
 }
 
-/* Light userdata: the message. */
+/* Light userdata: the message; is it kept? */
 static int decode_call(lua_State *L) {
   const il_msg *m = lua_touserdata(L, 1);
+  bool kept = lua_toboolean(L, 2);
   lua_settop(L, 0);
-  return decode_all(il_vm_check(L), L, m);
+  return decode_all(il_vm_check(L), L, m, kept);
 }
 
 /* All of a large message stays, so collecting meanwhile is work for nothing. */
-static int decode_large(lua_State *L, const il_msg *m) {
+static int decode_large(lua_State *L, const il_msg *m, bool kept) {
   int base = lua_gettop(L), status;
   lua_gc(L, LUA_GCSTOP);
   lua_pushcfunction(L, decode_call);
   lua_pushlightuserdata(L, (void *)m);
-  status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  lua_pushboolean(L, kept);
+  status = lua_pcall(L, 2, LUA_MULTRET, 0);
   lua_gc(L, LUA_GCRESTART);
   return status == LUA_OK ? lua_gettop(L) - base : lua_error(L);
 }
 
-int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
+static int decode(il_vm *vm, lua_State *L, const il_msg *m, bool kept) {
   luaL_checkstack(L, 20, NULL);
   if (m->data[0] == W_ONE) {
     decoder d = {.vm = vm, .L = L, .m = m, .at = m->data + 1};
     get_value(&d);
     return 1;
   }
-  if (m->len >= LARGE && lua_gc(L, LUA_GCISRUNNING)) return decode_large(L, m);
-  return decode_all(vm, L, m);
+  if (m->len >= LARGE && lua_gc(L, LUA_GCISRUNNING)) return decode_large(L, m, kept);
+  return decode_all(vm, L, m, kept);
+}
+
+int il_decode(il_vm *vm, lua_State *L, const il_msg *m) {
+  return decode(vm, L, m, false);
+}
+
+int il_decode_kept(il_vm *vm, lua_State *L, const il_msg *m) {
+  return decode(vm, L, m, true);
 }

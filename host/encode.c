@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "buffer.h"
 #include "codec.h"
 #include "dump.h"
 #include "heap.h"
@@ -104,6 +105,20 @@ typedef struct code {
   size_t place, len; /* of its len:u64 in the message */
 } code;
 
+/* The block of buffers and slices in the message. */
+typedef struct source {
+  il_store *store;
+  size_t first;    /* entry of the first one that lies over it */
+  size_t place;    /* of what follows its slot: index, how, whole */
+  size_t low, end; /* the part of it that is needed */
+  bool move, lone; /* only that one lies over it */
+} source;
+
+/* Where a buffer says which part of its block it has. */
+typedef struct part {
+  size_t place, source;
+} part;
+
 typedef struct il_encoder {
   il_vm *vm;
   lua_State *L;
@@ -142,6 +157,10 @@ typedef struct il_encoder {
   size_t ncodes, roomcodes;
   il_handle **handles;
   size_t nhandles, roomhandles;
+  source *sources;
+  size_t nsources, roomsources;
+  part *parts;
+  size_t nparts, roomparts;
 
   bool anchored, tracing, again; /* see DESIGN; again: start over */
   bool c_functions;              /* in package.preload */
@@ -150,6 +169,7 @@ typedef struct il_encoder {
   int root;              /* number of the value in hand, from 0; -1: an extra */
   const char *root_name; /* of an extra */
   bool refused;
+  int code; /* of the refusal */
   char what[WHAT_MAX];
   char path[PATH_MAX_BYTES + 32];
 } il_encoder;
@@ -463,6 +483,7 @@ static bool refuse(il_encoder *e, const char *format, ...) {
   vsnprintf(e->what, sizeof e->what, format, args);
   va_end(args);
   e->refused = true;
+  e->code = ISOLUA_NOT_SENDABLE;
   if (e->in_later != 0 && !e->tracing) {
     e->tracing = e->again = true;
     return false;
@@ -1142,10 +1163,110 @@ static bool put_function(il_encoder *e) {
   return true;
 }
 
+/* The number of the block that a buffer lies over. Its place in the map is one byte behind the store's. */
+static size_t source_of(il_encoder *e, il_store *s) {
+  bool fresh;
+  size_t index = enter(e, (const char *)s + 1, &fresh);
+  if (!fresh) {
+    e->sources[e->entries[index].place].lone = false;
+    return e->entries[index].place;
+  }
+  e->sources = grow(e, e->sources, e->nsources, &e->roomsources, sizeof *e->sources);
+  e->sources[e->nsources] = (source){s, SIZE_MAX, 0, SIZE_MAX, 0, false, true};
+  e->entries[index].place = e->nsources;
+  return e->nsources++;
+}
+
+static void put_range(il_encoder *e, size_t number, size_t offset, size_t length) {
+  source *s = &e->sources[number];
+  e->parts = grow(e, e->parts, e->nparts, &e->roomparts, sizeof *e->parts);
+  e->parts[e->nparts++] = (part){e->len, number};
+  put64(e, offset);
+  put64(e, length);
+  if (offset < s->low) s->low = offset;
+  if (offset + length > s->end) s->end = offset + length;
+}
+
+/* The head of the first buffer over a block: the block goes among the handles. */
+static void put_source(il_encoder *e, size_t number, size_t entry_index, bool whole) {
+  il_block *block = e->sources[number].store->block;
+  e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
+  il_handle_retain(&block->h);
+  e->handles[e->nhandles] = &block->h;
+  put_slot(e, W_BUFFER, entry_index);
+  e->sources[number].first = entry_index;
+  e->sources[number].place = e->len;
+  put32(e, (uint32_t)e->nhandles++);
+  put8(e, W_SHARED);
+  put8(e, whole);
+}
+
+static bool refuse_buffer(il_encoder *e, int state) {
+  if (state == ISOLUA_INVALID)
+    return refuse(e, "slice of a buffer that was made shorter, behind its end");
+  refuse(e, state == ISOLUA_CLOSED ? "buffer that was closed" : "buffer that was transferred");
+  if (state == ISOLUA_TRANSFERRED) e->code = state;
+  return false;
+}
+
+/* A buffer and the mark that moves it are the same one, whose address is the store's. */
+static bool put_buffer(il_encoder *e, const il_buffer *b) {
+  int state = il_buffer_state(b);
+  const il_block *block;
+  size_t entry_index, number;
+  if (state != ISOLUA_OK) return refuse_buffer(e, state);
+  block = b->store->block;
+  if (b->kind > IL_BUFFER) return refuse(e, "view of a buffer (send the buffer)");
+  if (e->how->plain && !block->frozen) return refuse(e, "buffer that is not frozen");
+  number = source_of(e, b->store);
+  if (b->kind == IL_TRANSFER || (e->how->move && b->whole)) e->sources[number].move = true;
+  if (known(e, b->whole ? (const void *)b->store : lua_topointer(e->L, -1), &entry_index))
+    return true;
+  if (e->sources[number].first == SIZE_MAX) {
+    put_source(e, number, entry_index, b->whole);
+  } else {
+    put_slot(e, W_SLICE, entry_index);
+    put32(e, slot_of(e, e->sources[number].first));
+    put8(e, b->whole);
+  }
+  put_range(e, number, b->offset, b->whole ? block->size : b->length);
+  lua_pop(e->L, 1);
+  return true;
+}
+
+/* The walk is over: blocks that are not shared or moved are copied, as far as they are needed. */
+static bool end_source(il_encoder *e, const source *s) {
+  uint32_t index = il_get32(e->data + s->place);
+  il_block *block = s->store->block, *copy;
+  if (block->frozen) return true;
+  e->data[s->place + 4] = s->move ? W_MOVED : W_COPIED;
+  if (s->move) return il_moves_add(e->vm, s->store);
+  copy = il_block_copy(block->data + s->low, s->end - s->low);
+  if (copy == NULL) return false;
+  il_handle_release(e->handles[index]);
+  e->handles[index] = &copy->h;
+  if (s->lone) e->data[s->place + 5] = true;
+  return true;
+}
+
+static bool end_sources(il_encoder *e) {
+  for (size_t i = 0; i < e->nsources; i++)
+    if (!end_source(e, &e->sources[i])) return false;
+  for (size_t i = 0; i < e->nparts; i++) {
+    const source *s = &e->sources[e->parts[i].source];
+    unsigned char *p = e->data + e->parts[i].place;
+    uint64_t offset = il_get64(p) - s->low;
+    if (!s->store->block->frozen && !s->move) memcpy(p, &offset, 8);
+  }
+  return true;
+}
+
 static bool put_userdata(il_encoder *e) {
   lua_State *L = e->L;
   size_t entry_index;
   il_handle *h = il_handle_test(L, -1);
+  const il_buffer *buffer = il_buffer_test(L, -1);
+  if (buffer != NULL) return put_buffer(e, buffer);
   if (known(e, lua_topointer(L, -1), &entry_index))
     return e->entries[entry_index].slot != PACKING ||
            refuse_value(e, " inside the state of its own __isolate_pack");
@@ -1527,6 +1648,7 @@ static void begin_extra(il_encoder *e, int what, int ok) {
 ** a global, the reason. False: the whole walk is to start again. */
 static bool put_extra(il_encoder *e, int what, uint32_t *count) {
   size_t len = e->len, entries = e->nentries, handles = e->nhandles, codes = e->ncodes;
+  size_t sources = e->nsources, parts = e->nparts;
   int top = lua_gettop(e->L) - 1;
   char name[96];
   snprintf(name, sizeof name, what == W_GLOBAL ? "global '%s'" : "package.preload '%s'",
@@ -1544,6 +1666,8 @@ static bool put_extra(il_encoder *e, int what, uint32_t *count) {
   forget_handles(e, handles);
   forget_laters(e, 0);
   e->ncodes = codes;
+  e->nsources = sources;
+  e->nparts = parts;
   e->nframes = e->open_records = 0;
   e->len = len;
   lua_settop(e->L, top);
@@ -1645,7 +1769,7 @@ static void reset(il_encoder *e) {
   e->nentries = 0;
   forget_laters(e, 0);
   forget_handles(e, 0);
-  e->nframes = e->ncodes = e->open_records = 0;
+  e->nframes = e->ncodes = e->open_records = e->nsources = e->nparts = 0;
   e->places = e->most_places = e->unshaped = 0;
   e->in_later = e->local_base = 0;
   e->len = 0;
@@ -1701,6 +1825,8 @@ void il_encoder_free(il_encoder *e) {
   free(e->laters);
   free(e->codes);
   free(e->handles);
+  free(e->sources);
+  free(e->parts);
   free(e);
 }
 
@@ -1717,13 +1843,13 @@ static void give_encoder(il_vm *vm, il_encoder *e) {
 
 /* Pushes the error object of a refusal; what the encoder says of it was copied before it was given
 ** back, since this may raise. */
-static int push_refusal(il_vm *vm, lua_State *L, const char *what, const char *where) {
+static int push_refusal(il_vm *vm, lua_State *L, int err, const char *what, const char *where) {
   char message[WHAT_MAX + PATH_MAX_BYTES + 64];
   snprintf(message, sizeof message, "cannot send %s: %s", what, where);
-  isolua_pusherror(L, ISOLUA_NOT_SENDABLE, message, vm->isolate->name);
+  isolua_pusherror(L, err, message, vm->isolate->name);
   lua_pushstring(L, where);
   lua_setfield(L, -2, "path");
-  return ISOLUA_NOT_SENDABLE;
+  return err;
 }
 
 static int push_no_memory(il_vm *vm, lua_State *L) {
@@ -1733,8 +1859,14 @@ static int push_no_memory(il_vm *vm, lua_State *L) {
 
 static il_msg *finish(il_encoder *e) {
   int taken;
-  il_msg *m = il_msg_new(e->data, e->len, e->cap, e->handles, e->nhandles, &taken);
-  if (m == NULL) return NULL;
+  il_msg *m;
+  m = e->nsources == 0 || end_sources(e)
+        ? il_msg_new(e->data, e->len, e->cap, e->handles, e->nhandles, &taken)
+        : NULL;
+  if (m == NULL) {
+    il_moves_undo(e->vm, il_moves_take(e->vm));
+    return NULL;
+  }
   e->nhandles = 0;
   if (taken) {
     e->data = NULL;
@@ -1781,10 +1913,11 @@ static int run_walk(il_encoder *e, lua_State *L, int n, const il_sending *how) {
 int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out) {
   il_encoder *e;
   char what[WHAT_MAX], where[PATH_MAX_BYTES + 32];
-  int status, type = n == 1 ? lua_type(L, -1) : LUA_TNONE;
+  int status, err = ISOLUA_OK, type = n == 1 ? lua_type(L, -1) : LUA_TNONE;
   bool before = il_vm_unwinding(vm);
   bool refused;
   *out = NULL;
+  if (vm->moves != NULL) il_moves_done(vm, il_moves_take(vm)); /* the last message was sent */
   if (how->root < IL_ROOT_INIT &&
       (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER)) {
     *out = encode_scalar(L, type);
@@ -1804,13 +1937,14 @@ int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **ou
   status = run_walk(e, L, n, how);
   refused = status == LUA_OK && e->refused;
   if (refused) {
+    err = e->code;
     memcpy(what, e->what, sizeof what);
     memcpy(where, e->path, sizeof where);
   } else if (status == LUA_OK) {
     *out = finish(e);
   }
   give_encoder(vm, e);
-  if (refused) return push_refusal(vm, L, what, where);
+  if (refused) return push_refusal(vm, L, err, what, where);
   if (status == LUA_OK) return *out != NULL ? ISOLUA_OK : push_no_memory(vm, L);
   if (il_vm_passes(vm, before)) il_vm_pass_on(L); /* killed in an __isolate_pack */
   return status == LUA_ERRMEM ? ISOLUA_MEMORY : ISOLUA_ERROR;

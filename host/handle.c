@@ -120,7 +120,7 @@ static void push_interned(lua_State *L) {
 }
 
 /* The metatable is the binding's: it makes it when its module is loaded. */
-static void push_metatable(lua_State *L, const char *name) {
+void il_handle_pushtype(lua_State *L, const char *name) {
   il_vm *vm = il_vm_check(L);
   const char *module = atomic_load(&vm->host->types);
   if (luaL_getmetatable(L, name) != LUA_TNIL) return;
@@ -149,7 +149,7 @@ void il_handle_push(lua_State *L, il_handle *h) {
   u->id = 0;
   u->kept = NULL;
   u->holding.isolate = NULL;
-  push_metatable(L, h->type->name);
+  il_handle_pushtype(L, h->type->name);
   lua_setmetatable(L, -2);
   il_handle_retain(h);
   u->h = h;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "cell.h"
 #include "heap.h"
 #include "isolate.h"
@@ -262,6 +263,6 @@ void isolua_count(isolua_counts *c) {
   c->futures = atomic_load(&il_live_futures);
   c->messages = atomic_load(&il_live_messages);
   c->bytes = atomic_load(&il_live_bytes);
-  c->shared = atomic_load(&il_live_cells);
+  c->shared = atomic_load(&il_live_cells) + atomic_load(&il_live_blocks);
   c->threads = atomic_load(&il_live_threads);
 }

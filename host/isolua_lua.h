@@ -38,6 +38,8 @@ extern "C" {
 **   package.loaded; changes nothing else. [-0, +0, -]. Errors: ISOLUA_MEMORY, ISOLUA_INVALID.
 ** isolua_require: pushes the module of that name, required if need be, by the `require` that the state came
 **   with. [-0, +1, e]
+** isolua_pushstandard: pushes a function of the standard libraries, as "string.pack", whether the isolate
+**   has that library or not. [-0, +1, m]
 ** isolua_host_of: the host of an attached state or isolate, NULL for any other. [-0, +0, -]
 ** isolua_is_main: 1 in a main isolate, 0 in another isolate and in a state that is not attached.
 */
@@ -48,6 +50,7 @@ ISOLUA_API int isolua_main_open(isolua_host *host, lua_State **L);
 ISOLUA_API void isolua_main_close(lua_State *L);
 ISOLUA_API int isolua_attach(isolua_host *host, lua_State *L);
 ISOLUA_API void isolua_require(lua_State *L, const char *name);
+ISOLUA_API void isolua_pushstandard(lua_State *L, const char *name);
 ISOLUA_API isolua_host *isolua_host_of(lua_State *L);
 ISOLUA_API int isolua_is_main(lua_State *L);
 
@@ -215,6 +218,51 @@ ISOLUA_API long long isolua_atomic_load(isolua_atomic *a);
 ISOLUA_API void isolua_atomic_store(isolua_atomic *a, long long value);
 ISOLUA_API long long isolua_atomic_add(isolua_atomic *a, long long d);
 ISOLUA_API int isolua_atomic_exchange(isolua_atomic *a, long long *old, long long to);
+
+/*
+** Buffers are bytes outside of the Lua heap. A buffer, and the slices and views over it, are userdata that
+** lie over one block. Sent, it is copied; moved, if isolua_buffer_transfer made the value; shared, if it
+** is frozen. Blocks count for the memory cap of the isolates that have them; mapped files do not.
+**
+** isolua_newbuffertype: pushes the metatable of userdata of type `name`, made at the first call (then
+**   returns 1). Fill in __index, …; __gc, __name and __metatable are set. Buffers get that of
+**   ISOLUA_TBUFFER; views one that you set. [-0, +1, m]
+** isolua_buffer_push: pushes a buffer of `size` zeros. Raises when there is no memory. [-0, +1, e]
+** isolua_buffer_map: pushes a buffer over a file, which is frozen unless `writable`: 0; else pushes nothing
+**   and gives an error number of the system. [-0, +0|1, m]
+** isolua_buffer_is: 1 when the value at `index` is a buffer or a slice (`kind` 0), or a view of that
+**   kind, in any state.
+** isolua_buffer_bytes: its bytes, until the next call that may run Lua code. Raises `transferred` and `closed`.
+**   They may be written if it is not frozen. [-0, +0, v]
+** isolua_buffer_verify: call it after reading or writing: raises when a mapped file has become shorter
+**   than it was; zeros were read then. [-0, +0, v]
+** isolua_buffer_slice: pushes a slice (`kind` 0), or a view (above 0), over a part that is in range. [-0, +1, m]
+** isolua_buffer_resize: makes it longer, by zeros, or shorter. isolua_buffer_freeze: nobody writes to it any
+**   more. Both raise where that cannot be. [-0, +0, v]
+** isolua_buffer_transfer: pushes a value that, sent, is the buffer at `index`, moved. [-0, +1, v]
+** isolua_buffer_close: gives up its bytes now. [-0, +0, -]
+** isolua_buffer_same: 1 when both lie over the same bytes of one block. isolua_buffer_id: its field `id`.
+*/
+#define ISOLUA_TBUFFER "isolate.buffer"
+typedef struct isolua_bytes {
+  unsigned char *data; /* never NULL */
+  size_t length;
+  int frozen;
+} isolua_bytes;
+ISOLUA_API int isolua_newbuffertype(lua_State *L, const char *name);
+ISOLUA_API void isolua_buffer_push(lua_State *L, size_t size);
+ISOLUA_API int isolua_buffer_map(lua_State *L, const char *path, int writable);
+ISOLUA_API int isolua_buffer_is(lua_State *L, int index, int kind);
+ISOLUA_API void isolua_buffer_bytes(lua_State *L, int index, isolua_bytes *out);
+ISOLUA_API void isolua_buffer_verify(lua_State *L, int index);
+ISOLUA_API void isolua_buffer_slice(lua_State *L, int index, size_t offset, size_t length,
+                                    int kind);
+ISOLUA_API void isolua_buffer_resize(lua_State *L, int index, size_t size);
+ISOLUA_API void isolua_buffer_freeze(lua_State *L, int index);
+ISOLUA_API void isolua_buffer_transfer(lua_State *L, int index);
+ISOLUA_API void isolua_buffer_close(lua_State *L, int index);
+ISOLUA_API int isolua_buffer_same(lua_State *L, int a, int b);
+ISOLUA_API long long isolua_buffer_id(lua_State *L, int index);
 
 /* -- Waiting ----------------------------------------------------------------------------------- */
 

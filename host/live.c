@@ -112,9 +112,9 @@ void isolua_pushfound(lua_State *L, const char *name) {
 
 /* A listener at index `tx` that is sent the exit message, or errors, or the value at `value`; in a list
 ** that starts with `next`. Raises, and then `next` is freed. [-0, +0, e] */
-il_listener *il_listener_new(il_vm *vm, lua_State *L, int tx, bool error, int value,
+il_listener *il_listener_new(il_vm *vm, lua_State *L, int tx, enum il_listens to, int value,
                              il_listener *next) {
-  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL, .move = to == IL_LISTENS_LAST};
   isolua_port *p = isolua_port_of(L, tx);
   il_msg *m = NULL;
   il_listener *l = malloc(sizeof *l);
@@ -132,12 +132,14 @@ il_listener *il_listener_new(il_vm *vm, lua_State *L, int tx, bool error, int va
     return NULL;
   }
   il_port_retain_sender(p);
-  *l = (il_listener){p, m, error, next};
+  *l = (il_listener){p, m, to == IL_LISTENS_ERROR, next};
   return l;
 }
 
 void isolua_isolate_listen(lua_State *L, isolua_isolate *i, int tx, int error, int value) {
-  il_control_listen(&i->control, il_listener_new(il_vm_check(L), L, tx, error != 0, value, NULL));
+  il_control_listen(&i->control,
+                    il_listener_new(il_vm_check(L), L, tx,
+                                    error ? IL_LISTENS_ERROR : IL_LISTENS_EXIT, value, NULL));
 }
 
 void isolua_isolate_unlisten(lua_State *L, isolua_isolate *i, int tx) {

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "msg.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,24 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
   return m;
 }
 
+static il_handle *clone_handle(il_handle *h) {
+  if (h->type->clone != NULL) return h->type->clone(h);
+  il_handle_retain(h);
+  return h;
+}
+
+/* The handles of a new clone: false, and those from the failed one on are forgotten. */
+static bool clone_handles(il_msg *copy, const il_msg *m) {
+  for (size_t i = 0; i < m->nhandles; i++) {
+    copy->handles[i] = clone_handle(m->handles[i]);
+    if (copy->handles[i] == NULL) {
+      copy->nhandles = i;
+      return false;
+    }
+  }
+  return true;
+}
+
 il_msg *il_msg_clone(const il_msg *m) {
   il_msg *copy;
   unsigned char *data = m->data;
@@ -84,8 +103,9 @@ il_msg *il_msg_clone(const il_msg *m) {
     if (m->cap > 0) il_heap_resize(data, m->len, 0);
     return NULL;
   }
-  for (size_t i = 0; i < copy->nhandles; i++) il_handle_retain(copy->handles[i]);
-  return copy;
+  if (clone_handles(copy, m)) return copy;
+  il_msg_free(copy);
+  return NULL;
 }
 
 void il_msg_unhold(il_msg *m, il_handle *h) {

@@ -18,6 +18,9 @@ typedef struct il_handle_type {
   void (*retain)(il_handle *);
   /* Optional: gives up one hold, instead of what il_handle_release does. */
   void (*release)(il_handle *);
+  /* Optional: what the clone of a message has in its place, with a hold (NULL: no memory); without, one
+  ** more hold on the same. */
+  il_handle *(*clone)(il_handle *);
   /* Optional: a state of `isolate` has one userdata for it more (1) or less (-1). Its thread. */
   void (*held)(il_handle *, const void *isolate, int delta);
 } il_handle_type;

@@ -139,6 +139,24 @@ void il_pages_unmap(void *p, size_t size);
 /* Grows in place; NULL, and `p` as it was, when it cannot. */
 void *il_pages_remap(void *p, size_t osize, size_t nsize);
 
+/* A file in memory. It stays usable when the file becomes shorter: `torn` is set, and zeros lie where the
+** rest was. Mappings are kept for later ones, never freed: a signal handler walks them at any time. */
+typedef struct il_mapping {
+  /* the owner's */
+  unsigned char *data;
+  size_t size;
+  /* atomics; `from` and `end` are read by the handler of SIGBUS */
+  _Atomic(uintptr_t) from, end; /* addresses; 0: nothing is mapped */
+  _Atomic(bool) torn;
+  _Atomic(bool) used;
+  struct il_mapping *next; /* fixed, once it is in the list */
+} il_mapping;
+
+/* Maps a regular file whole, for writing to it too. 0, and NULL for an empty one; or an error number of
+** the system. The first call installs a handler for SIGBUS; the one before gets what is not ours. */
+int il_file_map(const char *path, bool writable, il_mapping **mapping);
+void il_file_unmap(il_mapping *m); /* NULL does nothing */
+
 /* This library's code stays mapped until the process ends: a thread may be in it when the Lua state
 ** that loaded it is closed. */
 void il_pin_code(void);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "codec.h"
 #include "kill.h"
 #include "loop.h"
@@ -21,6 +22,10 @@ void isolua_host_set_open(isolua_host *host, lua_CFunction open) {
 
 void isolua_require(lua_State *L, const char *name) {
   il_names_resolve(il_vm_check(L), L, name, NULL);
+}
+
+void isolua_pushstandard(lua_State *L, const char *name) {
+  lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, name));
 }
 
 void isolua_host_set_module(isolua_host *host, const char *module,
@@ -120,10 +125,11 @@ int isolua_interrupted(lua_State *L, int index) {
 
 int isolua_sendable(lua_State *L, int index) {
   il_vm *vm = il_vm_check(L);
-  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL};
   il_msg *m;
   lua_pushvalue(L, index);
   if (il_encode(vm, L, 1, &how, &m) != ISOLUA_OK) return 0;
+  il_moves_undo(vm, il_moves_take(vm));
   il_msg_free(m);
   return 1;
 }
@@ -176,9 +182,11 @@ static bool has_preload(lua_State *L) {
 }
 
 /* Encodes init and preload, then the `n` values of the call (of a file: its arguments), which end the
-** stack. An error object is pushed on failure. */
-static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task *task) {
-  il_sending how = {IL_ROOT_INIT, task->libs, !o->no_globals, o->strip != 0};
+** stack. *moves: the buffers that they take along. An error object is pushed on failure. */
+static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task *task,
+                       il_moves **moves) {
+  il_sending how = {
+    .root = IL_ROOT_INIT, .libs = task->libs, .capture = !o->no_globals, .strip = o->strip != 0};
   int err;
   if (o->init != 0 || has_preload(L)) {
     if (o->init != 0)
@@ -191,9 +199,24 @@ static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int
       lua_pop(L, n);
       return err;
     }
+    *moves = il_moves_take(vm);
   }
   how.root = task->path != NULL ? IL_ROOT_FILE : IL_ROOT_CALL;
-  return il_encode(vm, L, n, &how, &task->call);
+  err = il_encode(vm, L, n, &how, &task->call);
+  if (err == ISOLUA_OK) {
+    il_moves_join(moves, il_moves_take(vm));
+  } else {
+    il_moves_undo(vm, *moves);
+    *moves = NULL;
+  }
+  return err;
+}
+
+static void end_moves(il_vm *vm, il_moves *moves, int err) {
+  if (err == ISOLUA_OK)
+    il_moves_done(vm, moves);
+  else
+    il_moves_undo(vm, moves);
 }
 
 static int task_gc(lua_State *L) {
@@ -222,9 +245,9 @@ static void fill_start(il_vm *vm, lua_State *L, const isolua_run_options *o, boo
   start->paused = o->paused != 0;
   start->errors_go_on = o->errors_go_on != 0;
   if (o->on_exit != 0)
-    start->listeners = il_listener_new(vm, L, o->on_exit, false, 0, start->listeners);
+    start->listeners = il_listener_new(vm, L, o->on_exit, IL_LISTENS_EXIT, 0, start->listeners);
   if (o->on_error != 0)
-    start->listeners = il_listener_new(vm, L, o->on_error, true, 0, start->listeners);
+    start->listeners = il_listener_new(vm, L, o->on_error, IL_LISTENS_ERROR, 0, start->listeners);
 }
 
 static const char *start_message(int err) {
@@ -232,25 +255,39 @@ static const char *start_message(int err) {
                               : isolua_code_message(err);
 }
 
+/* The `n` values that end the stack go along; popped, or replaced by an error object. `name` is that of
+** an isolate whose options give none. */
+static int start_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task **box,
+                      const il_start *start, const char *name, il_isolate **isolate) {
+  il_task *task = *box;
+  il_moves *moves = NULL;
+  int err;
+  task->search[0] = copy_field(L, "path");
+  task->search[1] = copy_field(L, "cpath");
+  err = encode_task(vm, L, o, n, task, &moves);
+  if (err != ISOLUA_OK) {
+    il_listeners_free(start->listeners);
+    return err;
+  }
+  *box = NULL;
+  err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, start, task,
+                      isolate);
+  end_moves(vm, moves, err);
+  if (err != ISOLUA_OK) isolua_pusherror(L, err, start_message(err), vm->isolate->name);
+  return err;
+}
+
 /* The function and its arguments end the stack; popped, or replaced by an error object. */
 static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task **box,
                      bool spawned, il_isolate **isolate) {
   char name[LUA_IDSIZE + 16];
-  il_task *task;
   il_start start;
   int err;
   function_name(L, -(n + 1), name, sizeof name);
   err = il_task_new(&o->base, box);
   if (err == ISOLUA_OK) {
-    (*box)->search[0] = copy_field(L, "path");
-    (*box)->search[1] = copy_field(L, "cpath");
-    err = encode_task(vm, L, o, n + 1, *box);
-    if (err != ISOLUA_OK) return err;
     fill_start(vm, L, o, spawned, &start);
-    task = *box;
-    *box = NULL;
-    err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, &start,
-                        task, isolate);
+    return start_task(vm, L, o, n + 1, box, &start, name, isolate);
   } else {
     lua_pop(L, n + 1);
   }
@@ -310,7 +347,6 @@ int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int
 static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, const char *path, int n,
                       il_task **box, il_isolate **isolate) {
   il_start start_as;
-  il_task *task;
   int err = il_task_new(&o->base, box);
   if (err == ISOLUA_OK && ((*box)->path = strdup(path)) == NULL) err = ISOLUA_MEMORY;
   if (err != ISOLUA_OK) {
@@ -318,17 +354,8 @@ static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, cons
     isolua_pusherror(L, err, start_message(err), vm->isolate->name);
     return err;
   }
-  (*box)->search[0] = copy_field(L, "path");
-  (*box)->search[1] = copy_field(L, "cpath");
-  err = encode_task(vm, L, o, n, *box);
-  if (err != ISOLUA_OK) return err;
   fill_start(vm, L, o, true, &start_as);
-  task = *box;
-  *box = NULL;
-  err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : path, &start_as,
-                      task, isolate);
-  if (err != ISOLUA_OK) isolua_pusherror(L, err, start_message(err), vm->isolate->name);
-  return err;
+  return start_task(vm, L, o, n, box, &start_as, path, isolate);
 }
 
 int isolua_spawn_file(lua_State *L, const isolua_run_options *options, const char *path,
@@ -351,7 +378,8 @@ int isolua_exit(lua_State *L, int tx) {
   if (vm->isolate->is_main)
     return luaL_error(L, "isolate.exit: the main isolate ends with its script");
   if (tx != 0)
-    il_control_listen_first(&vm->isolate->control, il_listener_new(vm, L, tx, false, tx + 1, NULL));
+    il_control_listen_first(&vm->isolate->control,
+                            il_listener_new(vm, L, tx, IL_LISTENS_LAST, tx + 1, NULL));
   return il_vm_end(vm, L, ISOLUA_EXITED);
 }
 
@@ -391,7 +419,7 @@ int isolua_future_is_local(const isolua_future *f) {
 static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
   const il_result *r = &f->result;
   if (r->msg != NULL)
-    il_decode(vm, L, r->msg);
+    il_decode_kept(vm, L, r->msg);
   else
     isolua_pusherror(L, r->code, r->message != NULL ? r->message : isolua_code_message(r->code),
                      f->isolate != NULL ? f->isolate->name : NULL);
@@ -412,7 +440,7 @@ int isolua_future_push(lua_State *L, isolua_future *f) {
   il_vm *vm = il_vm_check(L);
   if (f->is_end) return push_exit_message(vm, L, f);
   if (f->result.code != ISOLUA_OK) return push_error_value(vm, L, f);
-  if (f->result.msg != NULL) il_decode(vm, L, f->result.msg);
+  if (f->result.msg != NULL) il_decode_kept(vm, L, f->result.msg);
   return ISOLUA_OK;
 }
 

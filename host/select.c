@@ -43,7 +43,7 @@ static bool plain_item(lua_State *L, int index, il_item *item) {
 }
 
 int il_item_encode(il_vm *vm, lua_State *L, il_item *item) {
-  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL};
   int err;
   if (plain_item(L, -1, item)) {
     lua_pop(L, 1);
@@ -293,6 +293,16 @@ static void wait_init(il_wait *w, const isolua_case *cases, int n, int64_t deadl
   }
 }
 
+/* The buffers in what was to be sent are gone, or the sender's again. */
+static void end_moves(il_vm *vm, il_case *c, bool sent) {
+  il_moves *moves = c->moves;
+  c->moves = NULL;
+  if (sent)
+    il_moves_done(vm, moves);
+  else
+    il_moves_undo(vm, moves);
+}
+
 /* Lets go of all; what was received or not sent is dropped, but for the winner's. */
 static void wait_end(il_vm *vm, il_wait *w, const il_case *winner) {
   if (w->watching) {
@@ -304,8 +314,12 @@ static void wait_end(il_vm *vm, il_wait *w, const il_case *winner) {
   w->watching = w->reserved = w->foreign = false;
   if (w->coro != NULL) w->coro->parked = NULL;
   w->coro = NULL;
-  for (int i = 0; i < w->n; i++)
-    if (&w->cases[i] != winner) il_item_fini(&w->cases[i].item);
+  for (int i = 0; i < w->n; i++) {
+    il_case *c = &w->cases[i];
+    if (c == winner) continue;
+    end_moves(vm, c, c->offered); /* that offer was taken */
+    il_item_fini(&c->item);
+  }
 }
 
 static int wait_gc(lua_State *L) {
@@ -394,6 +408,7 @@ static int finish(il_vm *vm, lua_State *L, il_wait *w, il_case *c, int code) {
     winner = (int)(c - w->cases);
     item = c->item;
     c->item.kind = IL_ITEM_NONE;
+    end_moves(vm, c, code == ISOLUA_OK);
     if (c->what.kind == ISOLUA_RECEIVE && code == ISOLUA_OK)
       il_item_push(vm, L, &item);
     else
@@ -557,7 +572,9 @@ static void encode_sends(il_vm *vm, lua_State *L, const isolua_case *cases, int 
       wait_end(vm, w, NULL);
       lua_error(L);
     }
+    w->cases[i].moves = il_moves_take(vm);
   }
+  for (int i = 0; i < n; i++) il_moves_begin(w->cases[i].moves);
 }
 
 int il_port_take(il_vm *vm, lua_State *L, il_port *p) {

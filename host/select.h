@@ -3,6 +3,7 @@
 #ifndef IL_SELECT_H
 #define IL_SELECT_H
 
+#include "buffer.h"
 #include "loop.h"
 
 /* -- Timers ------------------------------------------------------------------------------------- */
@@ -30,8 +31,9 @@ typedef struct il_case {
   il_source s; /* first */
   il_wait *wait;
   isolua_case what;
-  il_item item;   /* received, or to be sent; a loser's is freed */
-  il_offer offer; /* a single send waits with it */
+  il_item item;    /* received, or to be sent; a loser's is freed */
+  il_offer offer;  /* a single send waits with it */
+  il_moves *moves; /* buffers that go along if it is sent */
   bool fired, offered, no_memory;
 } il_case;
 

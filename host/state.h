@@ -127,6 +127,8 @@ typedef struct il_vm {
   il_arena arena;              /* its heap, unless the host has an allocator of its own */
   _Atomic(size_t) used;        /* bytes of its heap; relaxed: others read it for show */
   size_t cap;                  /* of it; 0: none */
+  size_t pressure;             /* bytes of new buffers that the collector does not know of */
+  struct il_moves *moves;      /* buffers that the last message takes along (buffer.h) */
   unsigned libs;               /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;
@@ -143,6 +145,9 @@ typedef struct il_vm {
   char warning[256]; /* what `warn` has said of a message so far */
   bool warn;         /* warnings are on */
 } il_vm;
+
+/* Pushes the metatable of a type of the binding, which is made if need be (handle.c). [-0, +1, e] */
+void il_handle_pushtype(lua_State *L, const char *name);
 
 /* The vm of a state; NULL when it is not attached. [-0, +0, -] */
 il_vm *il_vm_of(lua_State *L);

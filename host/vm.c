@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "build.h"
 #include "codec.h"
 #include "kill.h"
@@ -182,6 +183,7 @@ static il_vm *vm_new(isolua_host *host) {
 
 static void vm_free(il_vm *vm) {
   forget_vm(vm);
+  il_moves_done(vm, il_moves_take(vm));
   il_encoder_free(vm->encoder);
   il_names_fini(&vm->names);
   il_loop_free(&vm->loop);
@@ -464,7 +466,7 @@ static void set_text(lua_State *L, const char *key, const char *text) {
 
 /* Tells those that listen of the error value at `index`. [-0, +0, m] */
 static void tell_error(il_vm *vm, lua_State *L, int index, const il_result *r) {
-  il_sending how = {IL_ROOT_MESSAGE, IL_LIBS_ALL, false, false};
+  il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL};
   il_isolate *i = vm->isolate;
   il_msg *m = NULL;
   if (!il_control_hears_errors(&i->control)) return;
@@ -505,7 +507,7 @@ static void tell_error_text(il_isolate *i, const char *message, const char *trac
 /* A result for the error value on the top, which it pops. A value that cannot be sent becomes
 ** not_sendable with its text. [-1, +0, m] */
 static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
-  il_sending how = {IL_ROOT_ERROR, IL_LIBS_ALL, false, false};
+  il_sending how = {.root = IL_ROOT_ERROR, .libs = IL_LIBS_ALL};
   memset(r, 0, sizeof *r);
   r->code = ISOLUA_ERROR;
   r->traceback = take_traceback(vm);
@@ -698,7 +700,7 @@ typedef struct ending {
 static int make_result(lua_State *L) {
   ending *end = lua_touserdata(L, lua_gettop(L));
   il_vm *vm = end->vm;
-  il_sending how = {IL_ROOT_RESULT, IL_LIBS_ALL, false, false};
+  il_sending how = {.root = IL_ROOT_RESULT, .libs = IL_LIBS_ALL};
   int code;
   lua_pop(L, 1);
   if (end->overflow) lua_pushliteral(L, "stack overflow (too many results)");

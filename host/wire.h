@@ -50,13 +50,17 @@ enum {
   W_REGISTERED, /* slot:u32 name:str, then a copy: table or function */
   W_PACKED,     /* slot:u32 module:str function:str root */
   W_HANDLE,     /* slot:u32 index:u32 into the message's handles */
-  W_LIGHT,      /* pointer */
-  W_CFUNC,      /* pointer; in package.preload, or one of the library's own */
+  W_BUFFER, /* slot:u32 index:u32 how:u8 whole:u8 offset:u64 length:u64, of a block among the handles */
+  W_SLICE, /* slot:u32 from:u32 whole:u8 offset:u64 length:u64, of the block of a buffer before */
+  W_LIGHT, /* pointer */
+  W_CFUNC, /* pointer; in package.preload, or one of the library's own */
   W_BODY,
   W_ENDROOT
 };
 
 enum { W_GLOBAL, W_PRELOAD }; /* what an extra is */
+
+enum { W_SHARED, W_COPIED, W_MOVED }; /* how the block of a buffer goes */
 
 #define W_PLACES 250
 
