@@ -2,98 +2,187 @@
 /* SPDX-License-Identifier: MIT */
 #include "arena.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "heap.h"
 
-/* A state with its libraries takes some 15 KiB in small blocks. From there on by a quarter of what there
-** is: most states stay small, and an isolate that waits is to cost little more than what it uses. */
-#define CHUNK_FIRST ((size_t)16 << 10)
-#define CHUNK_STEP ((size_t)4 << 10)
+/*
+** DESIGN. What an isolate that waits costs is mostly its fresh state, so that fits the first chunk,
+** and little is left of it: one call of malloc, and no holes between blocks. While a state is opened
+** its tables grow, and what they leave behind is too large for a list: as a piece it serves the next
+** medium block that fits it, or small ones once the chunk is used up. Only the first chunk has medium
+** blocks, so an address tells whether one is of malloc.
+*/
+#define CHUNK_FIRST ((size_t)27 << 10) /* a state with its libraries, and a function that waits */
+#define CHUNK_STEP ((size_t)1 << 10)
+#define HEAP_SMALL ((size_t)128 << 10) /* up to there chunks are small: little is to lie idle */
 #define CHUNK_LAST IL_HEAP_HUGE
 
-struct il_chunk {
-  _Alignas(IL_ARENA_STEP) il_chunk *next;
+/* A chunk, or a piece of one. */
+struct il_block {
+  _Alignas(IL_ARENA_STEP) il_block *next;
   size_t size;
 };
 
 void il_arena_init(il_arena *a) {
   memset(a, 0, sizeof *a);
-  a->next = CHUNK_FIRST;
 }
 
 void il_arena_fini(il_arena *a) {
   while (a->chunks != NULL) {
-    il_chunk *next = a->chunks->next;
+    il_block *next = a->chunks->next;
     il_heap_resize(a->chunks, a->chunks->size, 0);
     a->chunks = next;
   }
   il_arena_init(a);
 }
 
+static size_t round_up(size_t size, size_t step) {
+  return (size + step - 1) / step * step;
+}
+
 static size_t steps(size_t size) {
   return (size + IL_ARENA_STEP - 1) / IL_ARENA_STEP;
 }
 
-static void give(il_arena *a, void *p, size_t n) {
-  *(void **)p = a->free[n];
-  a->free[n] = p;
+static bool in_first(const il_arena *a, const char *p) {
+  return a->first != NULL && p >= a->first && p < a->first + CHUNK_FIRST;
 }
 
-/* A new chunk; what is left of the last one becomes a free block. */
-static int refill(il_arena *a) {
-  size_t left = (size_t)(a->end - a->at) / IL_ARENA_STEP;
-  il_chunk *c = il_heap_resize(NULL, 0, a->next);
-  if (c == NULL) return 0;
-  if (left > 0) give(a, a->at, left);
+/* The block lies in a chunk, not in one of its own. */
+static bool is_cut(const il_arena *a, const void *p, size_t size) {
+  return size <= IL_ARENA_SMALL || in_first(a, p);
+}
+
+/* A free block of a size that is a multiple of steps. */
+static void give(il_arena *a, void *p, size_t size) {
+  if (size > IL_ARENA_SMALL) {
+    il_block *piece = p;
+    piece->next = a->pieces;
+    piece->size = size;
+    a->pieces = piece;
+  } else if (size > 0) {
+    void **list = &a->free[size / IL_ARENA_STEP];
+    *(void **)p = *list;
+    *list = p;
+  }
+}
+
+static void cut_from(il_arena *a, void *p, size_t size) {
+  a->at = p;
+  a->end = a->at + size;
+}
+
+static bool new_chunk(il_arena *a) {
+  size_t size = round_up(a->total / (a->total < HEAP_SMALL ? 32 : 4), CHUNK_STEP);
+  il_block *c;
+  if (a->first == NULL) size = CHUNK_FIRST;
+  if (size > CHUNK_LAST) size = CHUNK_LAST;
+  c = il_heap_resize(NULL, 0, size);
+  if (c == NULL) return false;
+  if (a->first == NULL) a->first = (char *)c;
   c->next = a->chunks;
-  c->size = a->next;
+  c->size = size;
   a->chunks = c;
-  a->at = (char *)(c + 1);
-  a->end = (char *)c + a->next;
-  a->total += a->next;
-  a->next = (a->total / 4 + CHUNK_STEP - 1) / CHUNK_STEP * CHUNK_STEP;
-  if (a->next > CHUNK_LAST) a->next = CHUNK_LAST;
-  return 1;
+  a->total += size;
+  cut_from(a, c + 1, size - sizeof *c);
+  return true;
 }
 
-static void *take(il_arena *a, size_t n) {
-  void *p = a->free[n];
-  if (p != NULL) {
+/* The largest free block, of more than `size` bytes, to cut from. */
+static bool cut_from_list(il_arena *a, size_t size) {
+  for (size_t n = IL_ARENA_SMALL / IL_ARENA_STEP; n * IL_ARENA_STEP > size; n--) {
+    void *p = a->free[n];
+    if (p == NULL) continue;
     a->free[n] = *(void **)p;
+    cut_from(a, p, n * IL_ARENA_STEP);
+    return true;
+  }
+  return false;
+}
+
+/* Something to cut `size` bytes from; what was left of the last one becomes a free block. While there
+** is but one chunk, free blocks come before another. */
+static bool refill(il_arena *a, size_t size) {
+  char *at = a->at;
+  size_t left = (size_t)(a->end - at);
+  il_block *piece = a->pieces;
+  if (piece != NULL) {
+    a->pieces = piece->next;
+    cut_from(a, piece, piece->size);
+  } else if ((a->total != CHUNK_FIRST || !cut_from_list(a, size)) && !new_chunk(a)) {
+    return false;
+  }
+  give(a, at, left);
+  return true;
+}
+
+static void *take_small(il_arena *a, size_t size) {
+  void **list = &a->free[size / IL_ARENA_STEP], *p = *list;
+  if (p != NULL) {
+    *list = *(void **)p;
     return p;
   }
-  if ((size_t)(a->end - a->at) < n * IL_ARENA_STEP && !refill(a)) return NULL;
+  if ((size_t)(a->end - a->at) < size && !refill(a, size)) return NULL;
   p = a->at;
-  a->at += n * IL_ARENA_STEP;
+  a->at += size;
   return p;
 }
 
-static void *move(il_arena *a, void *p, size_t osize, size_t nsize) {
-  int small = nsize <= IL_ARENA_SMALL;
-  void *q = small ? take(a, steps(nsize)) : il_heap_resize(NULL, 0, nsize);
-  if (q == NULL) return nsize <= osize && osize <= IL_ARENA_SMALL ? p : NULL;
-  memcpy(q, p, osize < nsize ? osize : nsize);
-  if (osize <= IL_ARENA_SMALL)
-    give(a, p, steps(osize));
+/* From the first chunk; NULL: there is no room in it. */
+static void *take_medium(il_arena *a, size_t size) {
+  char *p;
+  for (il_block **at = &a->pieces; *at != NULL; at = &(*at)->next) {
+    il_block *piece = *at;
+    if (piece->size >= size) {
+      *at = piece->next;
+      give(a, (char *)piece + size, piece->size - size);
+      return piece;
+    }
+  }
+  if (a->first == NULL && !new_chunk(a)) return NULL;
+  if (!in_first(a, a->at) || (size_t)(a->end - a->at) < size) return NULL;
+  p = a->at;
+  a->at += size;
+  return p;
+}
+
+static void *take(il_arena *a, size_t size) {
+  void *p = NULL;
+  if (size <= IL_ARENA_SMALL) return take_small(a, steps(size) * IL_ARENA_STEP);
+  if (size <= IL_ARENA_MEDIUM) p = take_medium(a, steps(size) * IL_ARENA_STEP);
+  return p != NULL ? p : il_heap_resize(NULL, 0, size);
+}
+
+static void release(il_arena *a, void *p, size_t size) {
+  if (is_cut(a, p, size))
+    give(a, p, steps(size) * IL_ARENA_STEP);
   else
-    il_heap_resize(p, osize, 0);
+    il_heap_resize(p, size, 0);
+}
+
+/* A block in a chunk may shrink where it is, if need be: its rest is lost to the arena. */
+static void *move(il_arena *a, void *p, size_t osize, size_t nsize) {
+  void *q = take(a, nsize);
+  if (q == NULL) return nsize <= osize && is_cut(a, p, osize) ? p : NULL;
+  memcpy(q, p, osize < nsize ? osize : nsize);
+  release(a, p, osize);
   return q;
 }
 
 void *il_arena_resize_slow(il_arena *a, void *p, size_t osize, size_t nsize) {
-  int was_small = osize <= IL_ARENA_SMALL, small = nsize <= IL_ARENA_SMALL;
-  if (IL_ARENA_WATCHED || (!small && (p == NULL || !was_small)))
-    return il_heap_resize(p, osize, nsize);
-  if (p == NULL) return nsize > 0 ? take(a, steps(nsize)) : NULL;
-  if (nsize > 0) {
-    if (was_small && small && steps(osize) == steps(nsize)) return p;
-    return move(a, p, osize, nsize);
+  if (IL_ARENA_WATCHED) return il_heap_resize(p, osize, nsize);
+  if (p == NULL) return nsize > 0 ? take(a, nsize) : NULL;
+  if (nsize == 0) {
+    release(a, p, osize);
+    return NULL;
   }
-  if (was_small)
-    give(a, p, steps(osize));
-  else
-    il_heap_resize(p, osize, 0);
-  return NULL;
+  if (!is_cut(a, p, osize)) {
+    if (nsize > IL_ARENA_SMALL) return il_heap_resize(p, osize, nsize);
+  } else if (steps(osize) == steps(nsize)) {
+    return p;
+  }
+  return move(a, p, osize, nsize);
 }

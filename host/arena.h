@@ -7,11 +7,13 @@
 
 /*
 ** Lua says the size of a block when it frees it, so blocks need no headers: those of up to
-** IL_ARENA_SMALL bytes are cut from chunks, and freed ones are kept in a list for their size. Larger
-** ones go to il_heap_resize. Memory of small blocks stays with its arena until il_arena_fini.
+** IL_ARENA_SMALL bytes are cut from chunks, and freed ones are kept in a list for their size. The first
+** chunk, which most states never outgrow, also holds those of up to IL_ARENA_MEDIUM bytes. Larger ones
+** go to il_heap_resize. Chunks stay with their arena until il_arena_fini.
 ** Thread: one at a time. In builds with AddressSanitizer every block is one of malloc, to be watched.
 */
 #define IL_ARENA_SMALL 512
+#define IL_ARENA_MEDIUM 2048
 #define IL_ARENA_STEP 16 /* sizes are rounded up to a multiple; also the alignment */
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -25,18 +27,19 @@
 #define IL_ARENA_WATCHED 0
 #endif
 
-typedef struct il_chunk il_chunk;
+typedef struct il_block il_block;
 
 typedef struct il_arena {
   void *free[IL_ARENA_SMALL / IL_ARENA_STEP + 1]; /* by size in steps */
-  char *at, *end;                                 /* what is left of the last chunk */
-  il_chunk *chunks;
-  size_t next;  /* bytes of the next chunk */
-  size_t total; /* of all of them */
+  char *at, *end;                                 /* what small blocks are cut from */
+  il_block *pieces;                               /* freed medium blocks */
+  il_block *chunks;
+  char *first;  /* the first of them; NULL: there is none yet */
+  size_t total; /* bytes of all of them */
 } il_arena;
 
 void il_arena_init(il_arena *a);
-void il_arena_fini(il_arena *a); /* large blocks must be freed before */
+void il_arena_fini(il_arena *a); /* blocks of more than IL_ARENA_SMALL must be freed before */
 /* As il_heap_resize. */
 void *il_arena_resize_slow(il_arena *a, void *p, size_t osize, size_t nsize);
 

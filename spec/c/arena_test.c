@@ -22,6 +22,11 @@ static const size_t sizes[] = {1,
                                IL_ARENA_SMALL - 1,
                                IL_ARENA_SMALL,
                                IL_ARENA_SMALL + 1,
+                               IL_ARENA_SMALL + 17,
+                               IL_ARENA_MEDIUM / 2,
+                               IL_ARENA_MEDIUM - 1,
+                               IL_ARENA_MEDIUM,
+                               IL_ARENA_MEDIUM + 1,
                                5000,
                                IL_HEAP_BIG - 1,
                                IL_HEAP_BIG,
@@ -80,6 +85,36 @@ static void reuses_free_blocks(void) {
     CHECK(round == 0 || a.at == at);
     for (size_t i = 0; i < N; i++) il_arena_resize(&a, blocks[i], 1 + i * 5, 0);
   }
+  il_arena_fini(&a);
+}
+
+/* Bytes of blocks of `size` bytes that are to be had until the arena has grown. */
+static size_t fill(il_arena *a, size_t size) {
+  size_t total = a->total, taken = 0;
+  while (a->total == total && CHECK(il_arena_resize(a, NULL, 0, size) != NULL)) taken += size;
+  return taken;
+}
+
+static void cuts_what_is_free(void) {
+  enum { N = 4, KEPT = IL_ARENA_MEDIUM, LEFT = 1040, FREED = 480 };
+  void *kept[N], *freed[N];
+  size_t used = IL_ARENA_STEP, first;
+  il_arena a;
+  if (IL_ARENA_WATCHED) return;
+  il_arena_init(&a);
+  il_arena_resize(&a, NULL, 0, IL_ARENA_STEP);
+  first = a.total;
+  for (int i = 0; i < N; i++) {
+    void *left = il_arena_resize(&a, NULL, 0, LEFT);
+    kept[i] = il_arena_resize(&a, NULL, 0, KEPT);
+    freed[i] = il_arena_resize(&a, NULL, 0, FREED);
+    il_arena_resize(&a, left, LEFT, 0);
+    used += KEPT;
+  }
+  for (int i = 0; i < N; i++) il_arena_resize(&a, freed[i], FREED, 0);
+  used += fill(&a, IL_ARENA_STEP);
+  CHECK(used + used / 50 > first);
+  for (int i = 0; i < N; i++) il_arena_resize(&a, kept[i], KEPT, 0);
   il_arena_fini(&a);
 }
 
@@ -147,6 +182,7 @@ static const check_case cases[] = {
   {"a block keeps its contents between any two sizes", every_transition},
   {"blocks are aligned for every type", aligned},
   {"free blocks are used again", reuses_free_blocks},
+  {"free blocks of other sizes are cut before the first chunk is left", cuts_what_is_free},
   {"a size that cannot be is refused, and the block stays", refuses_the_impossible},
   {"blocks resized at random equal their copies", random_stress},
 };
