@@ -44,7 +44,7 @@ typedef struct decoder {
   uint32_t adopt; /* slot of a registered value whose copy comes next; 0: none */
 } decoder;
 
-#define FRAMES_FIRST 16
+#define FRAMES_FIRST 8 /* small enough for a list of the arena: the garbage is used again */
 #define LARGE ((size_t)64 << 10) /* bytes of a message from which the collector waits */
 
 static uint8_t get8(decoder *d) {
@@ -95,8 +95,8 @@ static frame *push_frame(decoder *d, enum decode_kind kind) {
   frame *f;
   int object = lua_gettop(d->L);
   if (object + 10 > d->checked) {
-    luaL_checkstack(d->L, 40, "nested too deeply");
-    d->checked = object + 40;
+    luaL_checkstack(d->L, LUA_MINSTACK, "nested too deeply");
+    d->checked = object + LUA_MINSTACK;
   }
   if (d->nframes == d->room) {
     size_t room = d->room * 2;
