@@ -153,17 +153,6 @@ static void function_name(lua_State *L, int index, char *name, size_t size) {
     snprintf(name, size, "%s:%d", ar.short_src, ar.linedefined);
 }
 
-static char *copy_field(lua_State *L, const char *field) {
-  char *copy = NULL;
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, "package") == LUA_TTABLE) {
-    if (lua_getfield(L, -1, field) == LUA_TSTRING) copy = strdup(lua_tostring(L, -1));
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 2);
-  return copy;
-}
-
 /* Does package.preload hold more than `open` put there? */
 static bool has_preload(lua_State *L) {
   int top = lua_gettop(L);
@@ -262,8 +251,6 @@ static int start_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int 
   il_task *task = *box;
   il_moves *moves = NULL;
   int err;
-  task->search[0] = copy_field(L, "path");
-  task->search[1] = copy_field(L, "cpath");
   err = encode_task(vm, L, o, n, task, &moves);
   if (err != ISOLUA_OK) {
     il_listeners_free(start->listeners);
@@ -286,6 +273,7 @@ static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n
   function_name(L, -(n + 1), name, sizeof name);
   err = il_task_new(&o->base, box);
   if (err == ISOLUA_OK) {
+    (*box)->search = il_search_of(vm, L);
     fill_start(vm, L, o, spawned, &start);
     return start_task(vm, L, o, n + 1, box, &start, name, isolate);
   } else {
@@ -354,6 +342,7 @@ static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, cons
     isolua_pusherror(L, err, start_message(err), vm->isolate->name);
     return err;
   }
+  (*box)->search = il_search_of(vm, L);
   fill_start(vm, L, o, true, &start_as);
   return start_task(vm, L, o, n, box, &start_as, path, isolate);
 }

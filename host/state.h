@@ -116,6 +116,7 @@ typedef struct il_loop {
 /* -- The whole ---------------------------------------------------------------------------------- */
 
 struct il_encoder;
+struct il_search;
 
 /* Owner thread only, but for `running` and the isolate, which the signal handler reads. */
 typedef struct il_vm {
@@ -132,6 +133,7 @@ typedef struct il_vm {
   unsigned libs;               /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;
+  struct il_search *search;   /* one hold: of the last isolate that it started; or NULL */
   struct il_encoder *encoder; /* kept between sends; NULL while in use or before the first */
   bool ended;                 /* its code is: what fails from now on cannot end it any more */
   il_result failure;          /* what ended it, when its own code or a handler did */

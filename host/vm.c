@@ -189,6 +189,7 @@ static void vm_free(il_vm *vm) {
   il_loop_free(&vm->loop);
   il_arena_fini(&vm->arena);
   il_result_fini(&vm->failure);
+  il_search_release(vm->search);
   free(vm->traceback);
   free(vm->remote);
   if (vm->isolate != NULL) il_isolate_release(vm->isolate);
@@ -568,14 +569,59 @@ void il_vm_task_lost(isolua_future *f) {
 
 /* -- Running ----------------------------------------------------------------------------------- */
 
+static const char *const search_fields[] = {"path", "cpath"};
+
+/* They are what `s` has. */
+static bool same_search(const il_search *s, const char *const text[2]) {
+  for (int i = 0; i < 2; i++) {
+    bool none = s->text[i] == NULL || text[i] == NULL;
+    if (none ? s->text[i] != text[i] : strcmp(s->text[i], text[i]) != 0) return false;
+  }
+  return true;
+}
+
+static il_search *search_new(const char *const text[2]) {
+  il_search *s = calloc(1, sizeof *s);
+  if (s == NULL) return NULL;
+  atomic_init(&s->holds, 1);
+  for (int i = 0; i < 2; i++) {
+    if (text[i] == NULL || (s->text[i] = strdup(text[i])) != NULL) continue;
+    il_search_release(s);
+    return NULL;
+  }
+  return s;
+}
+
+il_search *il_search_of(il_vm *vm, lua_State *L) {
+  const char *text[2] = {NULL, NULL};
+  int top = lua_gettop(L);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "package") == LUA_TTABLE)
+    for (int i = 0; i < 2; i++)
+      if (lua_getfield(L, top + 2, search_fields[i]) == LUA_TSTRING) text[i] = lua_tostring(L, -1);
+  if (vm->search == NULL || !same_search(vm->search, text)) {
+    il_search_release(vm->search);
+    vm->search = search_new(text);
+  }
+  lua_settop(L, top);
+  if (vm->search != NULL) atomic_fetch_add_explicit(&vm->search->holds, 1, memory_order_relaxed);
+  return vm->search;
+}
+
+void il_search_release(il_search *s) {
+  if (s == NULL || atomic_fetch_sub_explicit(&s->holds, 1, memory_order_acq_rel) > 1) return;
+  free(s->text[0]);
+  free(s->text[1]);
+  free(s);
+}
+
 void il_task_free(il_task *task) {
   il_msg_free(task->call);
   il_msg_free(task->setup);
   free(task->source);
   free(task->path);
   free(task->init);
-  free(task->search[0]);
-  free(task->search[1]);
+  il_search_release(task->search);
   free(task);
 }
 
@@ -611,14 +657,17 @@ static void restrict_libs(il_vm *vm, lua_State *L, unsigned libs) {
   }
 }
 
-static void set_search(lua_State *L, const il_task *task) {
-  static const char *const fields[] = {"path", "cpath"};
+/* One that is as it should be stays: it has usually the text that every fresh state finds. */
+static void set_search(lua_State *L, const il_search *s) {
   if (lua_getglobal(L, "package") == LUA_TTABLE) {
     for (int i = 0; i < 2; i++) {
-      if (task->search[i] != NULL) {
-        lua_pushstring(L, task->search[i]);
-        lua_setfield(L, -2, fields[i]);
+      if (s->text[i] == NULL) continue;
+      if (lua_getfield(L, -1, search_fields[i]) != LUA_TSTRING ||
+          strcmp(lua_tostring(L, -1), s->text[i]) != 0) {
+        lua_pushstring(L, s->text[i]);
+        lua_setfield(L, -3, search_fields[i]);
       }
+      lua_pop(L, 1);
     }
   }
   lua_pop(L, 1);
@@ -669,7 +718,7 @@ static int run_task(lua_State *L) {
   int n = 1;
   lua_settop(L, 0);
   restrict_libs(vm, L, task->libs);
-  set_search(L, task);
+  if (task->search != NULL) set_search(L, task->search);
   set_gc(L, task->gc);
   vm->cap = vm->isolate->memory;
   run_init(vm, L, task);

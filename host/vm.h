@@ -6,15 +6,24 @@
 #include "names.h"
 #include "state.h"
 
+/* package.path and cpath of whoever starts isolates: one copy for all of these. */
+typedef struct il_search {
+  char *text[2];    /* fixed; NULL: as they are */
+  atomic_int holds; /* tasks and the vm that made it; acq_rel */
+} il_search;
+/* Those of the state, with a hold; NULL: no memory. [-0, +0, m] */
+il_search *il_search_of(il_vm *vm, lua_State *L);
+void il_search_release(il_search *s); /* or NULL */
+
 /* What an isolate of ours runs (il_isolate.task): `call`, or else `source`, or else a file. */
 typedef struct il_task {
   il_msg *call; /* IL_ROOT_CALL; IL_ROOT_FILE when there is a path */
   char *source; /* Lua text, `length` bytes */
   size_t length;
-  char *path;      /* file name, or the chunk's name of `source` */
-  il_msg *setup;   /* IL_ROOT_INIT, or NULL */
-  char *init;      /* module that runs first, or NULL */
-  char *search[2]; /* package.path and cpath, or NULL: as they are */
+  char *path;        /* file name, or the chunk's name of `source` */
+  il_msg *setup;     /* IL_ROOT_INIT, or NULL */
+  char *init;        /* module that runs first, or NULL */
+  il_search *search; /* one hold; or NULL */
   unsigned libs;
   int gc; /* LUA_GCGEN, LUA_GCINC, LUA_GCSTOP, or -1: Lua's own */
 } il_task;
