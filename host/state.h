@@ -144,7 +144,7 @@ typedef struct il_vm {
   lua_Hook hook;              /* the user's, while the signal handler's is in its place */
   int hook_mask, hook_count;
   lua_State *hooked; /* whose it was */
-  char warning[256]; /* what `warn` has said of a message so far */
+  char *warning;     /* what `warn` has said of a message so far; NULL: it never has */
   bool warn;         /* warnings are on */
 } il_vm;
 

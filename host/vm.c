@@ -14,6 +14,8 @@
 #include "loop.h"
 #include "vm_host.h"
 
+#define WARNING_MAX 256 /* bytes of a warning that are shown, with the zero */
+
 static char vm_key, remote_key;
 char il_base_preload;
 
@@ -96,7 +98,7 @@ static void *alloc_by_host(void *ud, void *p, size_t osize, size_t nsize) {
 /* As lauxlib's: "@on" and "@off", else a message, in pieces. */
 static void warn(void *ud, const char *message, int to_continue) {
   il_vm *vm = ud;
-  size_t len = strlen(vm->warning);
+  size_t len = vm->warning != NULL ? strlen(vm->warning) : 0;
   if (len == 0 && !to_continue && message[0] == '@') {
     if (strcmp(message, "@on") == 0)
       vm->warn = true;
@@ -104,7 +106,8 @@ static void warn(void *ud, const char *message, int to_continue) {
       vm->warn = false;
     return;
   }
-  strncat(vm->warning, message, sizeof vm->warning - 1 - len);
+  if (vm->warning == NULL && (vm->warning = calloc(1, WARNING_MAX)) == NULL) return;
+  strncat(vm->warning, message, WARNING_MAX - 1 - len);
   if (to_continue) return;
   if (vm->warn) il_host_log(vm->host, "Lua warning: %s", vm->warning);
   vm->warning[0] = '\0';
@@ -190,6 +193,7 @@ static void vm_free(il_vm *vm) {
   il_arena_fini(&vm->arena);
   il_result_fini(&vm->failure);
   il_search_release(vm->search);
+  free(vm->warning);
   free(vm->traceback);
   free(vm->remote);
   if (vm->isolate != NULL) il_isolate_release(vm->isolate);
