@@ -10,8 +10,8 @@
 #include "isolua_lua.h"
 
 /* The functions of the module `isolate`, and those that its Lua code uses. Each ends with NULL. */
-extern const luaL_Reg atomic_functions[], buffer_functions[], core_functions[], isolate_functions[],
-  loop_functions[], port_functions[], task_functions[], timer_functions[];
+extern const luaL_Reg atomic_functions[], buffer_functions[], core_functions[], frozen_functions[],
+  isolate_functions[], loop_functions[], port_functions[], task_functions[], timer_functions[];
 extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[];
 
 /* Is the value at `index` that module? [-0, +0, -] */
@@ -22,6 +22,7 @@ int open_module(lua_State *L);
 /* Each makes the metatable of a type of handles, if it is not there yet. [-0, +0, m] */
 void open_atomic(lua_State *L);
 void open_buffer(lua_State *L);
+void open_frozen(lua_State *L);
 void open_isolate(lua_State *L);
 void open_sender(lua_State *L);
 void open_channel(lua_State *L);

@@ -13,8 +13,8 @@
 */
 
 #define PUBLIC                                                                                     \
-  atomic_functions, buffer_functions, core_functions, isolate_functions, loop_functions,           \
-    port_functions, task_functions, timer_functions
+  atomic_functions, buffer_functions, core_functions, frozen_functions, isolate_functions,         \
+    loop_functions, port_functions, task_functions, timer_functions
 
 /* Those of the module `isolate`. */
 static const luaL_Reg *const public_lists[] = {PUBLIC, NULL};
@@ -55,9 +55,13 @@ static void make(lua_State *L, lua_CFunction index, lua_CFunction pairs) {
 static const struct {
   const char *name;
   void (*open)(lua_State *L);
-} types[] = {{ISOLUA_TATOMIC, open_atomic},   {ISOLUA_TBUFFER, open_buffer},
-             {ISOLUA_TISOLATE, open_isolate}, {ISOLUA_TSENDER, open_sender},
-             {ISOLUA_TCHANNEL, open_channel}, {NULL, NULL}};
+} types[] = {{ISOLUA_TATOMIC, open_atomic},
+             {ISOLUA_TBUFFER, open_buffer},
+             {ISOLUA_TFROZEN, open_frozen},
+             {ISOLUA_TISOLATE, open_isolate},
+             {ISOLUA_TSENDER, open_sender},
+             {ISOLUA_TCHANNEL, open_channel},
+             {NULL, NULL}};
 
 /* A function; or the name of a type, whose metatable is there then. */
 static int core_index(lua_State *L) {

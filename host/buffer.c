@@ -18,10 +18,14 @@ static bool count_more(il_vm *vm, size_t n) {
   return true;
 }
 
-static void count_less(il_vm *vm, il_store *s, size_t n) {
+void il_uncharge(il_vm *vm, size_t n) {
   size_t used = atomic_load_explicit(&vm->used, memory_order_relaxed);
-  s->charged -= n;
   atomic_store_explicit(&vm->used, used - n, memory_order_relaxed);
+}
+
+static void count_less(il_vm *vm, il_store *s, size_t n) {
+  s->charged -= n;
+  il_uncharge(vm, n);
 }
 
 /* Lua's own error for it, that the isolate's code can catch. */
@@ -41,13 +45,15 @@ static void press(il_vm *vm, lua_State *L, size_t n) {
   lua_gc(L, LUA_GCSTEP, kib < INT32_MAX / 2 ? (int)kib : INT32_MAX / 2);
 }
 
-/* Counts `n` bytes that will be the store's; what is garbage goes first. [-0, +0, e] */
-static void charge(il_vm *vm, lua_State *L, il_store *s, size_t n) {
+void il_charge(il_vm *vm, lua_State *L, size_t n) {
   press(vm, L, n);
-  if (!count_more(vm, n)) {
-    lua_gc(L, LUA_GCCOLLECT);
-    if (!count_more(vm, n)) raise_memory(L);
-  }
+  if (count_more(vm, n)) return;
+  lua_gc(L, LUA_GCCOLLECT); /* what is garbage goes first */
+  if (!count_more(vm, n)) raise_memory(L);
+}
+
+static void charge(il_vm *vm, lua_State *L, il_store *s, size_t n) {
+  il_charge(vm, L, n);
   s->charged += n;
 }
 

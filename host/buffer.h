@@ -38,6 +38,11 @@ typedef struct il_buffer {
   bool whole; /* all of the block, however long that is */
 } il_buffer;
 
+/* Bytes outside of the heap that the isolate has from now on: they count for its cap, and for the collector.
+** Raises when they are too many, and then counts nothing. [-0, +0, e] il_uncharge: it has them no more. */
+void il_charge(il_vm *vm, lua_State *L, size_t n);
+void il_uncharge(il_vm *vm, size_t n);
+
 /* The one at `index`; NULL: another value. [-0, +0, -] */
 il_buffer *il_buffer_test(lua_State *L, int index);
 /* Why it cannot be used: ISOLUA_OK, _TRANSFERRED, _CLOSED, or _INVALID: its part was cut off. */

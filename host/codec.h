@@ -10,6 +10,7 @@ enum il_root {
   IL_ROOT_MESSAGE, /* one value: message.a.b */
   IL_ROOT_RESULT,  /* result #1, … */
   IL_ROOT_ERROR,   /* one value: error */
+  IL_ROOT_FROZEN,  /* one value: value.a.b */
   IL_ROOT_INIT,    /* init (function or nil); entries of package.preload go along */
   IL_ROOT_CALL,    /* function, argument #1, … */
   IL_ROOT_FILE     /* argument #1, …, of a file's chunk */

@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "codec.h"
+#include "freeze.h"
 #include "names.h"
 #include "wire.h"
 
@@ -369,6 +370,12 @@ static bool get_value(decoder *d) {
     return true;
   case W_BUFFER: get_buffer(d); return true;
   case W_SLICE: get_slice(d); return true;
+  case W_FROZEN:
+    slot = get32(d);
+    nup = (int)get32(d);
+    il_freeze_push(L, il_frozen_at((il_frozen *)d->m->handles[nup], get64(d)));
+    keep(d, slot);
+    return true;
   case W_LIGHT:
   case W_CFUNC: push_raw(d, tag); return true;
   default: luaL_error(L, "cannot receive: damaged message"); return true;

@@ -9,6 +9,7 @@
 #include "buffer.h"
 #include "codec.h"
 #include "dump.h"
+#include "freeze.h"
 #include "heap.h"
 #include "kill.h"
 #include "names.h"
@@ -442,6 +443,7 @@ static void path_root(path *p, const il_encoder *e) {
   switch (e->how->root) {
   case IL_ROOT_MESSAGE: path_add(p, "message"); break;
   case IL_ROOT_ERROR: path_add(p, "error"); break;
+  case IL_ROOT_FROZEN: path_add(p, "value"); break;
   case IL_ROOT_RESULT: path_add(p, "result #%d", e->root + 1); break;
   case IL_ROOT_INIT: path_add(p, "init"); break;
   case IL_ROOT_FILE: path_add(p, "argument #%d", e->root + 1); break;
@@ -829,7 +831,7 @@ static bool begin_fields(il_encoder *e, frame *f) {
   unsigned char *p;
   shape *s;
   if (e->unshaped < UNSHAPED) {
-    e->unshaped++;
+    e->unshaped += !e->how->plain; /* records have no use there */
     return false;
   }
   s = look_for_shape(e, lua_topointer(e->L, -2), &ready);
@@ -979,7 +981,7 @@ static bool put_table(il_encoder *e) {
   const void *p = lua_topointer(L, -1);
   size_t entry_index;
   bool done, registered = false, has_meta;
-  if (p == e->globals) {
+  if (p == e->globals && !e->how->plain) {
     put8(e, W_GLOBALS);
     lua_pop(L, 1);
     return true;
@@ -987,11 +989,15 @@ static bool put_table(il_encoder *e) {
   if (known(e, p, &entry_index))
     return e->entries[entry_index].slot != PACKING ||
            refuse_value(e, " inside the state of its own __isolate_pack");
-  if (il_names_may_have(&e->vm->names, p)) {
+  if (il_names_may_have(&e->vm->names, p) && !e->how->plain) {
     if (!put_by_name(e, entry_index, &done) || done) return done;
     registered = e->entries[entry_index].place != 0;
   }
   has_meta = lua_getmetatable(L, -1);
+  if (has_meta && e->how->plain) {
+    lua_pop(L, 1);
+    return refuse(e, "table with a metatable");
+  }
   if (has_meta && (!check_metatable(e, entry_index, registered, &done) || done)) return done;
   if (e->nframes >= IL_DEPTH_MAX && !registered) {
     put_slot(e, W_TABLE_LATER, entry_index);
@@ -1141,6 +1147,7 @@ static bool put_function(il_encoder *e) {
   bool done, deep, registered;
   code c;
   lua_Debug ar;
+  if (e->how->plain) return refuse(e, "function");
   if (lua_iscfunction(L, -1) &&
       (e->c_functions || il_std_find(e->vm->host->std, lua_tocfunction(L, -1)) >= 0))
     return put_c_function(e); /* written whole each time: no slot */
@@ -1161,6 +1168,14 @@ static bool put_function(il_encoder *e) {
   else
     push_function(e, entry_index, c.place);
   return true;
+}
+
+/* Gives a hold on `h` to the message; its number there. */
+static uint32_t add_handle(il_encoder *e, il_handle *h) {
+  e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
+  il_handle_retain(h);
+  e->handles[e->nhandles] = h;
+  return (uint32_t)e->nhandles++;
 }
 
 /* The number of the block that a buffer lies over. Its place in the map is one byte behind the store's. */
@@ -1189,14 +1204,11 @@ static void put_range(il_encoder *e, size_t number, size_t offset, size_t length
 
 /* The head of the first buffer over a block: the block goes among the handles. */
 static void put_source(il_encoder *e, size_t number, size_t entry_index, bool whole) {
-  il_block *block = e->sources[number].store->block;
-  e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
-  il_handle_retain(&block->h);
-  e->handles[e->nhandles] = &block->h;
+  uint32_t index = add_handle(e, &e->sources[number].store->block->h);
   put_slot(e, W_BUFFER, entry_index);
   e->sources[number].first = entry_index;
   e->sources[number].place = e->len;
-  put32(e, (uint32_t)e->nhandles++);
+  put32(e, index);
   put8(e, W_SHARED);
   put8(e, whole);
 }
@@ -1261,21 +1273,35 @@ static bool end_sources(il_encoder *e) {
   return true;
 }
 
+static bool put_frozen(il_encoder *e, il_frozen_table *t) {
+  size_t entry_index;
+  uint32_t number;
+  if (known(e, t, &entry_index)) return true;
+  number = add_handle(e, &il_frozen_of(t)->h);
+  put_slot(e, W_FROZEN, entry_index);
+  put32(e, number);
+  put64(e, t->place);
+  lua_pop(e->L, 1);
+  return true;
+}
+
 static bool put_userdata(il_encoder *e) {
   lua_State *L = e->L;
   size_t entry_index;
   il_handle *h = il_handle_test(L, -1);
   const il_buffer *buffer = il_buffer_test(L, -1);
+  il_frozen_table *frozen;
   if (buffer != NULL) return put_buffer(e, buffer);
+  frozen = il_freeze_test(L, -1);
+  if (frozen != NULL) return put_frozen(e, frozen);
+  if (e->how->plain) return refuse_value(e, "");
   if (known(e, lua_topointer(L, -1), &entry_index))
     return e->entries[entry_index].slot != PACKING ||
            refuse_value(e, " inside the state of its own __isolate_pack");
   if (h != NULL) {
-    e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
-    il_handle_retain(h);
-    e->handles[e->nhandles] = h;
+    uint32_t number = add_handle(e, h);
     put_slot(e, W_HANDLE, entry_index);
-    put32(e, (uint32_t)e->nhandles++);
+    put32(e, number);
     lua_pop(L, 1);
     return true;
   }
@@ -1843,9 +1869,10 @@ static void give_encoder(il_vm *vm, il_encoder *e) {
 
 /* Pushes the error object of a refusal; what the encoder says of it was copied before it was given
 ** back, since this may raise. */
-static int push_refusal(il_vm *vm, lua_State *L, int err, const char *what, const char *where) {
+static int push_refusal(il_vm *vm, lua_State *L, int err, const char *verb, const char *what,
+                        const char *where) {
   char message[WHAT_MAX + PATH_MAX_BYTES + 64];
-  snprintf(message, sizeof message, "cannot send %s: %s", what, where);
+  snprintf(message, sizeof message, "cannot %s %s: %s", verb, what, where);
   isolua_pusherror(L, err, message, vm->isolate->name);
   lua_pushstring(L, where);
   lua_setfield(L, -2, "path");
@@ -1944,7 +1971,7 @@ int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **ou
     *out = finish(e);
   }
   give_encoder(vm, e);
-  if (refused) return push_refusal(vm, L, err, what, where);
+  if (refused) return push_refusal(vm, L, err, how->plain ? "freeze" : "send", what, where);
   if (status == LUA_OK) return *out != NULL ? ISOLUA_OK : push_no_memory(vm, L);
   if (il_vm_passes(vm, before)) il_vm_pass_on(L); /* killed in an __isolate_pack */
   return status == LUA_ERRMEM ? ISOLUA_MEMORY : ISOLUA_ERROR;

@@ -7,6 +7,7 @@
 
 #include "buf.h"
 #include "cell.h"
+#include "frozen.h"
 #include "heap.h"
 #include "isolate.h"
 #include "vm_host.h"
@@ -263,6 +264,7 @@ void isolua_count(isolua_counts *c) {
   c->futures = atomic_load(&il_live_futures);
   c->messages = atomic_load(&il_live_messages);
   c->bytes = atomic_load(&il_live_bytes);
-  c->shared = atomic_load(&il_live_cells) + atomic_load(&il_live_blocks);
+  c->shared =
+    atomic_load(&il_live_cells) + atomic_load(&il_live_blocks) + atomic_load(&il_live_frozen);
   c->threads = atomic_load(&il_live_threads);
 }

@@ -219,7 +219,7 @@ typedef struct isolua_counts {
   size_t bytes;   /* in messages */
   size_t threads; /* of isolates, spare ones too */
   size_t ports;   /* and channels; and an inbox for each isolate that somebody holds */
-  size_t shared;  /* integers of isolate.atomic, and blocks of buffers */
+  size_t shared;  /* integers of isolate.atomic, blocks of buffers, frozen graphs */
 } isolua_counts;
 ISOLUA_API void isolua_count(isolua_counts *counts);
 

@@ -264,6 +264,30 @@ ISOLUA_API void isolua_buffer_close(lua_State *L, int index);
 ISOLUA_API int isolua_buffer_same(lua_State *L, int a, int b);
 ISOLUA_API long long isolua_buffer_id(lua_State *L, int index);
 
+/*
+** Frozen tables are immutable copies outside of all heaps, which isolates share and read in place. In one
+** state there is one userdata for each.
+**
+** isolua_newfrozentype: as isolua_newbuffertype; `name` is ISOLUA_TFROZEN. [-0, +1, m]
+** isolua_freeze: pushes a frozen copy of the table at `index`; what is immutable already as it is.
+**   Raises not_sendable. [-0, +1, e]
+** isolua_thaw: pushes a plain copy of a frozen table, with all in it; other values as they are. [-0, +1, m]
+** isolua_frozen_is: 1 when the value at `index` is one. isolua_frozen_id: its field `id`.
+** isolua_frozen_get: pushes what is there under the key at `key`, or nil. [-0, +1, e]
+** isolua_frozen_length: what # gives.
+** isolua_frozen_next: pushes the next key and value, always in the same order; *at, 0 at first, says how far it
+**   is. 0: there are no more. [-0, +2|0, e]
+*/
+#define ISOLUA_TFROZEN "isolate.frozen"
+ISOLUA_API int isolua_newfrozentype(lua_State *L, const char *name);
+ISOLUA_API void isolua_freeze(lua_State *L, int index);
+ISOLUA_API void isolua_thaw(lua_State *L, int index);
+ISOLUA_API int isolua_frozen_is(lua_State *L, int index);
+ISOLUA_API long long isolua_frozen_id(lua_State *L, int index);
+ISOLUA_API void isolua_frozen_get(lua_State *L, int index, int key);
+ISOLUA_API long long isolua_frozen_length(lua_State *L, int index);
+ISOLUA_API int isolua_frozen_next(lua_State *L, int index, long long *at);
+
 /* -- Waiting ----------------------------------------------------------------------------------- */
 
 /*

@@ -51,9 +51,10 @@ enum {
   W_PACKED,     /* slot:u32 module:str function:str root */
   W_HANDLE,     /* slot:u32 index:u32 into the message's handles */
   W_BUFFER, /* slot:u32 index:u32 how:u8 whole:u8 offset:u64 length:u64, of a block among the handles */
-  W_SLICE, /* slot:u32 from:u32 whole:u8 offset:u64 length:u64, of the block of a buffer before */
-  W_LIGHT, /* pointer */
-  W_CFUNC, /* pointer; in package.preload, or one of the library's own */
+  W_SLICE,  /* slot:u32 from:u32 whole:u8 offset:u64 length:u64, of the block of a buffer before */
+  W_FROZEN, /* slot:u32 index:u32 place:u64, of a table in a frozen graph among the handles */
+  W_LIGHT,  /* pointer */
+  W_CFUNC,  /* pointer; in package.preload, or one of the library's own */
   W_BODY,
   W_ENDROOT
 };
