@@ -123,7 +123,10 @@ static void freeze_boxed(lua_State *L, il_msg **box) {
   il_frozen *f = il_frozen_new(*box);
   il_msg_free(*box);
   *box = NULL;
-  if (f == NULL) luaL_error(L, "not enough memory");
+  if (f == NULL) {
+    luaL_error(L, "not enough memory");
+    return;
+  }
   u->table = il_frozen_root(f);
   il_charge(vm, L, f->size);
   u->charged = f->size;
