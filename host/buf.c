@@ -52,7 +52,6 @@ static il_block *block_of(unsigned char *data, size_t size, enum il_origin origi
   b->origin = origin;
   b->frozen = false;
   b->mapping = NULL;
-  atomic_init(&b->taken, false);
   atomic_fetch_add_explicit(&il_live_blocks, 1, memory_order_relaxed);
   return b;
 }

@@ -23,8 +23,6 @@ typedef struct il_block {
   enum il_origin origin;
   bool frozen;
   il_mapping *mapping; /* IL_BLOCK_MAPPED; NULL: an empty file */
-  /* atomic: a result that several isolates may read is moved to the first of them alone */
-  _Atomic(bool) taken;
 } il_block;
 
 /* Each with one hold; NULL: no memory. il_block_new: `size` zeros. */

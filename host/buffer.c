@@ -73,17 +73,11 @@ static void store_release(il_vm *vm, il_store *s) {
   free(s);
 }
 
-il_moves *il_moves_take(il_vm *vm) {
-  il_moves *list = vm->moves;
-  vm->moves = NULL;
-  return list;
-}
-
-bool il_moves_add(il_vm *vm, il_store *s) {
+bool il_moves_add(il_moves **list, il_store *s) {
   il_moves *m = malloc(sizeof *m);
   if (m == NULL) return false;
-  *m = (il_moves){s, false, vm->moves};
-  vm->moves = m;
+  *m = (il_moves){s, false, *list};
+  *list = m;
   s->refs++;
   return true;
 }

@@ -56,10 +56,7 @@ void il_buffer_push_moved(lua_State *L);
 void il_buffer_push_part(lua_State *L, int index, bool whole, size_t offset, size_t length,
                          int kind);
 
-/* What the message encoded last takes along, which belongs to the caller then; NULL: nothing. What nobody
-** takes before the next message is encoded was sent. */
-il_moves *il_moves_take(il_vm *vm);
-bool il_moves_add(il_vm *vm, il_store *s); /* for the message in hand; false: no memory */
+bool il_moves_add(il_moves **list, il_store *s); /* false: no memory */
 void il_moves_join(il_moves **list, il_moves *more);
 void il_moves_begin(il_moves *list); /* the message waits to be sent */
 void il_moves_done(il_vm *vm, il_moves *list);

@@ -30,6 +30,12 @@ typedef struct il_sending {
 ** __isolate_pack methods. [-n, +0|1, -] */
 int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out);
 
+/* The same of a message that waits to be sent: *moves, which the caller ends (buffer.h), are the buffers that it
+** takes along; il_encode takes them at once. */
+struct il_moves;
+int il_encode_waiting(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out,
+                      struct il_moves **moves);
+
 /* What a state keeps between sends; NULL does nothing. */
 void il_encoder_free(struct il_encoder *e);
 

@@ -285,14 +285,19 @@ static void push_raw(decoder *d, int tag) {
   }
 }
 
-/* A result that was moved goes to the first one that asks for it. */
+/* A result that was moved goes to the first one that asks for it, of several at once. */
+static bool take_moved(const unsigned char *how) {
+  _Atomic(unsigned char) *mark = (_Atomic(unsigned char) *)how;
+  return atomic_exchange_explicit(mark, W_TAKEN, memory_order_relaxed) == W_MOVED;
+}
+
 static void get_buffer(decoder *d) {
   uint32_t slot = get32(d);
   il_block *block = (il_block *)d->m->handles[get32(d)];
-  int how = get8(d);
-  bool whole = get8(d), copy = d->kept && how == W_COPIED;
+  const unsigned char *how = d->at++;
+  bool copy = d->kept && *how == W_COPIED, whole = get8(d);
   size_t offset = (size_t)get64(d), length = (size_t)get64(d);
-  if (how == W_MOVED && atomic_exchange(&block->taken, d->kept) && d->kept)
+  if (d->kept && *how >= W_MOVED && !take_moved(how))
     il_buffer_push_moved(d->L);
   else
     il_buffer_push(d->L, block, copy, whole, offset, length);

@@ -162,6 +162,7 @@ typedef struct il_encoder {
   size_t nsources, roomsources;
   part *parts;
   size_t nparts, roomparts;
+  il_moves *moves; /* of the message that is done */
 
   bool anchored, tracing, again; /* see DESIGN; again: start over */
   bool c_functions;              /* in package.preload */
@@ -1252,7 +1253,7 @@ static bool end_source(il_encoder *e, const source *s) {
   il_block *block = s->store->block, *copy;
   if (block->frozen) return true;
   e->data[s->place + 4] = s->move ? W_MOVED : W_COPIED;
-  if (s->move) return il_moves_add(e->vm, s->store);
+  if (s->move) return il_moves_add(&e->moves, s->store);
   copy = il_block_copy(block->data + s->low, s->end - s->low);
   if (copy == NULL) return false;
   il_handle_release(e->handles[index]);
@@ -1891,7 +1892,8 @@ static il_msg *finish(il_encoder *e) {
         ? il_msg_new(e->data, e->len, e->cap, e->handles, e->nhandles, &taken)
         : NULL;
   if (m == NULL) {
-    il_moves_undo(e->vm, il_moves_take(e->vm));
+    il_moves_undo(e->vm, e->moves);
+    e->moves = NULL;
     return NULL;
   }
   e->nhandles = 0;
@@ -1937,14 +1939,15 @@ static int run_walk(il_encoder *e, lua_State *L, int n, const il_sending *how) {
   return lua_pcall(L, n + 1, 0, 0);
 }
 
-int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out) {
+int il_encode_waiting(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out,
+                      il_moves **moves) {
   il_encoder *e;
   char what[WHAT_MAX], where[PATH_MAX_BYTES + 32];
   int status, err = ISOLUA_OK, type = n == 1 ? lua_type(L, -1) : LUA_TNONE;
   bool before = il_vm_unwinding(vm);
   bool refused;
   *out = NULL;
-  if (vm->moves != NULL) il_moves_done(vm, il_moves_take(vm)); /* the last message was sent */
+  *moves = NULL;
   if (how->root < IL_ROOT_INIT &&
       (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER)) {
     *out = encode_scalar(L, type);
@@ -1969,10 +1972,19 @@ int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **ou
     memcpy(where, e->path, sizeof where);
   } else if (status == LUA_OK) {
     *out = finish(e);
+    *moves = e->moves;
+    e->moves = NULL;
   }
   give_encoder(vm, e);
   if (refused) return push_refusal(vm, L, err, how->plain ? "freeze" : "send", what, where);
   if (status == LUA_OK) return *out != NULL ? ISOLUA_OK : push_no_memory(vm, L);
   if (il_vm_passes(vm, before)) il_vm_pass_on(L); /* killed in an __isolate_pack */
   return status == LUA_ERRMEM ? ISOLUA_MEMORY : ISOLUA_ERROR;
+}
+
+int il_encode(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out) {
+  il_moves *moves;
+  int err = il_encode_waiting(vm, L, n, how, out, &moves);
+  il_moves_done(vm, moves);
+  return err;
 }

@@ -127,9 +127,10 @@ int isolua_sendable(lua_State *L, int index) {
   il_vm *vm = il_vm_check(L);
   il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL};
   il_msg *m;
+  il_moves *moves;
   lua_pushvalue(L, index);
-  if (il_encode(vm, L, 1, &how, &m) != ISOLUA_OK) return 0;
-  il_moves_undo(vm, il_moves_take(vm));
+  if (il_encode_waiting(vm, L, 1, &how, &m, &moves) != ISOLUA_OK) return 0;
+  il_moves_undo(vm, moves);
   il_msg_free(m);
   return 1;
 }
@@ -176,24 +177,24 @@ static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int
                        il_moves **moves) {
   il_sending how = {
     .root = IL_ROOT_INIT, .libs = task->libs, .capture = !o->no_globals, .strip = o->strip != 0};
+  il_moves *more;
   int err;
   if (o->init != 0 || has_preload(L)) {
     if (o->init != 0)
       lua_pushvalue(L, o->init);
     else
       lua_pushnil(L);
-    err = il_encode(vm, L, 1, &how, &task->setup);
+    err = il_encode_waiting(vm, L, 1, &how, &task->setup, moves);
     if (err != ISOLUA_OK) {
       lua_insert(L, -(n + 1));
       lua_pop(L, n);
       return err;
     }
-    *moves = il_moves_take(vm);
   }
   how.root = task->path != NULL ? IL_ROOT_FILE : IL_ROOT_CALL;
-  err = il_encode(vm, L, n, &how, &task->call);
+  err = il_encode_waiting(vm, L, n, &how, &task->call, &more);
   if (err == ISOLUA_OK) {
-    il_moves_join(moves, il_moves_take(vm));
+    il_moves_join(moves, more);
   } else {
     il_moves_undo(vm, *moves);
     *moves = NULL;

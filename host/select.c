@@ -42,14 +42,14 @@ static bool plain_item(lua_State *L, int index, il_item *item) {
   }
 }
 
-int il_item_encode(il_vm *vm, lua_State *L, il_item *item) {
+int il_item_encode(il_vm *vm, lua_State *L, il_item *item, il_moves **moves) {
   il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL};
   int err;
   if (plain_item(L, -1, item)) {
     lua_pop(L, 1);
     return ISOLUA_OK;
   }
-  err = il_encode(vm, L, 1, &how, &item->u.msg);
+  err = il_encode_waiting(vm, L, 1, &how, &item->u.msg, moves);
   item->kind = err == ISOLUA_OK ? IL_ITEM_MSG : IL_ITEM_NONE;
   return err;
 }
@@ -568,11 +568,10 @@ static void encode_sends(il_vm *vm, lua_State *L, const isolua_case *cases, int 
   for (int i = 0; i < n; i++) {
     if (cases[i].kind != ISOLUA_SEND) continue;
     lua_pushvalue(L, cases[i].value);
-    if (il_item_encode(vm, L, &w->cases[i].item) != ISOLUA_OK) {
+    if (il_item_encode(vm, L, &w->cases[i].item, &w->cases[i].moves) != ISOLUA_OK) {
       wait_end(vm, w, NULL);
       lua_error(L);
     }
-    w->cases[i].moves = il_moves_take(vm);
   }
   for (int i = 0; i < n; i++) il_moves_begin(w->cases[i].moves);
 }

@@ -58,9 +58,9 @@ long long il_wait_called(il_vm *vm);
 
 /* One more: of messages_in or messages_out, by the isolate's own thread. */
 void il_count(atomic_llong *n);
-/* Encodes the value on the top, which it pops: 0; else an error object is pushed and its code
-** returned. [-1, +0|1, -] */
-int il_item_encode(il_vm *vm, lua_State *L, il_item *item);
+/* Encodes the value on the top, which it pops, and gives what it takes along: 0; else an error object
+** is pushed and its code returned. [-1, +0|1, -] */
+int il_item_encode(il_vm *vm, lua_State *L, il_item *item, il_moves **moves);
 /* isolua_port_take. */
 int il_port_take(il_vm *vm, lua_State *L, il_port *p);
 /* Pushes the value of *item, which is freed, whatever raises. [-0, +1, e] */

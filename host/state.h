@@ -129,7 +129,6 @@ typedef struct il_vm {
   _Atomic(size_t) used;        /* bytes of its heap; relaxed: others read it for show */
   size_t cap;                  /* of it; 0: none */
   size_t pressure;             /* bytes of new buffers that the collector does not know of */
-  struct il_moves *moves;      /* buffers that the last message takes along (buffer.h) */
   unsigned libs;               /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
 #include "build.h"
 #include "codec.h"
 #include "kill.h"
@@ -186,7 +185,6 @@ static il_vm *vm_new(isolua_host *host) {
 
 static void vm_free(il_vm *vm) {
   forget_vm(vm);
-  il_moves_done(vm, il_moves_take(vm));
   il_encoder_free(vm->encoder);
   il_names_fini(&vm->names);
   il_loop_free(&vm->loop);

@@ -61,7 +61,7 @@ enum {
 
 enum { W_GLOBAL, W_PRELOAD }; /* what an extra is */
 
-enum { W_SHARED, W_COPIED, W_MOVED }; /* how the block of a buffer goes */
+enum { W_SHARED, W_COPIED, W_MOVED, W_TAKEN }; /* how the block of a buffer goes */
 
 #define W_PLACES 250
 

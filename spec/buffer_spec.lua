@@ -481,6 +481,31 @@ describe("isolate.transfer()", function()
     end)))
   end)
 
+  it("gives a result on as a result, and the first one is nobody else's", function()
+    local inner = isolate.spawn(function() return isolate.transfer(isolate.buffer "abc") end)
+    local outer = isolate.spawn(function()
+      local _, buf = assert(inner:join(60))
+      buf[1] = 88
+      return isolate.transfer(buf)
+    end)
+    local _, got = assert(outer:join(60))
+    assert.equal("Xbc", got:sub())
+    local _, late = assert(inner:join(60))
+    transferred(function() return #late end)
+  end)
+
+  it("is without bytes for what runs after the result is made", function()
+    local rx, tx = isolate.port()
+    local buf = await(isolate.run(function()
+      local b = isolate.buffer "abc"
+      setmetatable({}, { __gc = function() tx:send(select(2, pcall(b.fill, b, 0)).code) end })
+      return isolate.transfer(b)
+    end))
+    tx:close()
+    assert.equal("transferred", rx:receive(60))
+    assert.equal("abc", buf:sub())
+  end)
+
   it("takes whole buffers alone", function()
     local buf = isolate.buffer "abc"
     assert.matches("a slice shares its bytes with its buffer, so it cannot be moved",
