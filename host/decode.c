@@ -285,22 +285,24 @@ static void push_raw(decoder *d, int tag) {
   }
 }
 
-/* A result that was moved goes to the first one that asks for it, of several at once. */
-static bool take_moved(const unsigned char *how) {
-  _Atomic(unsigned char) *mark = (_Atomic(unsigned char) *)how;
-  return atomic_exchange_explicit(mark, W_TAKEN, memory_order_relaxed) == W_MOVED;
+/* How a block came. A result that was moved goes to the first one that asks for it, of several at once. */
+static int get_how(decoder *d) {
+  _Atomic(unsigned char) *how = (_Atomic(unsigned char) *)d->at++;
+  unsigned char is = atomic_load_explicit(how, memory_order_relaxed);
+  if (is == W_MOVED && d->kept) is = atomic_exchange_explicit(how, W_TAKEN, memory_order_relaxed);
+  return is;
 }
 
 static void get_buffer(decoder *d) {
   uint32_t slot = get32(d);
   il_block *block = (il_block *)d->m->handles[get32(d)];
-  const unsigned char *how = d->at++;
-  bool copy = d->kept && *how == W_COPIED, whole = get8(d);
+  int how = get_how(d);
+  bool whole = get8(d);
   size_t offset = (size_t)get64(d), length = (size_t)get64(d);
-  if (d->kept && *how >= W_MOVED && !take_moved(how))
+  if (how == W_TAKEN)
     il_buffer_push_moved(d->L);
   else
-    il_buffer_push(d->L, block, copy, whole, offset, length);
+    il_buffer_push(d->L, block, d->kept && how == W_COPIED, whole, offset, length);
   keep(d, slot);
 }
 

@@ -199,6 +199,80 @@ races["await against cancel and end"] = function(k)
   check(ok and (done or value.code == "cancelled"), "neither ended nor cancelled")
 end
 
+-- A buffer goes round a ring by moves, while one of the ring is killed: it is with one at a time,
+-- and each finds what the one before wrote.
+races["move of a buffer against a kill"] = function(k)
+  local rx, tx = isolate.port { capacity = 1 }
+  local function pass(input, output)
+    for buf in input:messages() do
+      buf:view("i64")[1] = buf:view("i64")[1] + 1
+      output:send(isolate.transfer(buf))
+    end
+  end
+  local all = {}
+  local back_rx, back_tx = isolate.port { capacity = 1 }
+  local next_tx = back_tx
+  for i = 1, 3 do
+    local started, tell = isolate.port()
+    all[i] = isolate.spawn(function(out, say, work)
+      local input, to_me = isolate.port { capacity = 1 }
+      say:send(to_me)
+      say:close()
+      to_me:close()
+      work(input, out)
+    end, next_tx, tell, pass)
+    tell:close()
+    next_tx:close()
+    next_tx = started:receive(LIMIT)
+  end
+  local n = 0
+  local feeder = isolate.async(function()
+    for i = 1, 20 do
+      local buf = isolate.buffer(4096)
+      buf:view("i64")[1] = i * 1000
+      if not next_tx:send(isolate.transfer(buf)) then return #buf end
+      check(not pcall(function() return #buf end), "a moved buffer is still here")
+    end
+    next_tx:close()
+    return 4096
+  end)
+  local killer = isolate.async(function()
+    isolate.sleep(k % 20 * 0.0001)
+    if k % 2 == 0 then all[k % 3 + 1]:kill() end
+  end)
+  for buf in back_rx:messages() do
+    n = n + 1
+    check(buf:view("i64")[1] == n * 1000 + 3, "a buffer is missing, or was written by two")
+  end
+  check(feeder:await() == 4096, "a buffer that was not sent is not whole")
+  killer:await()
+  next_tx:close()
+  for i = 1, 3 do gone(all[i]) end
+  tx:close()
+  rx:close()
+end
+
+-- Results that are moved go to one of those who ask at once; frozen ones to all.
+races["readers of one result"] = function(k)
+  local iso = isolate.spawn(function()
+    local frozen = isolate.freeze { 1, { 2 } }
+    return isolate.transfer(isolate.buffer "abc"), isolate.buffer "copy", frozen
+  end)
+  local function read(of)
+    local ok, moved, copy, frozen = of:join()
+    copy[1] = 88
+    return ok and pcall(function() moved[1] = moved[1] + 1 end), copy:sub() == "Xopy", frozen[2][1]
+  end
+  local a, b = isolate.run(read, iso), isolate.run(read, iso)
+  stagger(k)
+  local got, copied, frozen = read(iso)
+  local got_a, copied_a, frozen_a = a:await()
+  local got_b, copied_b, frozen_b = b:await()
+  check((got and 1 or 0) + (got_a and 1 or 0) + (got_b and 1 or 0) == 1, "it is not with one")
+  check(copied and copied_a and copied_b, "a copy is not one's own")
+  check(frozen == 2 and frozen_a == 2 and frozen_b == 2, "a frozen table is not the same")
+end
+
 -- All that the library keeps alive, once all handles are garbage.
 local function counts()
   collectgarbage()
