@@ -192,6 +192,16 @@ static bool grow(builder *b, void **array, size_t count, size_t *room, size_t si
   return true;
 }
 
+#define SPREAD 3 /* bytes of a graph for one of its message, about */
+
+/* Room for all of it, most likely: what is not touched costs nothing, a larger block that it is copied
+** to does. */
+static void expect(builder *b) {
+  size_t room = b->m->len * SPREAD + 256;
+  b->f->base = il_heap_resize(NULL, 0, room);
+  b->room = b->f->base != NULL ? room : 0;
+}
+
 /* `n` bytes more in the block, zeros, aligned to eight; their place, 0: no memory. */
 static uint64_t reserve(builder *b, size_t n) {
   il_frozen *f = b->f;
@@ -480,6 +490,7 @@ static il_frozen *begin(builder *b) {
   b->f = f;
   b->slots = calloc((size_t)slots + 1, sizeof *b->slots);
   f->handles = calloc(b->m->nhandles + 1, sizeof(il_handle *));
+  expect(b);
   reserve(b, sizeof f + sizeof(uint64_t));
   if (b->slots == NULL || f->handles == NULL || f->base == NULL) b->failed = true;
   return f;
