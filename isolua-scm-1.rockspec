@@ -22,6 +22,8 @@ build = {
     ["isolate.luasocket"] = "scripts/isolate/luasocket.lua",
     ["isolate.luv"] = "scripts/isolate/luv.lua",
     ["isolate.ports"] = "scripts/isolate/ports.lua",
+    ["isolate.stages"] = "scripts/isolate/stages.lua",
+    ["isolate.streams"] = "scripts/isolate/streams.lua",
     ["isolate.core"] = {
       sources = {
         "host/api.c",
@@ -76,6 +78,7 @@ build = {
         "bindings/lloop.c",
         "bindings/lpoll.c",
         "bindings/lport.c",
+        "bindings/lstream.c",
         "bindings/ltask.c",
         "bindings/ltimer.c",
         "bindings/lview.c",

@@ -11,8 +11,10 @@
 
 /* The functions of the module `isolate`, and those that its Lua code uses. Each ends with NULL. */
 extern const luaL_Reg atomic_functions[], buffer_functions[], core_functions[], frozen_functions[],
-  isolate_functions[], loop_functions[], port_functions[], task_functions[], timer_functions[];
-extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[];
+  isolate_functions[], loop_functions[], port_functions[], stream_functions[], task_functions[],
+  timer_functions[];
+extern const luaL_Reg core_internals[], future_internals[], loop_internals[], port_internals[],
+  stream_internals[];
 
 /* Is the value at `index` that module? [-0, +0, -] */
 bool is_module(lua_State *L, int index);
@@ -96,5 +98,14 @@ void set_cancel(lua_State *L, int index);
 /* Options in the table at `index`. What `o` refers to is in the table, or in four values that are pushed
 ** and must stay: strings, the init function, senders. [-0, +4, v] */
 void check_options(lua_State *L, int index, isolua_run_options *o);
+
+/* Raises unless the arguments are a function, or a table of options and a function. [-0, +0, v] */
+void check_function(lua_State *L);
+/* Options at 1 if that is a table; what they keep is moved below index *first, where the rest of the
+** arguments begins. [-0, +(0|4), v] */
+void start_options(lua_State *L, isolua_run_options *o, int *first);
+
+/* Pushes the receiver of a new port, and a sender. Raises. [-0, +2, m] */
+isolua_port *push_port(lua_State *L, const char *name, lua_Integer capacity, int full);
 
 #endif

@@ -209,9 +209,7 @@ void check_options(lua_State *L, int index, isolua_run_options *o) {
 
 enum { KEPT = 4 };
 
-/* Options at 1 if that is a table; what they keep is moved below index *first, where the rest of the
-** arguments begins. */
-static void start_options(lua_State *L, isolua_run_options *o, int *first) {
+void start_options(lua_State *L, isolua_run_options *o, int *first) {
   int n = lua_gettop(L);
   memset(o, 0, sizeof *o);
   o->base.size = sizeof o->base;
@@ -226,7 +224,7 @@ static void start_options(lua_State *L, isolua_run_options *o, int *first) {
   (void)n;
 }
 
-static void check_function(lua_State *L) {
+void check_function(lua_State *L) {
   int fn = lua_istable(L, 1) ? 2 : 1;
   if (lua_type(L, fn) != LUA_TFUNCTION)
     luaL_typeerror(L, fn, fn == 1 ? "function or table of options" : "function");

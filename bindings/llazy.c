@@ -14,14 +14,14 @@
 
 #define PUBLIC                                                                                     \
   atomic_functions, buffer_functions, core_functions, frozen_functions, isolate_functions,         \
-    loop_functions, port_functions, task_functions, timer_functions
+    loop_functions, port_functions, stream_functions, task_functions, timer_functions
 
 /* Those of the module `isolate`. */
 static const luaL_Reg *const public_lists[] = {PUBLIC, NULL};
 
 /* And those that its Lua code uses. */
-static const luaL_Reg *const all_lists[] = {PUBLIC,         core_internals, future_internals,
-                                            loop_internals, port_internals, NULL};
+static const luaL_Reg *const all_lists[] = {
+  PUBLIC, core_internals, future_internals, loop_internals, port_internals, stream_internals, NULL};
 
 static lua_CFunction find(const luaL_Reg *const *lists, const char *name) {
   for (; *lists != NULL; lists++)
@@ -85,11 +85,9 @@ static int core_index(lua_State *L) {
 /* Its functions in Lua, and the modules that have them. */
 static const struct {
   const char *name, *module;
-} parts[] = {{"all", "isolate.futures"},
-             {"race", "isolate.futures"},
-             {"as_completed", "isolate.futures"},
-             {"port", "isolate.ports"},
-             {NULL, NULL}};
+} parts[] = {{"all", "isolate.futures"},          {"race", "isolate.futures"},
+             {"as_completed", "isolate.futures"}, {"port", "isolate.ports"},
+             {"stream_of", "isolate.streams"},    {NULL, NULL}};
 
 static int module_index(lua_State *L) {
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";

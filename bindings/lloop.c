@@ -46,10 +46,11 @@ static void take_case(lua_State *L, int item, isolua_case *c) {
   }
   if (!test_port(L, -1, c) && !test_future(L, -1, c) && !test_timer(L, -1, c) &&
       !test_isolate(L, -1, c))
-    luaL_error(L,
-               "bad argument #1 to 'select' (item %d: receiver, channel, future, isolate, timer "
-               "or {channel, value} expected, got %s)",
-               item, type_name(L, -1));
+    luaL_error(
+      L,
+      "bad argument #1 to 'select' (item %d: receiver, channel, future, stream, isolate, timer "
+      "or {channel, value} expected, got %s)",
+      item, type_name(L, -1));
   lua_pop(L, 1);
 }
 
@@ -81,6 +82,29 @@ static int selected(lua_State *L, int winner, int code, lua_KContext ctx) {
   return 3;
 }
 
+static int delegated(lua_State *L, int status, lua_KContext ctx) {
+  (void)status, (void)ctx;
+  return lua_gettop(L) - 1;
+}
+
+/* The table on the top may see to the whole select: the metafield `__select`, called with the list and the
+** timeout. Stack: the list, …, the table. False: it has none. [-0, +0|1, -] */
+static bool push_delegate(lua_State *L) {
+  return lua_istable(L, -1) && luaL_getmetafield(L, -1, "__select") != LUA_TNIL;
+}
+
+static int delegate(lua_State *L, lua_Number timeout) {
+  lua_replace(L, 2);
+  lua_settop(L, 2);
+  lua_pushvalue(L, 1);
+  if (timeout < 0)
+    lua_pushnil(L);
+  else
+    lua_pushnumber(L, timeout);
+  lua_callk(L, 2, LUA_MULTRET, 0, delegated);
+  return delegated(L, LUA_OK, 0);
+}
+
 /***
 Waits for the first of several things. Exactly one is taken; the others lose nothing.
 @function isolate.select
@@ -106,6 +130,8 @@ static int select(lua_State *L) {
   for (lua_Integer i = 1; i <= n; i++) {
     luaL_checkstack(L, LUA_MINSTACK, "too many values to send");
     lua_geti(L, 1, i);
+    if (push_delegate(L))
+      return delegate(L, timeout < 0 ? -1 : (lua_Number)timeout / ISOLUA_SECOND);
     lua_pushvalue(L, -1);
     lua_rawseti(L, THINGS, i);
     take_case(L, (int)i, &cases[i - 1]);

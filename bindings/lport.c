@@ -339,15 +339,20 @@ static receiver *push_receiver(lua_State *L) {
   return r;
 }
 
+isolua_port *push_port(lua_State *L, const char *name, lua_Integer capacity, int full) {
+  receiver *r = push_receiver(L);
+  r->port = isolua_port_new(L, name, capacity, full);
+  if (r->port == NULL) luaL_error(L, "not enough memory");
+  isolua_port_pushsender(L, r->port);
+  return r->port;
+}
+
 /* new_port(capacity (-1: none), on_full (a number), name or nil) -> receiver, sender */
 static int new_port(lua_State *L) {
   lua_Integer capacity = luaL_checkinteger(L, 1);
   int full = (int)luaL_checkinteger(L, 2);
   const char *name = luaL_optstring(L, 3, NULL);
-  receiver *r = push_receiver(L);
-  r->port = isolua_port_new(L, name, capacity, full);
-  if (r->port == NULL) return luaL_error(L, "not enough memory");
-  isolua_port_pushsender(L, r->port);
+  push_port(L, name, capacity, full);
   return 2;
 }
 

@@ -23,6 +23,7 @@ typedef struct il_sending {
   bool strip;    /* code without debug information */
   bool move;     /* buffers are moved, not copied */
   bool plain;    /* data only: no code, no metatables, no handles */
+  int hidden;    /* of a call: values before the function that the user gave */
 } il_sending;
 
 /* Encodes the `n` values on the top of the stack as one send. ISOLUA_OK: pops them, and *out is the

@@ -449,7 +449,7 @@ static void path_root(path *p, const il_encoder *e) {
   case IL_ROOT_INIT: path_add(p, "init"); break;
   case IL_ROOT_FILE: path_add(p, "argument #%d", e->root + 1); break;
   case IL_ROOT_CALL: /* of the function itself: just the upvalue */
-    if (e->root > 0) path_add(p, "argument #%d", e->root);
+    if (e->root > e->how->hidden) path_add(p, "argument #%d", e->root - e->how->hidden);
     break;
   }
 }
@@ -715,6 +715,8 @@ static bool put_packed(il_encoder *e, size_t entry_index) {
     return refuse(e, "objects with __isolate_pack nested too deeply");
   lua_pushvalue(L, object);
   lua_call(L, 1, 3);
+  if (lua_isnil(L, -3) && lua_type(L, -2) == LUA_TSTRING) /* it says why not */
+    return refuse(e, "%s", lua_tostring(L, -2));
   if (lua_type(L, -3) != LUA_TSTRING || lua_type(L, -2) != LUA_TSTRING)
     return refuse(e, "%s: __isolate_pack returned no module and function name",
                   luaL_typename(L, object));

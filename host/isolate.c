@@ -105,7 +105,7 @@ static void take_start(il_isolate *i, const il_start *start) {
   i->spawned = start->spawned;
   i->errors_go_on = start->errors_go_on;
   i->parent = start->parent;
-  i->awaited = !start->spawned;
+  i->awaited = !start->spawned && !start->unawaited;
   if (i->parent != NULL) {
     il_handle_retain(&i->parent->h);
     i->awaited = i->awaited && (i->parent->is_main || i->parent->awaited);
@@ -446,6 +446,28 @@ void il_isolate_idle(il_isolate *i) {
     il_isolate_kill(i, ISOLUA_KILLED, atomic_load_explicit(&i->kill_grace, memory_order_relaxed));
 }
 
+void il_isolate_forgo(il_isolate *i) {
+  int none = 0;
+  if (atomic_compare_exchange_strong(&i->forgone, &none, 1))
+    il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(IL_FORGONE_WAITING));
+}
+
+/* On the watchdog's thread, of one that is not told to end yet. */
+static int64_t ring_first(il_isolate *i) {
+  int one = 1;
+  bool left;
+  il_mutex_lock(&i->lock);
+  left = i->left;
+  il_mutex_unlock(&i->lock);
+  if (left) return -1; /* it was forgone as it ended */
+  if (atomic_compare_exchange_strong(&i->forgone, &one, 2)) {
+    il_isolate_kill_idle(i, IL_GRACE);
+    return il_deadline(IL_FORGONE - IL_FORGONE_WAITING);
+  }
+  il_isolate_kill(i, one == 2 ? ISOLUA_KILLED : ISOLUA_TIMEOUT, IL_GRACE);
+  return -1; /* the kill has set the alarm anew */
+}
+
 void il_isolate_nudge(il_isolate *i, bool busy) {
   if (busy)
     signal_thread(i);
@@ -522,10 +544,7 @@ static int64_t ring(il_alarm *a) {
   il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, alarm));
   int64_t now = il_now(), end;
   bool left, closing, attached, over;
-  if (atomic_load_explicit(&i->dying, memory_order_acquire) == 0) {
-    il_isolate_kill(i, ISOLUA_TIMEOUT, IL_GRACE);
-    return -1; /* the kill has set the alarm anew */
-  }
+  if (atomic_load_explicit(&i->dying, memory_order_acquire) == 0) return ring_first(i);
   il_mutex_lock(&i->lock);
   end = i->grace_end;
   left = i->left;

@@ -13,6 +13,12 @@
 #include "watchdog.h"
 #include "worker.h"
 
+#ifndef IL_FORGONE_WAITING
+#define IL_FORGONE_WAITING ((int64_t)100000000) /* ns that one whom nobody wants may wait on */
+#endif
+#ifndef IL_FORGONE
+#define IL_FORGONE ((int64_t)1000000000) /* ns that it may go on in all */
+#endif
 #ifndef IL_GRACE
 #define IL_GRACE ((int64_t)100000000) /* ns that closers of a killed isolate may run */
 #endif
@@ -59,6 +65,7 @@ typedef struct il_start {
   bool spawned;           /* it lives as long as its event loop; its error is reported at once */
   bool paused;            /* until it is resumed */
   bool errors_go_on;      /* an uncaught error in a task or handler does not end it */
+  bool unawaited;         /* the end of the program does not wait for it */
   il_isolate *parent;     /* who starts it; or NULL */
   il_listener *listeners; /* of malloc; taken over */
 } il_start;
@@ -118,10 +125,11 @@ struct isolua_isolate {
   atomic_int phase;            /* il_phase; acq_rel */
   _Atomic(bool) kill_idle;     /* to be killed when it waits; release */
   _Atomic(int64_t) kill_grace; /* with this grace, in ns */
-  _Atomic(bool) acknowledged;  /* the unwinding is under way, no more signals needed */
-  atomic_int signals;          /* handled by its thread since it last ran Lua code; relaxed */
-  _Atomic(bool) counts;        /* its thread counts them */
-  _Atomic(bool) interrupted;   /* main: Ctrl-C */
+  atomic_int forgone; /* il_isolate_forgo was called; 2: and the first time is over; relaxed */
+  _Atomic(bool) acknowledged; /* the unwinding is under way, no more signals needed */
+  atomic_int signals;         /* handled by its thread since it last ran Lua code; relaxed */
+  _Atomic(bool) counts;       /* its thread counts them */
+  _Atomic(bool) interrupted;  /* main: Ctrl-C */
   atomic_llong messages_in, messages_out; /* relaxed: for show; written by its thread alone */
   il_alarm alarm;
   int64_t retry; /* watchdog's thread only: ns to the next signal */
@@ -188,6 +196,9 @@ extern const il_handle_type il_isolate_type; /* of those handles */
 
 /* Kills it when it waits the next time, or at once if it does. */
 void il_isolate_kill_idle(il_isolate *i, int64_t grace);
+/* Nobody wants its result any more, which it may find out by itself: it is killed when it still waits after
+** IL_FORGONE_WAITING ns, and in any case after IL_FORGONE. Thread: any. */
+void il_isolate_forgo(il_isolate *i);
 /* It waits: whoever wanted to kill it then does so now. Its own thread. */
 void il_isolate_idle(il_isolate *i);
 

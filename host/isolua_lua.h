@@ -88,6 +88,9 @@ typedef struct isolua_run_options {
   int errors_go_on; /* 1: an uncaught error in a task or handler does not end it */
   int on_exit;      /* index of a sender that is told of its end; 0: none */
   int on_error;     /* index of one that is told of its errors; 0: none */
+  int hidden;       /* values before the function that the user gave: it names the isolate, and
+                       refusals count from it */
+  int unawaited;    /* 1: the end of the program does not wait for it (isolua_run) */
 } isolua_run_options;
 
 /*
@@ -112,6 +115,8 @@ ISOLUA_API int isolua_exit(lua_State *L, int tx);
 **   number and the one error value. [-0, +n, m]
 ** isolua_future_look: says that somebody sees to the future's error, so that it will not be logged.
 **   isolua_future_overlook: that nobody has, after all.
+** isolua_future_forgo: nobody wants its results or its error any more. The isolate behind it, if it is not
+**   done, is killed after a while in which it may end by itself. Thread: any.
 ** isolua_future_raise: raises the value on the top of the stack, remembering `traceback` (may be
 **   NULL) for isolua_pushtraceback. [-1, +0, v]
 ** isolua_future_on_done: calls the function on the top of the stack, without arguments, from the
@@ -124,6 +129,7 @@ ISOLUA_API int isolua_future_settle(isolua_future *future, int ok, const char *m
 ISOLUA_API int isolua_future_push(lua_State *L, isolua_future *future);
 ISOLUA_API void isolua_future_look(isolua_future *future);
 ISOLUA_API void isolua_future_overlook(isolua_future *future);
+ISOLUA_API void isolua_future_forgo(isolua_future *future);
 ISOLUA_API int isolua_future_raise(lua_State *L, const char *traceback);
 ISOLUA_API void isolua_future_on_done(lua_State *L, isolua_future *future);
 ISOLUA_API int isolua_future_is_local(const isolua_future *future);
@@ -148,6 +154,7 @@ ISOLUA_API int isolua_future_is_local(const isolua_future *future);
 ** isolua_send_now: sends the value at index `value` to the handle at `to` if that is quickly done:
 **   ISOLUA_OK or ISOLUA_CLOSED; else ISOLUA_TIMEOUT, and isolua_wait is to do it. [-0, +0, v]
 ** isolua_receive_now: pushes the next message, likewise. [-0, +0|1, e]
+** isolua_receive_soon: likewise, but for a moment it waits as isolua_wait does before it sleeps.
 ** isolua_port_take: pushes the next message if there is one: ISOLUA_OK; else ISOLUA_CLOSED, or
 **   ISOLUA_TIMEOUT: it is empty. [-0, +0|1, e] isolua_port_is_rendezvous: 1 when its capacity is 0.
 ** isolua_port_count: how many messages are queued. isolua_port_id, isolua_port_name: for show; the
@@ -172,6 +179,7 @@ ISOLUA_API void isolua_port_giveup(lua_State *L, int index);
 ISOLUA_API void isolua_port_close(isolua_port *port);
 ISOLUA_API int isolua_send_now(lua_State *L, int to, int value);
 ISOLUA_API int isolua_receive_now(lua_State *L, isolua_port *port);
+ISOLUA_API int isolua_receive_soon(lua_State *L, isolua_port *port);
 ISOLUA_API int isolua_port_take(lua_State *L, isolua_port *port);
 ISOLUA_API int isolua_port_is_rendezvous(const isolua_port *port);
 ISOLUA_API size_t isolua_port_count(isolua_port *port);

@@ -175,8 +175,11 @@ static bool has_preload(lua_State *L) {
 ** stack. *moves: the buffers that they take along. An error object is pushed on failure. */
 static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task *task,
                        il_moves **moves) {
-  il_sending how = {
-    .root = IL_ROOT_INIT, .libs = task->libs, .capture = !o->no_globals, .strip = o->strip != 0};
+  il_sending how = {.root = IL_ROOT_INIT,
+                    .libs = task->libs,
+                    .capture = !o->no_globals,
+                    .strip = o->strip != 0,
+                    .hidden = o->hidden};
   il_moves *more;
   int err;
   if (o->init != 0 || has_preload(L)) {
@@ -234,6 +237,7 @@ static void fill_start(il_vm *vm, lua_State *L, const isolua_run_options *o, boo
   *start = (il_start){.spawned = spawned, .parent = vm->isolate};
   start->paused = o->paused != 0;
   start->errors_go_on = o->errors_go_on != 0;
+  start->unawaited = o->unawaited != 0;
   if (o->on_exit != 0)
     start->listeners = il_listener_new(vm, L, o->on_exit, IL_LISTENS_EXIT, 0, start->listeners);
   if (o->on_error != 0)
@@ -271,7 +275,7 @@ static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n
   char name[LUA_IDSIZE + 16];
   il_start start;
   int err;
-  function_name(L, -(n + 1), name, sizeof name);
+  function_name(L, -(n + 1) + o->hidden, name, sizeof name);
   err = il_task_new(&o->base, box);
   if (err == ISOLUA_OK) {
     (*box)->search = il_search_of(vm, L);
@@ -440,6 +444,12 @@ void isolua_future_look(isolua_future *f) {
 
 void isolua_future_overlook(isolua_future *f) {
   atomic_store(&f->looked, false);
+}
+
+void isolua_future_forgo(isolua_future *f) {
+  if (il_future_is_done(f)) return;
+  atomic_store(&f->looked, true);
+  if (f->isolate != NULL) il_isolate_forgo(f->isolate);
 }
 
 void isolua_future_pushisolate(lua_State *L, isolua_future *f) {

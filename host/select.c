@@ -645,6 +645,16 @@ int isolua_receive_now(lua_State *L, isolua_port *p) {
   return il_loop_wants_turn(vm) ? ISOLUA_TIMEOUT : receive(vm, L, p);
 }
 
+int isolua_receive_soon(lua_State *L, isolua_port *p) {
+  il_vm *vm = il_vm_check(L);
+  int code;
+  if (il_loop_wants_turn(vm)) return ISOLUA_TIMEOUT;
+  code = receive(vm, L, p);
+  if (code != ISOLUA_TIMEOUT || vm->loop.foreign != LUA_NOREF || il_coro_of(vm, L) != NULL)
+    return code;
+  return linger(vm, L, p);
+}
+
 int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, lua_KContext ctx,
                 isolua_waited *k) {
   il_vm *vm = il_vm_check(L);

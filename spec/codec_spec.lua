@@ -1360,6 +1360,13 @@ describe("isolate codec", function()
         setmetatable({}, { __isolate_pack = function() return 5 end }))))
     end)
 
+    it("refuses the object, with its path, for the reason that it gives", function()
+      local v = setmetatable({}, { __isolate_pack = function() return nil, "a door: shut" end })
+      local ok, err = isolate.sendable { v }
+      assert.same({ false, "not_sendable", "cannot send a door: shut: message[1]" },
+        { ok, err.code, err.message })
+    end)
+
     it("refuses a state that cannot be sent", function()
       local v = setmetatable({}, {
         __isolate_pack = function() return "spec.support.mod_packed", "new", io.stdout end,

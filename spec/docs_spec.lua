@@ -163,6 +163,16 @@ describe("the manual", function()
     tx:close()
   end)
 
+  it("tells of every method of streams", function()
+    local s = isolate.stream_of {}
+    for _, name in ipairs { "values", "receive", "pause", "resume", "close", "map", "filter",
+                            "take", "skip", "batch", "flat_map", "merge", "zip", "buffer",
+                            "parallel", "collect", "reduce", "each", "first", "count" } do
+      assert.is_function(s[name])
+      assert.matches("`s:" .. name .. "(", text, 1, true)
+    end
+  end)
+
   it("tells of every option of isolate.port", function()
     for option, value in pairs { name = "n", capacity = 1, on_full = "error" } do
       local rx = isolate.port { [option] = value }

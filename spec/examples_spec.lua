@@ -175,6 +175,16 @@ describe("examples/generator_stream.lua", function()
   end)
 end)
 
+describe("examples/isolate_stream.lua", function()
+  it("prints what the generator makes, and that it waits during a pause", function()
+    local result = example "isolate_stream.lua"
+    assert.equal("", result.stderr)
+    assert.equal("Received: 0\nReceived: 1\nReceived: 2\nReceived: 3\nReceived: 4\n" ..
+      "Received: 0\nMade: 3\nnil\ttimeout\nReceived: 1\nMade: 4\n", result.stdout)
+    assert.equal(0, result.status)
+  end)
+end)
+
 describe("examples/ping_pong.lua", function()
   it("prints the round trips and the time of one", function()
     local result = example("ping_pong.lua", { settle.scale("1000", "100") })

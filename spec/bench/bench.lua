@@ -229,6 +229,26 @@ local function receive_batches(rx, size)
   return sum
 end
 
+local function emit_each(emit, size)
+  for i = 1, size do emit(i) end
+end
+
+-- Millions of integers a second through a stream with these options.
+local function stream(opts)
+  return function(size)
+    return function()
+      collectgarbage()
+      local seconds, sum = timed(function()
+        local sum = 0
+        for v in isolate.stream(opts, emit_each, size):values() do sum = sum + v end
+        return sum
+      end)
+      assert(sum == size * (size + 1) // 2)
+      return size / seconds * 1e-6
+    end
+  end
+end
+
 -- Isolates that run `body(...)` and have all arrived.
 local function gather(count, rx, body, ...)
   local all = {}
@@ -361,6 +381,13 @@ local rows = {
    size = 400000, maker = one_way(4, send_each, receive_each)},
   {name = "batches", unit = "M/s", limit = "batches", reach = 20, absolute = true, more = true,
    size = 10000000, maker = one_way(1, send_batches, receive_batches), scaled = true},
+  {name = "stream_1", unit = "M/s", size = 100000, maker = stream {window = 1}},
+  {name = "stream_64", unit = "M/s", limit = "one_way", reach = 0.2, more = true,
+   size = 500000, maker = stream {window = 64}},
+  {name = "stream_1024", unit = "M/s", limit = "one_way", reach = 0.5, more = true,
+   size = 500000, maker = stream {window = 1024}},
+  {name = "stream_batched", unit = "M/s", limit = "batches", reach = 20, absolute = true,
+   more = true, size = 10000000, maker = stream {batch = 1024}},
   {name = "start_1000", unit = "us", limit = "alive_start/10", reach = 1,
    size = 1000, maker = start_many},
   {name = "start_10000", unit = "us", limit = "alive_start", reach = 1, rounds = 3,

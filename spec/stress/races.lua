@@ -273,6 +273,45 @@ races["readers of one result"] = function(k)
   check(frozen == 2 and frozen_a == 2 and frozen_b == 2, "a frozen table is not the same")
 end
 
+-- However a consumer leaves, the values until then were in order, and the producer ends with its
+-- `<close>` variables.
+races["end of a stream's consumer against emit"] = function(k)
+  local closed = isolate.atomic()
+  local function produce(emit, cell)
+    local _ <close> = setmetatable({}, { __close = function() cell:add(1) end })
+    for i = 1, math.huge do emit(i) end
+  end
+  local opts = { window = k % 4 + 1, batch = k % 3 == 0 and 2 or nil }
+  if k % 2 == 0 then
+    local s = isolate.stream(opts, produce, closed)
+    local n = 0
+    for v in s:values() do
+      n = n + 1
+      check(v == n, "a value is missing")
+      if n > k % 30 then break end
+    end
+  else
+    local consumer = isolate.spawn(function(o, fn, cell)
+      local n = 0
+      for v in isolate.stream(o, fn, cell):map(function(x) return x end):values() do
+        n = n + 1
+        check(v == n, "a value is missing")
+      end
+    end, opts, produce, closed)
+    stagger(k)
+    if k % 8 == 1 then isolate.sleep(0.001) end
+    consumer:kill()
+    gone(consumer)
+  end
+  local deadline = isolate.now() + LIMIT
+  if k % 2 == 0 then
+    while closed:load() == 0 do
+      check(isolate.now() < deadline, "the producer does not end")
+      isolate.sleep(0.0002)
+    end
+  end
+end
+
 -- All that the library keeps alive, once all handles are garbage.
 local function counts()
   collectgarbage()
