@@ -257,6 +257,13 @@ void isolua_buffer_bytes(lua_State *L, int index, isolua_bytes *out) {
   out->frozen = block->frozen;
 }
 
+int isolua_buffer_read(lua_State *L, int index, size_t offset, size_t length, void *to) {
+  const il_buffer *b = il_buffer_test(L, index);
+  if (b == NULL || il_buffer_state(b) != ISOLUA_OK) return 0;
+  if (b->store->block->origin != IL_BLOCK_MAPPED) return 0;
+  return il_file_copy(to, b->store->block->data + b->offset + offset, length);
+}
+
 void isolua_buffer_verify(lua_State *L, int index) {
   const il_buffer *b = check(L, index);
   if (b->store != NULL && b->store->block != NULL && il_block_torn(b->store->block))

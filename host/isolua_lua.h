@@ -244,6 +244,8 @@ ISOLUA_API int isolua_atomic_exchange(isolua_atomic *a, long long *old, long lon
 **   They may be written if it is not frozen. [-0, +0, v]
 ** isolua_buffer_verify: call it after reading or writing: raises when a mapped file has become shorter
 **   than it was; zeros were read then. [-0, +0, v]
+** isolua_buffer_read: copies bytes of a mapped file, in range, in a way that is cheap for what is read once.
+**   1; or 0 where that is not possible, of other buffers for one: use isolua_buffer_bytes. [-0, +0, -]
 ** isolua_buffer_slice: pushes a slice (`kind` 0), or a view (above 0), over a part that is in range. [-0, +1, m]
 ** isolua_buffer_resize: makes it longer, by zeros, or shorter. isolua_buffer_freeze: nobody writes to it any
 **   more. Both raise where that cannot be. [-0, +0, v]
@@ -263,6 +265,7 @@ ISOLUA_API int isolua_buffer_map(lua_State *L, const char *path, int writable);
 ISOLUA_API int isolua_buffer_is(lua_State *L, int index, int kind);
 ISOLUA_API void isolua_buffer_bytes(lua_State *L, int index, isolua_bytes *out);
 ISOLUA_API void isolua_buffer_verify(lua_State *L, int index);
+ISOLUA_API int isolua_buffer_read(lua_State *L, int index, size_t offset, size_t length, void *to);
 ISOLUA_API void isolua_buffer_slice(lua_State *L, int index, size_t offset, size_t length,
                                     int kind);
 ISOLUA_API void isolua_buffer_resize(lua_State *L, int index, size_t size);
