@@ -269,6 +269,207 @@ select	the timer
   end)
 end)
 
+describe("examples/transfer.lua", function()
+  it("prints the sum, and the times of a copy and a move", function()
+    local result = example("transfer.lua", { "2" })
+    assert.equal("", result.stderr)
+    assert.equal(0, result.status)
+    local sum, copy, move = result.stdout:match(
+      "^Sum: (%d+)\n(%d+%.%d%d) ms to send a copy, (%d+%.%d%d) ms to move it\n$")
+    assert.equal("31250125000", sum, result.stdout)
+    assert.is_true(tonumber(copy) > 0 and tonumber(move) > 0, result.stdout)
+  end)
+
+  it("prints its usage and ends with status 1 for a number that is none", function()
+    for _, bad in ipairs { "0", "-1", "1.5", "many" } do
+      local result = example("transfer.lua", { bad })
+      assert.equal(1, result.status)
+      assert.equal("usage: isolua examples/transfer.lua [MB]\n", result.stderr)
+      assert.equal("", result.stdout)
+    end
+  end)
+end)
+
+-- Of examples that read files: makes a directory for a block, and returns its name's function and
+-- a function that writes a file in it.
+local function in_directory()
+  local directory
+  setup(function()
+    directory = os.tmpname()
+    os.remove(directory)
+    assert(os.execute("mkdir " .. directory))
+  end)
+  teardown(function() os.execute("rm -r " .. directory) end)
+  return function() return directory end, function(name, text)
+    return shell.write(text, directory .. "/" .. name)
+  end
+end
+
+describe("examples/wc.lua", function()
+  local directory, file = in_directory()
+
+  -- Expects that it does what wc does, with these arguments in this locale.
+  local function compare(args, locale)
+    local options = { env = { "LC_ALL=" .. locale }, cwd = directory() }
+    local wanted = shell.run("wc " .. shell.words(args), options)
+    local result = example("wc.lua", args, options)
+    assert.same({ wanted.stdout, wanted.stderr, wanted.status },
+      { result.stdout, result.stderr, result.status }, table.concat(args, " "))
+  end
+
+  local function compare_both(args)
+    compare(args, "C")
+    compare(args, "C.UTF-8")
+  end
+
+  -- Later ones than 9.4 have other words.
+  local version = shell.run "wc --version".stdout:match "%(GNU coreutils%) 9%.([0-4])%D"
+  local test = version and it or pending
+
+  test("prints what wc does", function()
+    file("a", "one two\nthree\n")
+    file("b", ("x y\n"):rep(1000))
+    file("open", "no end")
+    file("empty", "")
+    file("n\nl", "a\n")
+    for _, args in ipairs { { "a" }, { "a", "b" }, { "b", "open", "empty" }, { "empty" },
+      { "n\nl" }, { "-l", "a" }, { "-w", "a" }, { "-c", "b" }, { "-l", "a", "b" }, { "-cl", "a" },
+      { "a", "-w" }, { "-c", "-l", "-w", "--", "a" }, { "--lines", "--bytes", "a", "b" },
+      { "/proc/version" }, { "/dev/null", "a" } } do
+      compare_both(args)
+    end
+  end)
+
+  test("reports what it cannot read, and goes on", function()
+    file("a", "one two\nthree\n")
+    assert(os.execute(("mkdir -p '%s/d'"):format(directory())))
+    for _, args in ipairs { { "none" }, { "d" }, { "none", "a" }, { "a", "d" }, { "d", "none" },
+      { "-l", "d" }, { "-c", "none", "a", "d" }, { "it's", "#1", "a b", "a\n" }, { "" } } do
+      compare_both(args)
+    end
+  end)
+
+  -- Made from a seed: pieces of one file are of one or two kinds.
+  local function random_text(size)
+    local chars = { "a", "word", " ", "\n", "\t", "\r", "\v", "\f", "\0", "\x1F", "\x7F", "\u{A0}",
+      "\u{85}", "\u{2007}", "\u{2028}", "\u{202F}", "\u{2060}", "\u{3000}", "\u{E9}", "\u{20AC}",
+      "\u{1F600}", "\u{378}", "\u{200B}", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xC0\xA0", "\xFF" }
+    local kinds = {
+      function() return chars[math.random(#chars)] end,
+      function() return chars[math.random(4)] end,
+      function() return chars[math.random(#chars)]:sub(1, math.random(3)) end,
+      function() return string.char(math.random(0, 255)) end,
+      function() return utf8.char(math.random(0x80, 0xD7FF)) end,
+      function() return utf8.char(math.random(0xE000, 0x10FFFF)) end,
+    }
+    local one, other, list, length = kinds[math.random(#kinds)], kinds[math.random(#kinds)], {}, 0
+    while length < size do
+      local piece = (math.random() < 0.5 and one or other)()
+      list[#list + 1], length = piece, length + #piece
+    end
+    return table.concat(list):sub(1, size)
+  end
+
+  test("is right for any bytes", function()
+    math.randomseed(20)
+    local names = {}
+    for i = 1, 120 do
+      local size = i % 3 == 0 and math.random(40) or i % 3 == 1 and math.random(2000) or
+        16384 * math.random(2) + math.random(-5, 5)
+      names[i] = "random" .. i
+      file(names[i], random_text(size))
+    end
+    compare_both(names)
+  end)
+
+  test("is right at the edges of blocks and slices", function()
+    math.randomseed(21)
+    local names = {}
+    for i = 1, 4 do
+      names[i] = "edge" .. i
+      local size = (1 << 18) + math.random(-4, 4)
+      -- What begins at the edge, a character or half of it, would be cut.
+      file(names[i], ("x"):rep(size - 3) .. ("\u{20AC}\u{A0}\u{3000}"):rep(5) .. random_text(300) ..
+        "\n" .. ("word \n"):rep(200000))
+    end
+    file("line", ("x"):rep(1000000))
+    file("rest", ("\x80"):rep(600000) .. " \u{E9}")
+    names[#names + 1], names[#names + 2] = "line", "rest"
+    compare_both(names)
+  end)
+
+  it("counts words of characters, or of bytes", function()
+    local path = file("chars", "\u{E9}t\u{E9}\u{A0}x\u{378} \u{20AC} \xFF \0 x\n")
+    for locale, words in pairs { C = 2, ["C.UTF-8"] = 4 } do
+      local result = example("wc.lua", { "-w", path }, { env = { "LC_ALL=" .. locale } })
+      assert.equal(("%d %s\n"):format(words, path), result.stdout)
+    end
+  end)
+
+  it("prints its usage and ends with status 1 for bad arguments", function()
+    for _, bad in ipairs { {}, { "-l" }, { "-x", "a" }, { "--letters", "a" } } do
+      local result = example("wc.lua", bad)
+      assert.equal(1, result.status)
+      assert.equal("usage: isolua examples/wc.lua [-lwc] FILE...\n", result.stderr)
+    end
+  end)
+end)
+
+describe("examples/grep.lua", function()
+  local directory, file = in_directory()
+
+  local function grep(...)
+    local result = example("grep.lua", { ... }, { cwd = directory() })
+    return result.stdout, result.status, result.stderr
+  end
+
+  it("prints the lines that match, and names the file where there are several", function()
+    file("a", "one 1\ntwo\nthree 3\n")
+    file("b", "4")
+    assert.same({ "one 1\nthree 3\n", 0, "" }, { grep("[0-9]", "a") })
+    assert.same({ "a:one 1\na:three 3\nb:4\n", 0, "" }, { grep("[0-9]", "a", "b") })
+    assert.same({ "two\n", 0, "" }, { grep("{'t' 'w'} {.}", "a") })
+    assert.same({ "one 1\nthree 3\n", 0, "" }, { grep("%d !.", "a") })
+  end)
+
+  it("ends with status 1 where nothing matches", function()
+    file("a", "one\n")
+    file("empty", "")
+    assert.same({ "", 1, "" }, { grep("'two'", "a", "empty") })
+    assert.same({ "", 1, "" }, { grep("''", "empty") })
+  end)
+
+  it("prints any bytes, and empty lines", function()
+    file("bytes", "\0\xFF\n\n x\r\n")
+    assert.same({ "\0\xFF\n\n x\r\n", 0, "" }, { grep("''", "bytes") })
+    assert.same({ "\0\xFF\n", 0, "" }, { grep("[\x80-\xFF]", "bytes") })
+  end)
+
+  it("keeps the order of a file that several search", function()
+    local lines, wanted = {}, {}
+    for i = 1, 150000 do
+      lines[i] = tostring(i)
+      if lines[i]:find "77" then wanted[#wanted + 1] = "large:" .. i end
+    end
+    file("large", table.concat(lines, "\n"))
+    file("small", "77\n")
+    local text, status = grep("'77'", "large", "small")
+    assert.equal(0, status)
+    assert.equal(table.concat(wanted, "\n") .. "\nsmall:77\n", text)
+  end)
+
+  it("ends with status 2 after an error", function()
+    file("a", "one\n")
+    assert.same({ "a:one\n", 2, "grep: none: No such file or directory\n" },
+      { grep("'one'", "none", "a") })
+    assert.same({ "", 2, "grep: .: Is a directory\n" }, { grep("'one'", ".") })
+    assert.same({ "", 2, "grep: bad pattern: pattern error near '['\n" }, { grep("[", "a") })
+    assert.same({ "", 2, "grep: bad pattern: rule 'y' undefined in given grammar\n" },
+      { grep("x <- y", "a") })
+    assert.same({ "", 2, "usage: isolua examples/grep.lua PATTERN FILE...\n" }, { grep "x" })
+  end)
+end)
+
 describe("examples/cqueues_echo.lua", function()
   local socket = require "socket"
   local server, port
