@@ -114,7 +114,23 @@ local function spin(tx)
   while true do end
 end
 
--- Makers: given the size of the work, each returns the function that measures one round.
+-- Has buffers moved to it, and moves them back.
+local function echo_moved(back)
+  local rx, tx = isolate.port()
+  back:send(tx)
+  tx:close()
+  for buf in rx:messages() do back:send(isolate.transfer(buf)) end
+end
+
+-- Sends a field of record `i`, keeps all of them, and waits for leave.
+local function read_record(records, i, tx)
+  tx:send(records[i].name)
+  return isolate.inbox():receive() and #records
+end
+
+-- Makers: given the size of the work, each returns the function that measures one round. It may be
+-- followed by what is to be closed after the last round, or nil, and a function that measures the
+-- limit, where that is no row of limits.c.
 
 local function run_await(size)
   return function()
@@ -352,9 +368,160 @@ local function select_of(ports)
   end
 end
 
+-- Seconds of an example on a file of `size` bytes, beside those of a command that prints the same.
+local function example_on_file(example, command)
+  return function(size)
+    local path = os.tmpname()
+    local file = setmetatable({}, {__close = function() os.remove(path) end})
+    local made = os.execute(("yes 'some line' | head -c %d >'%s'"):format(size, path))
+    if not made then
+      os.remove(path)
+      error("no room for a file in /tmp")
+    end
+    local root = arg[0]:match("^(.*/)") or ""
+    local ours = ("'%s' '%s../../examples/%s' '%s'"):format(executable(), root, example[1], path)
+    ours = ours:gsub("%.lua' ", "%0" .. (example[2] or "") .. " ")
+    local lines = size // 10
+    local function seconds_of(line)
+      return timed(function()
+        local pipe <close> = assert(io.popen(line))
+        local text = pipe:read("a")
+        assert(tonumber(text:match("%d+")) == lines, text)
+      end)
+    end
+    return function() return seconds_of(ours) end, file,
+      function() return seconds_of(("%s '%s'"):format(command, path)) end
+  end
+end
+
+-- us to move a buffer of so many bytes, beside those to send an integer.
+local function move(bytes)
+  return function(size)
+    local function trips(body, value, check)
+      local rx, tx = isolate.port()
+      local iso = isolate.spawn(body, tx)
+      local there = rx:receive()
+      local seconds = timed(function()
+        for i = 1, size do
+          there:send(value(i))
+          check(rx:receive(), i)
+        end
+      end)
+      there:close()
+      assert(iso:join())
+      return seconds / size / 2 * 1e6
+    end
+    local function moved()
+      local buf = isolate.buffer(bytes)
+      return trips(echo_moved, function(i)
+        buf[1] = i & 0xFF
+        return isolate.transfer(buf)
+      end, function(back, i)
+        assert(#back == bytes and back[1] == i & 0xFF)
+        buf = back
+      end)
+    end
+    local function sent()
+      return trips(echo, function(i) return i end, function(back, i) assert(back == i) end)
+    end
+    return moved, nil, sent
+  end
+end
+
+local function make_buffer(size)
+  return isolate.buffer{size = size, fill = 120}
+end
+
+local function right_buffer(buf, size)
+  return #buf == size and buf:count("x") == size
+end
+
+-- ns of each of the reads that `read(t, size)` does, of a frozen table beside a plain one.
+local function frozen(make, read)
+  return function(size)
+    local plain = make()
+    local function ns_of(t)
+      return function()
+        local seconds, right = timed(read, t, size)
+        assert(right)
+        return seconds / size * 1e9
+      end
+    end
+    return ns_of(isolate.freeze(plain)), nil, ns_of(plain)
+  end
+end
+
+local function read_field(t, size)
+  local sum = 0
+  for _ = 1, size do sum = sum + t.value end
+  return sum == size * 3
+end
+
+local function read_index(t, size)
+  local sum = 0
+  for _ = 1, size // 1000 do
+    for i = 1, 1000 do sum = sum + t[i] end
+  end
+  return sum == size // 1000 * 500500
+end
+
+local function read_pairs(t, size)
+  local sum = 0
+  for _ = 1, size // 1000 do
+    for _, v in pairs(t) do sum = sum + v end
+  end
+  return sum == size // 1000 * 500500
+end
+
+local READERS = 8
+
+-- Isolates that have `records` and each read one of them.
+local function readers_of(records, size)
+  local rx, tx = isolate.port()
+  local all, names = {}, {}
+  for i = 1, READERS do all[i] = isolate.spawn(read_record, records, i * size // READERS, tx) end
+  for _ = 1, READERS do names[rx:receive()] = true end
+  for i = 1, READERS do assert(names["name" .. i * size // READERS]) end
+  return all
+end
+
+local function frozen_send(size)
+  local plain = make_records(size)
+  local shared = isolate.freeze(plain)
+  local function ms_of(records)
+    return function()
+      collectgarbage()
+      local seconds, all = timed(readers_of, records, size)
+      disperse(all)
+      return seconds * 1e3
+    end
+  end
+  return ms_of(shared), nil, ms_of(plain)
+end
+
+-- Resident memory that each such isolate adds; right in a new process only.
+local function readers_kib(prepare)
+  return function(size)
+    return function()
+      local records = prepare(make_records(size))
+      collectgarbage()
+      local before = resident_kib()
+      local all = readers_of(records, size)
+      local after = resident_kib()
+      disperse(all)
+      return (after - before) / READERS
+    end
+  end
+end
+
+-- The round of one maker, beside that of another one.
+local function beside(maker, other)
+  return function(size) return maker(size), nil, (other(size)) end
+end
+
 -- `reach` bounds the ratio from above, or from below where `more` is better, or the figure itself
--- where it is `absolute`; rows whose cost follows the size of the data are `scaled`. Only the long
--- rows say how many `rounds`.
+-- where it is `absolute`, or by how much it is `over` the limit; rows whose cost follows the size of
+-- the data are `scaled`. Only the long rows say how many `rounds`.
 local rows = {
   {name = "run_await", unit = "us", limit = "thread_state", reach = 0.6,
    size = 500, maker = run_await},
@@ -408,15 +575,43 @@ local rows = {
    size = 2000, maker = select_of(100)},
   {name = "select_1000", unit = "us", limit = "poll_1000",
    size = 500, maker = select_of(1000)},
+  {name = "wc_lines", unit = "s", reach = 1, rounds = 5,
+   size = 1 << 31, maker = example_on_file({"wc.lua", "-l"}, "wc -l")},
+  {name = "wc_all", unit = "s", rounds = 1,
+   size = 1 << 31, maker = example_on_file({"wc.lua"}, "wc")},
+  {name = "move_1k", unit = "us", reach = 5, over = true,
+   size = 20000, maker = move(1 << 10)},
+  {name = "move_1m", unit = "us", reach = 5, over = true,
+   size = 20000, maker = move(1 << 20)},
+  {name = "move_1g", unit = "us", reach = 5, over = true,
+   size = 20000, maker = move(1 << 30)},
+  {name = "copy_100mb", unit = "ms", limit = "memcpy_100mb", scaled = true,
+   size = 100 << 20, maker = send(make_buffer, right_buffer)},
+  {name = "frozen_field", unit = "ns",
+   size = 1000000, maker = frozen(function() return {value = 3} end, read_field)},
+  {name = "frozen_index", unit = "ns",
+   size = 1000000, maker = frozen(function() return make_array(1000) end, read_index)},
+  {name = "frozen_pairs", unit = "ns",
+   size = 1000000, maker = frozen(function() return make_array(1000) end, read_pairs)},
+  {name = "frozen_send_8", unit = "ms", rounds = 3,
+   size = 1000000, maker = frozen_send},
+  {name = "frozen_kib_8", unit = "KiB", rounds = 1,
+   size = 1000000, maker = beside(in_child("frozen_kib_8"), in_child("plain_kib_8"))},
 }
 
-local makers_in_child = {round_trip = round_trip, idle_kib = idle_kib}
+local makers_in_child = {
+  round_trip = round_trip,
+  idle_kib = idle_kib,
+  frozen_kib_8 = readers_kib(isolate.freeze),
+  plain_kib_8 = readers_kib(function(records) return records end),
+}
 
-local function reach_text(row, value, ratio, reach)
-  local reached = row.absolute and value or ratio
+local function reach_text(row, value, limit, reach)
+  local reached = row.absolute and value or row.over and value - limit or value / limit
   local met = row.more and reached >= reach or not row.more and reached <= reach
-  return ("   reach %s%.2f%s   %s"):format(row.more and ">=" or "<=", reach,
-    row.absolute and " " .. row.unit or "", met and "met" or "missed")
+  return ("   reach %s%.2f%s%s   %s"):format(row.more and ">=" or "<=", reach,
+    (row.absolute or row.over) and " " .. row.unit or "", row.over and " over the limit" or "",
+    met and "met" or "missed")
 end
 
 local function print_line(row, name, unit, value, limit, reach)
@@ -424,7 +619,7 @@ local function print_line(row, name, unit, value, limit, reach)
   if limit then
     line = line .. ("   limit %9.2f   ratio %5.2f"):format(limit, value / limit)
   end
-  if reach then line = line .. reach_text(row, value, value / limit, reach) end
+  if reach then line = line .. reach_text(row, value, limit, reach) end
   print(line)
   io.stdout:flush()
 end
@@ -432,13 +627,14 @@ end
 -- Measures and prints `row` at one part in `divisor` of its size; returns its figure and its limit.
 local function measure(row, divisor)
   local part = divisor > 1 and "/" .. divisor or ""
-  local round = row.maker(row.size // divisor)
+  local round, _things <close>, limit_round = row.maker(row.size // divisor)
   local values, limits = {}, {}
   for i = 1, row.rounds or ROUNDS do
-    limits[i] = row.limit and figure_of(LIMITS .. " " .. row.limit .. part)
+    limits[i] = row.limit and figure_of(LIMITS .. " " .. row.limit .. part) or
+      limit_round and limit_round()
     values[i] = round()
   end
-  local value, limit = median(values), row.limit and median(limits)
+  local value, limit = median(values), limits[1] and median(limits)
   print_line(row, row.name .. part, row.unit, value, limit, row.reach)
   return value, limit
 end

@@ -246,6 +246,23 @@ static double copy_records(long size) {
                 size);
 }
 
+static double memcpy_100mb(long size) {
+  double samples[ROUNDS];
+  char *from = malloc((size_t)size), *to = malloc((size_t)size);
+  check(from != NULL && to != NULL, "no memory");
+  memset(to, 0, (size_t)size);
+  for (int r = 0; r < ROUNDS; r++) {
+    memset(from, 'a' + r, (size_t)size);
+    double t = now();
+    memcpy(to, from, (size_t)size);
+    samples[r] = (now() - t) * 1e3;
+    check(memcmp(from, to, (size_t)size) == 0, "wrong bytes");
+  }
+  free(from);
+  free(to);
+  return median(samples, ROUNDS);
+}
+
 static double string_100mb(long size) {
   double samples[ROUNDS];
   char *bytes = malloc((size_t)size);
@@ -860,6 +877,7 @@ static const Row rows[] = {
   {"copy_array", "ms", 1000000, copy_array},
   {"copy_records", "ms", 100000, copy_records},
   {"string_100mb", "ms", 100000000, string_100mb},
+  {"memcpy_100mb", "ms", 100L << 20, memcpy_100mb},
   {"cpu_two", "x", 10000000, cpu_two},
   {"round_trip", "us", 100000, round_trip},
   {"round_trip_parked", "us", 1000, round_trip_parked},
