@@ -520,8 +520,8 @@ local function beside(maker, other)
 end
 
 -- `reach` bounds the ratio from above, or from below where `more` is better, or the figure itself
--- where it is `absolute`, or by how much it is `over` the limit; rows whose cost follows the size of
--- the data are `scaled`. Only the long rows say how many `rounds`.
+-- where it is `absolute`, or by how much it is `over` the limit; rows whose cost follows the size
+-- of the data are `scaled`. Only the long rows say how many `rounds`.
 local rows = {
   {name = "run_await", unit = "us", limit = "thread_state", reach = 0.6,
    size = 500, maker = run_await},
@@ -627,7 +627,7 @@ end
 -- Measures and prints `row` at one part in `divisor` of its size; returns its figure and its limit.
 local function measure(row, divisor)
   local part = divisor > 1 and "/" .. divisor or ""
-  local round, _things <close>, limit_round = row.maker(row.size // divisor)
+  local round, _ <close>, limit_round = row.maker(row.size // divisor)
   local values, limits = {}, {}
   for i = 1, row.rounds or ROUNDS do
     limits[i] = row.limit and figure_of(LIMITS .. " " .. row.limit .. part) or
