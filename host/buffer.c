@@ -7,7 +7,8 @@
 
 static char buffer_mark; /* its address, in a userdata of the right size: a buffer */
 
-#define PRESSURE ((size_t)64 << 10) /* bytes of new blocks after which the collector takes a step */
+#define PRESSURE                                                                                   \
+  ((ptrdiff_t)64 << 10) /* bytes of new blocks after which the collector takes a step */
 
 /* -- Counting ---------------------------------------------------------------------------------- */
 
@@ -35,14 +36,19 @@ static _Noreturn void raise_memory(lua_State *L) {
   abort(); /* lua_error does not return */
 }
 
-/* The collector does not see blocks: it takes its steps as if they were in its heap. [-0, +0, e] */
+/* The collector does not see blocks: it takes its steps as if they were in its heap. What was moved on or
+** closed is no garbage, and takes none. [-0, +0, e] */
 static void press(il_vm *vm, lua_State *L, size_t n) {
-  size_t kib;
-  vm->pressure += n;
+  ptrdiff_t kib;
+  vm->pressure += (ptrdiff_t)n;
   if (vm->pressure < PRESSURE || !lua_gc(L, LUA_GCISRUNNING)) return;
   kib = vm->pressure >> 10;
   vm->pressure = 0;
   lua_gc(L, LUA_GCSTEP, kib < INT32_MAX / 2 ? (int)kib : INT32_MAX / 2);
+}
+
+static void press_less(il_vm *vm, const il_store *s) {
+  if (s->block != NULL) vm->pressure -= (ptrdiff_t)s->charged;
 }
 
 void il_charge(il_vm *vm, lua_State *L, size_t n) {
@@ -99,6 +105,7 @@ static void end_moves(il_vm *vm, il_moves *list, bool done) {
     il_moves *next = list->next;
     il_store *s = list->store;
     s->away -= list->away;
+    if (done) press_less(vm, s);
     if (done) store_empty(vm, s);
     store_release(vm, s);
     free(list);
@@ -327,7 +334,9 @@ void isolua_buffer_close(lua_State *L, int index) {
     store_release(il_vm_of(L), s);
     b->store = NULL;
   } else if (s->block != NULL && s->away == 0) {
-    store_empty(il_vm_of(L), s);
+    il_vm *vm = il_vm_of(L);
+    if (vm != NULL) press_less(vm, s);
+    store_empty(vm, s);
     s->closed = true;
   }
 }

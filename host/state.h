@@ -128,8 +128,9 @@ typedef struct il_vm {
   il_arena arena;              /* its heap, unless the host has an allocator of its own */
   _Atomic(size_t) used;        /* bytes of its heap; relaxed: others read it for show */
   size_t cap;                  /* of it; 0: none */
-  size_t pressure;             /* bytes of new buffers that the collector does not know of */
-  unsigned libs;               /* standard libraries it has, bits of il_libs */
+  ptrdiff_t
+    pressure;    /* bytes that came outside of the heap since the collector took a step for them */
+  unsigned libs; /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;
   struct il_search *search;   /* one hold: of the last isolate that it started; or NULL */
