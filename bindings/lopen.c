@@ -14,7 +14,7 @@ struct isolua_script {
 };
 extern const struct isolua_script isolua_scripts[];
 
-/* A loader in package.preload: called with the module's name. */
+/* A loader, as of package.preload: called with the module's name. */
 static int load_script(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const struct isolua_script *s = isolua_scripts;
@@ -27,13 +27,27 @@ static int load_script(lua_State *L) {
   return 1;
 }
 
+static lua_CFunction loader_of(const char *name) {
+  const struct isolua_script *s = isolua_scripts;
+  if (strcmp(name, "isolate") == 0) return open_module;
+  if (strcmp(name, "isolate.core") == 0) return luaopen_isolate_core;
+  while (s->name != NULL && strcmp(s->name, name) != 0) s++;
+  return s->name != NULL ? load_script : NULL;
+}
+
+/* __index of package.preload. Entries of their own would take a kilobyte of every isolate. */
+static int preload_index(lua_State *L) {
+  lua_CFunction loader = lua_type(L, 2) == LUA_TSTRING ? loader_of(lua_tostring(L, 2)) : NULL;
+  if (loader == NULL) return 0;
+  lua_pushcfunction(L, loader);
+  return 1;
+}
+
 int isolua_open_modules(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  for (const struct isolua_script *s = isolua_scripts; s->name != NULL; s++) {
-    lua_pushcfunction(L, strcmp(s->name, "isolate") == 0 ? open_module : load_script);
-    lua_setfield(L, -2, s->name);
-  }
-  lua_pushcfunction(L, luaopen_isolate_core);
-  lua_setfield(L, -2, "isolate.core");
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, preload_index);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
   return 0;
 }
