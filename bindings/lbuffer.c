@@ -32,6 +32,11 @@ static const unsigned char *check_source(lua_State *L, int arg, size_t *len) {
   return b.data;
 }
 
+/* After the bytes of the string or buffer at `arg` were read. */
+static void verify_source(lua_State *L, int arg) {
+  if (lua_type(L, arg) == LUA_TUSERDATA) isolua_buffer_verify(L, arg);
+}
+
 static int bad_index(lua_State *L, int arg, lua_Integer i, size_t length) {
   return luaL_argerror(L, arg,
                        lua_pushfstring(L, "index %I is out of range: the buffer has %I bytes",
@@ -121,7 +126,8 @@ static int buffer_copy(lua_State *L) {
   isolua_buffer_push(L, b.length);
   isolua_buffer_bytes(L, 1, &b);
   isolua_buffer_bytes(L, -1, &to);
-  memcpy(to.data, b.data, b.length);
+  memcpy(to.data, b.data,
+         b.length < to.length ? b.length : to.length); /* a finalizer may have run */
   isolua_buffer_verify(L, 1);
   return 1;
 }
@@ -149,6 +155,7 @@ static int buffer_find(lua_State *L) {
   check_range(L, 3, b.length, &from, &n);
   p = look_for(b.data + from, n, s, len);
   isolua_buffer_verify(L, 1);
+  verify_source(L, 2);
   if (p == NULL) {
     lua_pushnil(L);
     return 1;
@@ -221,6 +228,7 @@ static int buffer_count(lua_State *L) {
     for (p = b.data + from; (p = memmem(p, (size_t)(end - p), s, len)) != NULL; p += len) count++;
   }
   isolua_buffer_verify(L, 1);
+  verify_source(L, 2);
   lua_pushinteger(L, (lua_Integer)count);
   return 1;
 }
@@ -269,6 +277,7 @@ static int buffer_equal(lua_State *L) {
   check_bytes(L, 1, &b);
   lua_pushboolean(L, len == b.length && memcmp(b.data, s, len) == 0);
   isolua_buffer_verify(L, 1);
+  verify_source(L, 2);
   return 1;
 }
 
@@ -290,6 +299,7 @@ static int buffer_set(lua_State *L) {
   to = check_place(L, 2, &b, len);
   memmove(to, s, len);
   isolua_buffer_verify(L, 1);
+  verify_source(L, 3);
   lua_pushinteger(L, luaL_checkinteger(L, 2) + (lua_Integer)len);
   return 1;
 }
@@ -355,6 +365,11 @@ static int buffer_pack(lua_State *L) {
   return 1;
 }
 
+/* Is it the error of string.unpack for a string that is too short? */
+static bool wants_more(const char *err) {
+  return err != NULL && (strstr(err, "too short") != NULL || strstr(err, "unfinished") != NULL);
+}
+
 #define WINDOW 256 /* bytes that unpack looks at first */
 
 /***
@@ -373,11 +388,12 @@ static int buffer_unpack(lua_State *L) {
   check_bytes(L, 1, &b);
   if (i < 0) i += (lua_Integer)b.length + 1;
   if (i < 1 || (size_t)i - 1 > b.length) bad_index(L, 2, luaL_checkinteger(L, 2), b.length);
-  left = b.length - (size_t)(i - 1);
   for (size_t n = WINDOW;; n *= 4) { /* what the format takes is known when it is through */
     int status;
     lua_settop(L, 3);
-    isolua_buffer_bytes(L, 1, &b);
+    check_bytes(L, 1, &b);
+    if ((size_t)i - 1 > b.length) bad_index(L, 2, i, b.length); /* a finalizer made it shorter */
+    left = b.length - (size_t)(i - 1);
     isolua_pushstandard(L, "string.unpack");
     lua_pushvalue(L, 3);
     lua_pushlstring(L, (const char *)b.data + i - 1, n < left ? n : left);
@@ -388,7 +404,7 @@ static int buffer_unpack(lua_State *L) {
     }
     status = lua_pcall(L, 2, LUA_MULTRET, 0);
     if (status == LUA_OK) break;
-    if (status == LUA_ERRMEM) lua_error(L);
+    if (status == LUA_ERRMEM || !wants_more(lua_tostring(L, -1))) lua_error(L);
   }
   lua_pushinteger(L, lua_tointeger(L, -1) + i - 1);
   lua_replace(L, -2);
@@ -404,6 +420,8 @@ static int write_to(lua_State *L, FILE *file, const char *path) {
   errno = 0;
   n = fwrite(b.data, 1, b.length, file);
   if (path != NULL && fclose(file) != 0) n = 0;
+  if (n < b.length && errno == EFAULT)
+    luaL_error(L, "the mapped file has become shorter than it was when it was mapped");
   if (n < b.length || (b.length == 0 && errno != 0)) return luaL_fileresult(L, 0, path);
   isolua_buffer_verify(L, 1);
   lua_settop(L, 1);

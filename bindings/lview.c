@@ -179,6 +179,7 @@ static int view_table(lua_State *L) {
   check_view(L, 1, &v);
   luaL_argcheck(L, v.count <= INT32_MAX, 1, "too many numbers for a table");
   lua_createtable(L, (int)v.count, 0);
+  check_view(L, 1, &v); /* a finalizer may have run */
   for (size_t i = 0; i < v.count; i++) {
     push_number(L, v.type, v.data + i * sizes[v.type]);
     lua_rawseti(L, -2, (lua_Integer)i + 1);

@@ -12,10 +12,15 @@ static char buffer_mark; /* its address, in a userdata of the right size: a buff
 
 /* -- Counting ---------------------------------------------------------------------------------- */
 
+static void count_on(il_vm *vm, size_t n) {
+  size_t used = atomic_load_explicit(&vm->used, memory_order_relaxed);
+  atomic_store_explicit(&vm->used, used + n, memory_order_relaxed);
+}
+
 static bool count_more(il_vm *vm, size_t n) {
   size_t used = atomic_load_explicit(&vm->used, memory_order_relaxed);
   if (vm->cap != 0 && (n > vm->cap || used > vm->cap - n)) return false;
-  atomic_store_explicit(&vm->used, used + n, memory_order_relaxed);
+  count_on(vm, n);
   return true;
 }
 
@@ -48,7 +53,10 @@ static void press(il_vm *vm, lua_State *L, size_t n) {
 }
 
 static void press_less(il_vm *vm, const il_store *s) {
-  if (s->block != NULL) vm->pressure -= (ptrdiff_t)s->charged;
+  ptrdiff_t n = (ptrdiff_t)s->charged, before = vm->pressure;
+  if (s->block == NULL) return;
+  vm->pressure -= n; /* never by more than one: what is garbage later is to be noticed */
+  if (vm->pressure < -n) vm->pressure = before < -n ? before : -n;
 }
 
 void il_charge(il_vm *vm, lua_State *L, size_t n) {
@@ -93,11 +101,14 @@ void il_moves_join(il_moves **list, il_moves *more) {
   *list = more;
 }
 
-void il_moves_begin(il_moves *list) {
+bool il_moves_begin(il_moves *list) {
+  bool all = true;
   for (; list != NULL; list = list->next) {
     list->away = true;
     list->store->away++;
+    all = all && list->store->block != NULL;
   }
+  return all;
 }
 
 static void end_moves(il_vm *vm, il_moves *list, bool done) {
@@ -155,9 +166,22 @@ int isolua_newbuffertype(lua_State *L, const char *name) {
   return 1;
 }
 
-/* One without a store. [-0, +1, m] */
+static _Noreturn void raise_state(lua_State *L, int state) {
+  if (state == ISOLUA_INVALID)
+    luaL_error(L, "the slice lies behind the end of its buffer, which was made shorter");
+  isolua_pusherror(L, state,
+                   state == ISOLUA_CLOSED ? "the buffer was closed"
+                                          : "the buffer was transferred to another isolate",
+                   NULL);
+  lua_error(L);
+  abort(); /* lua_error does not return */
+}
+
+/* One without a store. What is made when the state closes would never be collected. [-0, +1, e] */
 static il_buffer *push_userdata(lua_State *L, bool whole, size_t offset, size_t length, int kind) {
   il_buffer *b;
+  if (il_vm_check(L)->loop.closed)
+    luaL_error(L, "the isolate is ending: it gets no buffer any more");
   luaL_checkstack(L, 8, NULL);
   b = lua_newuserdatauv(L, sizeof *b, 0);
   *b = (il_buffer){&buffer_mark, NULL, offset, length, kind, whole};
@@ -207,6 +231,7 @@ void il_buffer_push_part(lua_State *L, int index, bool whole, size_t offset, siz
   index = lua_absindex(L, index);
   b = push_userdata(L, whole, offset, length, kind);
   of = lua_touserdata(L, index);
+  if (of->store == NULL) raise_state(L, ISOLUA_CLOSED); /* by a finalizer, or an unpacker */
   of->store->refs++;
   b->store = of->store;
 }
@@ -240,15 +265,8 @@ static il_buffer *check(lua_State *L, int index) {
 static il_buffer *check_usable(lua_State *L, int index) {
   il_buffer *b = check(L, index);
   int state = il_buffer_state(b);
-  if (state == ISOLUA_OK) return b;
-  if (state == ISOLUA_INVALID)
-    luaL_error(L, "the slice lies behind the end of its buffer, which was made shorter");
-  isolua_pusherror(L, state,
-                   state == ISOLUA_CLOSED ? "the buffer was closed"
-                                          : "the buffer was transferred to another isolate",
-                   NULL);
-  lua_error(L);
-  return NULL;
+  if (state != ISOLUA_OK) raise_state(L, state);
+  return b;
 }
 
 int isolua_buffer_is(lua_State *L, int index, int kind) {
@@ -291,19 +309,32 @@ static il_buffer *check_own(lua_State *L, int index, const char *what, const cha
   return b;
 }
 
-void isolua_buffer_resize(lua_State *L, int index, size_t size) {
-  il_buffer *b = check_own(L, index, "resized", "resize the buffer, or slice:copy()");
-  il_block *block = b->store->block;
-  size_t before = b->store->charged;
-  if (block->frozen) luaL_error(L, "the buffer is frozen: resize a copy of it, buf:copy()");
-  if (block->origin == IL_BLOCK_MAPPED)
+static void check_resizable(lua_State *L, int index) {
+  const il_buffer *b = check_own(L, index, "resized", "resize the buffer, or slice:copy()");
+  if (b->store->block->frozen)
+    luaL_error(L, "the buffer is frozen: resize a copy of it, buf:copy()");
+  if (b->store->block->origin == IL_BLOCK_MAPPED)
     luaL_error(L, "a mapped file cannot be resized: resize a copy of it, buf:copy()");
-  if (size > before) charge(il_vm_check(L), L, b->store, size - before);
-  if (!il_block_resize(block, size)) {
-    count_less(il_vm_check(L), b->store, b->store->charged - before);
-    luaL_error(L, "not enough memory for a buffer of %I bytes", (LUAI_UACINT)size);
+}
+
+/* What counts is the memory that it has, which may be more than its size. Making room for it may run
+** finalizers, which may do anything with the buffer. */
+void isolua_buffer_resize(lua_State *L, int index, size_t size) {
+  il_vm *vm = il_vm_check(L);
+  il_store *s;
+  check_resizable(L, index);
+  s = check(L, index)->store;
+  if (size > s->charged) {
+    size_t more = size - s->charged;
+    il_charge(vm, L, more);
+    il_uncharge(vm, more);
+    check_resizable(L, index);
   }
-  if (size < before) count_less(il_vm_check(L), b->store, before - size);
+  if (!il_block_resize(s->block, size))
+    luaL_error(L, "not enough memory for a buffer of %I bytes", (LUAI_UACINT)size);
+  il_uncharge(vm, s->charged);
+  s->charged = s->block->room;
+  count_on(vm, s->charged);
 }
 
 void isolua_buffer_freeze(lua_State *L, int index) {

@@ -58,7 +58,8 @@ void il_buffer_push_part(lua_State *L, int index, bool whole, size_t offset, siz
 
 bool il_moves_add(il_moves **list, il_store *s); /* false: no memory */
 void il_moves_join(il_moves **list, il_moves *more);
-void il_moves_begin(il_moves *list); /* the message waits to be sent */
+/* The message waits to be sent. False: a buffer of it is gone since. */
+bool il_moves_begin(il_moves *list);
 void il_moves_done(il_vm *vm, il_moves *list);
 void il_moves_undo(il_vm *vm, il_moves *list);
 

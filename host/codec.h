@@ -22,6 +22,7 @@ typedef struct il_sending {
   bool capture;  /* globals that functions name go along */
   bool strip;    /* code without debug information */
   bool move;     /* buffers are moved, not copied */
+  bool copy;     /* and none is moved, though it be marked */
   bool plain;    /* data only: no code, no metatables, no handles */
   int hidden;    /* of a call: values before the function that the user gave */
 } il_sending;

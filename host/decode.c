@@ -294,15 +294,19 @@ static int get_how(decoder *d) {
 }
 
 static void get_buffer(decoder *d) {
-  uint32_t slot = get32(d);
-  il_block *block = (il_block *)d->m->handles[get32(d)];
+  uint32_t slot = get32(d), index = get32(d);
   int how = get_how(d);
   bool whole = get8(d);
   size_t offset = (size_t)get64(d), length = (size_t)get64(d);
   if (how == W_TAKEN)
     il_buffer_push_moved(d->L);
   else
-    il_buffer_push(d->L, block, d->kept && how == W_COPIED, whole, offset, length);
+    il_buffer_push(d->L, (il_block *)d->m->handles[index], d->kept && how == W_COPIED, whole,
+                   offset, length);
+  if (how == W_MOVED) { /* now it is here alone */
+    il_handle_release(d->m->handles[index]);
+    d->m->handles[index] = NULL;
+  }
   keep(d, slot);
 }
 

@@ -1185,10 +1185,7 @@ static uint32_t add_handle(il_encoder *e, il_handle *h) {
 static size_t source_of(il_encoder *e, il_store *s) {
   bool fresh;
   size_t index = enter(e, (const char *)s + 1, &fresh);
-  if (!fresh) {
-    e->sources[e->entries[index].place].lone = false;
-    return e->entries[index].place;
-  }
+  if (!fresh) return e->entries[index].place;
   e->sources = grow(e, e->sources, e->nsources, &e->roomsources, sizeof *e->sources);
   e->sources[e->nsources] = (source){s, SIZE_MAX, 0, SIZE_MAX, 0, false, true};
   e->entries[index].place = e->nsources;
@@ -1234,12 +1231,14 @@ static bool put_buffer(il_encoder *e, const il_buffer *b) {
   if (b->kind > IL_BUFFER) return refuse(e, "view of a buffer (send the buffer)");
   if (e->how->plain && !block->frozen) return refuse(e, "buffer that is not frozen");
   number = source_of(e, b->store);
-  if (b->kind == IL_TRANSFER || (e->how->move && b->whole)) e->sources[number].move = true;
+  if (!e->how->copy && (b->kind == IL_TRANSFER || (e->how->move && b->whole)))
+    e->sources[number].move = true;
   if (known(e, b->whole ? (const void *)b->store : lua_topointer(e->L, -1), &entry_index))
     return true;
   if (e->sources[number].first == SIZE_MAX) {
     put_source(e, number, entry_index, b->whole);
   } else {
+    e->sources[number].lone = false;
     put_slot(e, W_SLICE, entry_index);
     put32(e, slot_of(e, e->sources[number].first));
     put8(e, b->whole);
@@ -1249,31 +1248,38 @@ static bool put_buffer(il_encoder *e, const il_buffer *b) {
   return true;
 }
 
-/* The walk is over: blocks that are not shared or moved are copied, as far as they are needed. */
+/* The walk is over: blocks that are not shared or moved are copied, as far as they are needed. A method
+** __isolate_pack may have changed one since it was met. False: refused. */
 static bool end_source(il_encoder *e, const source *s) {
   uint32_t index = il_get32(e->data + s->place);
   il_block *block = s->store->block, *copy;
+  if (s->store->closed) return refuse_buffer(e, ISOLUA_CLOSED);
+  if (block == NULL || s->store->away > 0) return refuse_buffer(e, ISOLUA_TRANSFERRED);
+  if (s->end > block->size) return refuse_buffer(e, ISOLUA_INVALID);
   if (block->frozen) return true;
   e->data[s->place + 4] = s->move ? W_MOVED : W_COPIED;
-  if (s->move) return il_moves_add(&e->moves, s->store);
+  if (s->move) {
+    if (!il_moves_add(&e->moves, s->store)) no_memory(e);
+    return true;
+  }
   copy = il_block_copy(block->data + s->low, s->end - s->low);
-  if (copy == NULL) return false;
+  if (copy == NULL) no_memory(e);
   il_handle_release(e->handles[index]);
   e->handles[index] = &copy->h;
+  if (il_block_torn(block)) return refuse(e, "mapped file that has become shorter");
   if (s->lone) e->data[s->place + 5] = true;
   return true;
 }
 
-static bool end_sources(il_encoder *e) {
+static void end_sources(il_encoder *e) {
   for (size_t i = 0; i < e->nsources; i++)
-    if (!end_source(e, &e->sources[i])) return false;
+    if (!end_source(e, &e->sources[i])) return;
   for (size_t i = 0; i < e->nparts; i++) {
     const source *s = &e->sources[e->parts[i].source];
     unsigned char *p = e->data + e->parts[i].place;
     uint64_t offset = il_get64(p) - s->low;
     if (!s->store->block->frozen && !s->move) memcpy(p, &offset, 8);
   }
-  return true;
 }
 
 static bool put_frozen(il_encoder *e, il_frozen_table *t) {
@@ -1798,6 +1804,8 @@ static void reset(il_encoder *e) {
   e->nentries = 0;
   forget_laters(e, 0);
   forget_handles(e, 0);
+  il_moves_undo(e->vm, e->moves);
+  e->moves = NULL;
   e->nframes = e->ncodes = e->open_records = e->nsources = e->nparts = 0;
   e->places = e->most_places = e->unshaped = 0;
   e->in_later = e->local_base = 0;
@@ -1832,6 +1840,9 @@ static int encode_all(lua_State *L) {
     }
     walk(e);
   } while (e->again);
+  e->nframes = e->in_later = 0; /* a refusal now tells of the whole */
+  e->root = 0;
+  if (!e->refused) end_sources(e);
   return 0;
 }
 
@@ -1890,14 +1901,8 @@ static int push_no_memory(il_vm *vm, lua_State *L) {
 static il_msg *finish(il_encoder *e) {
   int taken;
   il_msg *m;
-  m = e->nsources == 0 || end_sources(e)
-        ? il_msg_new(e->data, e->len, e->cap, e->handles, e->nhandles, &taken)
-        : NULL;
-  if (m == NULL) {
-    il_moves_undo(e->vm, e->moves);
-    e->moves = NULL;
-    return NULL;
-  }
+  m = il_msg_new(e->data, e->len, e->cap, e->handles, e->nhandles, &taken);
+  if (m == NULL) return NULL;
   e->nhandles = 0;
   if (taken) {
     e->data = NULL;
@@ -1974,8 +1979,10 @@ int il_encode_waiting(il_vm *vm, lua_State *L, int n, const il_sending *how, il_
     memcpy(where, e->path, sizeof where);
   } else if (status == LUA_OK) {
     *out = finish(e);
-    *moves = e->moves;
-    e->moves = NULL;
+    if (*out != NULL) {
+      *moves = e->moves;
+      e->moves = NULL;
+    }
   }
   give_encoder(vm, e);
   if (refused) return push_refusal(vm, L, err, how->plain ? "freeze" : "send", what, where);

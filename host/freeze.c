@@ -63,9 +63,17 @@ static void push_interned(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &frozen_key);
 }
 
+/* What is made when the state closes would never be collected. [-0, +0, v] */
+static void check_open(lua_State *L) {
+  if (il_vm_check(L)->loop.closed)
+    luaL_error(L, "the isolate is ending: it gets no frozen table any more");
+}
+
 /* One without a table. [-0, +1, e] */
 static userdata *push_userdata(lua_State *L) {
-  userdata *u = lua_newuserdatauv(L, sizeof *u, 0);
+  userdata *u;
+  check_open(L);
+  u = lua_newuserdatauv(L, sizeof *u, 1);
   memset(u, 0, sizeof *u);
   u->mark = &frozen_mark;
   il_handle_pushtype(L, ISOLUA_TFROZEN);
@@ -87,6 +95,10 @@ void il_freeze_push(lua_State *L, il_frozen_table *t) {
   u->table = t;
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, t);
+  if (lua_rawgetp(L, -2, il_frozen_root(il_frozen_of(t))) == LUA_TUSERDATA)
+    lua_setiuservalue(L, -2, 1); /* that one counts its memory: it stays as long as this one */
+  else
+    lua_pop(L, 1);
   lua_replace(L, -2);
 }
 
@@ -146,6 +158,7 @@ void isolua_freeze(lua_State *L, int index) {
     lua_pushvalue(L, index);
     return;
   }
+  check_open(L);
   luaL_checkstack(L, 10, NULL);
   lua_pushvalue(L, index);
   box = il_box_push(L);
@@ -171,6 +184,23 @@ int isolua_frozen_is(lua_State *L, int index) {
   return il_freeze_test(L, index) != NULL;
 }
 
+/* Buffers are rare as keys: they are looked for among all. */
+static const il_frozen_value *find_buffer(lua_State *L, const il_frozen_table *t, int key) {
+  const il_frozen *f = il_frozen_of(t);
+  const il_buffer *b = il_buffer_test(L, key);
+  if (b == NULL || il_buffer_state(b) != ISOLUA_OK) return NULL;
+  for (size_t i = t->list; i < t->list + 2 * (size_t)t->pairs; i += 2) {
+    const il_frozen_value *v = &t->values[i];
+    const il_frozen_buffer *is;
+    if (v->kind != IL_F_BUFFER || f->handles[v->handle] != &b->store->block->h) continue;
+    is = il_frozen_buffer_of(t, v);
+    if ((is->whole != 0) == b->whole && is->offset == b->offset &&
+        (b->whole || is->length == b->length))
+      return v + 1;
+  }
+  return NULL;
+}
+
 /* What is at the key at `key`; NULL: nothing. */
 static const il_frozen_value *find(lua_State *L, const il_frozen_table *t, int key) {
   il_frozen_value v = {IL_F_NIL, 0, {0}};
@@ -193,7 +223,7 @@ static const il_frozen_value *find(lua_State *L, const il_frozen_table *t, int k
     break;
   case LUA_TUSERDATA:
     k = il_freeze_test(L, key);
-    return k != NULL ? il_frozen_by_table(t, k) : NULL;
+    return k != NULL ? il_frozen_by_table(t, k) : find_buffer(L, t, key);
   default: return NULL;
   }
   return il_frozen_value_of(t, &v);

@@ -72,6 +72,7 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
 }
 
 static il_handle *clone_handle(il_handle *h) {
+  if (h == NULL) return NULL; /* a buffer that was moved out */
   if (h->type->clone != NULL) return h->type->clone(h);
   il_handle_retain(h);
   return h;
@@ -81,7 +82,7 @@ static il_handle *clone_handle(il_handle *h) {
 static bool clone_handles(il_msg *copy, const il_msg *m) {
   for (size_t i = 0; i < m->nhandles; i++) {
     copy->handles[i] = clone_handle(m->handles[i]);
-    if (copy->handles[i] == NULL) {
+    if (copy->handles[i] == NULL && m->handles[i] != NULL) {
       copy->nhandles = i;
       return false;
     }

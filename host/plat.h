@@ -147,6 +147,7 @@ typedef struct il_mapping {
   size_t size;
   /* atomics; `from` and `end` are read by the handler of SIGBUS */
   _Atomic(uintptr_t) from, end; /* addresses; 0: nothing is mapped */
+  atomic_uint turn;             /* odd while these two change */
   _Atomic(bool) torn;
   _Atomic(bool) used;
   struct il_mapping *next; /* fixed, once it is in the list */

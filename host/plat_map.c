@@ -21,12 +21,21 @@ static uintptr_t page;
 static struct sigaction before;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* Is `at` in it? Then its end goes to *end. One that changes meanwhile cannot be the one: whoever reads a
+** mapping keeps it. */
+IL_IN_SIGNAL static bool has(il_mapping *m, uintptr_t at, uintptr_t *end) {
+  unsigned turn = atomic_load(&m->turn);
+  uintptr_t from = atomic_load(&m->from);
+  *end = atomic_load(&m->end);
+  return turn % 2 == 0 && at >= from && at < *end && atomic_load(&m->turn) == turn;
+}
+
 /* True: there are zeros now. */
 IL_IN_SIGNAL static bool patch(uintptr_t at) {
   for (il_mapping *m = atomic_load(&all); m != NULL; m = m->next) {
-    uintptr_t from = atomic_load(&m->from), end = atomic_load(&m->end), start = at & ~(page - 1);
+    uintptr_t start = at & ~(page - 1), end;
     void *p = (void *)start;
-    if (at < from || at >= end) continue;
+    if (!has(m, at, &end)) continue;
     p = mmap(p, end - start, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return false;
@@ -55,6 +64,13 @@ static void install(void) {
   page = (uintptr_t)sysconf(_SC_PAGESIZE);
   sigemptyset(&action.sa_mask);
   sigaction(SIGBUS, &action, &before);
+}
+
+static void set_range(il_mapping *m, uintptr_t from, uintptr_t end) {
+  atomic_fetch_add(&m->turn, 1);
+  atomic_store(&m->from, from);
+  atomic_store(&m->end, end);
+  atomic_fetch_add(&m->turn, 1);
 }
 
 static il_mapping *take_mapping(void) {
@@ -95,14 +111,13 @@ static int map(int fd, size_t size, bool writable, il_mapping **mapping) {
   m->data = p;
   m->size = size;
   atomic_store(&m->torn, false);
-  atomic_store(&m->end, ((uintptr_t)p + size + page - 1) & ~(page - 1));
-  atomic_store(&m->from, (uintptr_t)p);
+  set_range(m, (uintptr_t)p, ((uintptr_t)p + size + page - 1) & ~(page - 1));
   *mapping = m;
   return 0;
 }
 
 int il_file_map(const char *path, bool writable, il_mapping **mapping) {
-  int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC), err;
+  int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK), err;
   size_t size = 0;
   *mapping = NULL;
   if (fd < 0) return errno;
@@ -115,8 +130,7 @@ int il_file_map(const char *path, bool writable, il_mapping **mapping) {
 
 void il_file_unmap(il_mapping *m) {
   if (m == NULL) return;
-  atomic_store(&m->from, 0);
-  atomic_store(&m->end, 0);
+  set_range(m, 0, 0);
   munmap(m->data, m->size);
   atomic_store(&m->used, false);
 }

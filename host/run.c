@@ -193,6 +193,7 @@ static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int
       lua_pop(L, n);
       return err;
     }
+    il_moves_begin(*moves);
   }
   how.root = task->path != NULL ? IL_ROOT_FILE : IL_ROOT_CALL;
   err = il_encode_waiting(vm, L, n, &how, &task->call, &more);
@@ -205,7 +206,15 @@ static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int
   return err;
 }
 
-static void end_moves(il_vm *vm, il_moves *moves, int err) {
+/* What is to be started, until it is. */
+typedef struct task_box {
+  il_task *task;
+  il_moves *moves; /* buffers that go along */
+} task_box;
+
+static void end_moves(il_vm *vm, task_box *box, int err) {
+  il_moves *moves = box->moves;
+  box->moves = NULL;
   if (err == ISOLUA_OK)
     il_moves_done(vm, moves);
   else
@@ -213,16 +222,18 @@ static void end_moves(il_vm *vm, il_moves *moves, int err) {
 }
 
 static int task_gc(lua_State *L) {
-  il_task **box = lua_touserdata(L, 1);
-  if (*box != NULL) il_task_free(*box);
-  *box = NULL;
+  task_box *box = lua_touserdata(L, 1);
+  il_vm *vm = il_vm_of(L);
+  if (box->task != NULL) il_task_free(box->task);
+  if (vm != NULL) il_moves_undo(vm, box->moves);
+  *box = (task_box){NULL, NULL};
   return 0;
 }
 
-/* A userdata that frees the task it is given, whatever raises. [-0, +1, m] */
-static il_task **push_task_box(lua_State *L) {
-  il_task **box = lua_newuserdatauv(L, sizeof *box, 0);
-  *box = NULL;
+/* A userdata that frees the task it is given, and ends the moves, whatever raises. [-0, +1, m] */
+static task_box *push_task_box(lua_State *L) {
+  task_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = (task_box){NULL, NULL};
   if (luaL_newmetatable(L, "isolate.task")) {
     lua_pushcfunction(L, task_gc);
     lua_setfield(L, -2, "__gc");
@@ -251,34 +262,33 @@ static const char *start_message(int err) {
 
 /* The `n` values that end the stack go along; popped, or replaced by an error object. `name` is that of
 ** an isolate whose options give none. */
-static int start_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task **box,
+static int start_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, task_box *box,
                       const il_start *start, const char *name, il_isolate **isolate) {
-  il_task *task = *box;
-  il_moves *moves = NULL;
+  il_task *task = box->task;
   int err;
-  err = encode_task(vm, L, o, n, task, &moves);
+  err = encode_task(vm, L, o, n, task, &box->moves);
   if (err != ISOLUA_OK) {
     il_listeners_free(start->listeners);
     return err;
   }
-  *box = NULL;
+  box->task = NULL;
   err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, start, task,
                       isolate);
-  end_moves(vm, moves, err);
+  end_moves(vm, box, err);
   if (err != ISOLUA_OK) isolua_pusherror(L, err, start_message(err), vm->isolate->name);
   return err;
 }
 
 /* The function and its arguments end the stack; popped, or replaced by an error object. */
-static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, il_task **box,
+static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, task_box *box,
                      bool spawned, il_isolate **isolate) {
   char name[LUA_IDSIZE + 16];
   il_start start;
   int err;
   function_name(L, -(n + 1) + o->hidden, name, sizeof name);
-  err = il_task_new(&o->base, box);
+  err = il_task_new(&o->base, &box->task);
   if (err == ISOLUA_OK) {
-    (*box)->search = il_search_of(vm, L);
+    box->task->search = il_search_of(vm, L);
     fill_start(vm, L, o, spawned, &start);
     return start_task(vm, L, o, n + 1, box, &start, name, isolate);
   } else {
@@ -293,7 +303,7 @@ static int start(lua_State *L, const isolua_run_options *options, int index, int
                  bool spawned, il_isolate **isolate) {
   isolua_run_options o;
   il_vm *vm = il_vm_check(L);
-  il_task **box;
+  task_box *box;
   int err;
   il_loop_check_open(vm, L);
   memset(&o, 0, sizeof o);
@@ -338,16 +348,16 @@ int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int
 
 /* A file's chunk is loaded there; its arguments are one send. The values end the stack. */
 static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, const char *path, int n,
-                      il_task **box, il_isolate **isolate) {
+                      task_box *box, il_isolate **isolate) {
   il_start start_as;
-  int err = il_task_new(&o->base, box);
-  if (err == ISOLUA_OK && ((*box)->path = strdup(path)) == NULL) err = ISOLUA_MEMORY;
+  int err = il_task_new(&o->base, &box->task);
+  if (err == ISOLUA_OK && (box->task->path = strdup(path)) == NULL) err = ISOLUA_MEMORY;
   if (err != ISOLUA_OK) {
     lua_pop(L, n);
     isolua_pusherror(L, err, start_message(err), vm->isolate->name);
     return err;
   }
-  (*box)->search = il_search_of(vm, L);
+  box->task->search = il_search_of(vm, L);
   fill_start(vm, L, o, true, &start_as);
   return start_task(vm, L, o, n, box, &start_as, path, isolate);
 }
@@ -356,7 +366,7 @@ int isolua_spawn_file(lua_State *L, const isolua_run_options *options, const cha
                       int nargs) {
   il_vm *vm = il_vm_check(L);
   il_isolate *i;
-  il_task **box;
+  task_box *box;
   int err, index = lua_gettop(L) - nargs + 1;
   il_loop_check_open(vm, L);
   luaL_checkstack(L, 10, NULL);

@@ -573,7 +573,12 @@ static void encode_sends(il_vm *vm, lua_State *L, const isolua_case *cases, int 
       lua_error(L);
     }
   }
-  for (int i = 0; i < n; i++) il_moves_begin(w->cases[i].moves);
+  for (int i = 0; i < n; i++) {
+    if (il_moves_begin(w->cases[i].moves)) continue;
+    wait_end(vm, w, NULL); /* an __isolate_pack sent or closed it */
+    isolua_pusherror(L, ISOLUA_TRANSFERRED, "the buffer was transferred to another isolate", NULL);
+    lua_error(L);
+  }
 }
 
 int il_port_take(il_vm *vm, lua_State *L, il_port *p) {

@@ -469,7 +469,7 @@ static void set_text(lua_State *L, const char *key, const char *text) {
 
 /* Tells those that listen of the error value at `index`. [-0, +0, m] */
 static void tell_error(il_vm *vm, lua_State *L, int index, const il_result *r) {
-  il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL};
+  il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL, .copy = true};
   il_isolate *i = vm->isolate;
   il_msg *m = NULL;
   if (!il_control_hears_errors(&i->control)) return;
