@@ -51,7 +51,9 @@ static void check_range(lua_State *L, int arg, size_t length, size_t *from, size
   if (i < 0) i = i < -len ? 0 : len + i + 1;
   if (j < 0) j = j < -len - 1 ? -1 : len + j + 1;
   if (i < 1 || i > len + 1) bad_index(L, arg, luaL_optinteger(L, arg, 1), length);
-  if (j < i - 1 || j > len) bad_index(L, arg + 1, luaL_optinteger(L, arg + 1, -1), length);
+  if (j < 0 || j > len) bad_index(L, arg + 1, luaL_optinteger(L, arg + 1, -1), length);
+  if (j < i - 1)
+    luaL_error(L, "the range from %I to %I ends before it begins", (LUAI_UACINT)i, (LUAI_UACINT)j);
   *from = (size_t)i - 1;
   *n = (size_t)(j - i + 1);
 }
@@ -514,7 +516,7 @@ static const luaL_Reg methods[] = {{"sub", buffer_sub},       {"slice", buffer_s
                                    {"freeze", buffer_freeze}, {NULL, NULL}};
 
 static unsigned char *check_index(lua_State *L, const isolua_bytes *b) {
-  lua_Integer i = lua_tointeger(L, 2);
+  lua_Integer i = luaL_checkinteger(L, 2);
   if ((lua_Unsigned)i - 1 >= b->length)
     luaL_error(L, "index %I is out of range: the buffer has %I bytes", (LUAI_UACINT)i,
                (LUAI_UACINT)b->length);
@@ -523,7 +525,7 @@ static unsigned char *check_index(lua_State *L, const isolua_bytes *b) {
 
 static int buffer_index(lua_State *L) {
   isolua_bytes b;
-  if (lua_isinteger(L, 2)) {
+  if (lua_type(L, 2) == LUA_TNUMBER) {
     isolua_buffer_bytes(L, 1, &b);
     lua_pushinteger(L, *check_index(L, &b));
     isolua_buffer_verify(L, 1);
@@ -541,7 +543,7 @@ static int buffer_index(lua_State *L) {
 static int buffer_newindex(lua_State *L) {
   isolua_bytes b;
   unsigned char *at;
-  if (!lua_isinteger(L, 2))
+  if (lua_type(L, 2) != LUA_TNUMBER)
     luaL_error(L, "a buffer has bytes at 1 to #buf, and no field %s to set",
                luaL_tolstring(L, 2, NULL));
   check_writable(L, 1, &b);
@@ -601,6 +603,8 @@ static int new_buffer(lua_State *L) {
   }
   if (!lua_istable(L, 1)) {
     if (lua_type(L, 1) != LUA_TNUMBER) luaL_typeerror(L, 1, "size, string or table of options");
+    lua_pushinteger(L, luaL_checkinteger(L, 1));
+    lua_replace(L, 1);
     isolua_buffer_push(L, check_size(L, 1, "bad argument #1 to 'buffer'"));
     return 1;
   }

@@ -49,7 +49,7 @@ static int emitted_aside(lua_State *L, int winner, int code, lua_KContext ctx) {
 
 static void check_value(lua_State *L) {
   if (lua_isnoneornil(L, 1)) luaL_argerror(L, 1, "a stream's value is not nil");
-  lua_settop(L, 1);
+  if (lua_gettop(L) > 1) luaL_error(L, "emit takes one value: put several into a table");
 }
 
 /* The value below the sender on the top. */
@@ -554,6 +554,9 @@ static void own_options(lua_State *L, sizes *z) {
     lua_rawset(L, -4);
   }
   lua_replace(L, 1);
+  if (lua_getfield(L, 1, "paused") != LUA_TNIL && lua_toboolean(L, -1))
+    luaL_error(L, "option 'paused': the isolate of a stream starts at once; pause the stream");
+  lua_pop(L, 1);
   if (lua_getfield(L, 1, "window") != LUA_TNIL) z->window = option_count(L, "window");
   if (lua_getfield(L, 1, "batch") != LUA_TNIL) z->batch = option_count(L, "batch");
   lua_pop(L, 2);

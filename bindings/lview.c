@@ -111,7 +111,7 @@ static void store_number(lua_State *L, int type, unsigned char *at, int index) {
 }
 
 static unsigned char *check_index(lua_State *L, const numbers *v) {
-  lua_Integer i = lua_tointeger(L, 2);
+  lua_Integer i = luaL_checkinteger(L, 2);
   if ((lua_Unsigned)i - 1 >= v->count)
     luaL_error(L, "index %I is out of range: the view has %I numbers", (LUAI_UACINT)i,
                (LUAI_UACINT)v->count);
@@ -192,7 +192,7 @@ static int view_table(lua_State *L) {
 
 static int view_index(lua_State *L) {
   numbers v;
-  if (lua_isinteger(L, 2)) {
+  if (lua_type(L, 2) == LUA_TNUMBER) {
     check_view(L, 1, &v);
     push_number(L, v.type, check_index(L, &v));
     isolua_buffer_verify(L, 1);
@@ -208,7 +208,7 @@ static int view_index(lua_State *L) {
 
 static int view_newindex(lua_State *L) {
   numbers v;
-  if (!lua_isinteger(L, 2))
+  if (lua_type(L, 2) != LUA_TNUMBER)
     luaL_error(L, "a view has numbers at 1 to #view, and no field %s to set",
                luaL_tolstring(L, 2, NULL));
   check_view(L, 1, &v);

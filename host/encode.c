@@ -1229,7 +1229,7 @@ static bool put_buffer(il_encoder *e, const il_buffer *b) {
   if (state != ISOLUA_OK) return refuse_buffer(e, state);
   block = b->store->block;
   if (b->kind > IL_BUFFER) return refuse(e, "view of a buffer (send the buffer)");
-  if (e->how->plain && !block->frozen) return refuse(e, "buffer that is not frozen");
+  if (e->how->plain && !block->frozen) return refuse(e, "buffer that is not frozen (buf:freeze())");
   number = source_of(e, b->store);
   if (!e->how->copy && (b->kind == IL_TRANSFER || (e->how->move && b->whole)))
     e->sources[number].move = true;

@@ -620,4 +620,22 @@ describe("stream:parallel()", function()
     local bad = isolate.stream_of { 1 }:parallel(1, function() return file end)
     assert.equal("upvalue 'file'", select(2, pcall(bad.receive, bad)).path)
   end)
+
+  it("takes what would be ignored for a mistake", function()
+    local function message_of(fn)
+      local ok, err = pcall(fn)
+      assert.is_false(ok)
+      return err
+    end
+    local a, b = isolate.stream_of{ 1 }, isolate.stream_of{ 2 }
+    assert.matches("'merge' takes one stream", message_of(function() a:merge(b, b) end))
+    assert.matches("another stream expected", message_of(function() a:zip(a) end))
+    assert.matches("option 'paused'", message_of(function()
+      isolate.stream({ paused = true }, function() end)
+    end))
+    local s = isolate.stream(function(emit) emit(1, 2) end)
+    assert.matches("emit takes one value", message_of(function() s:receive(60) end))
+    local list = isolate.stream_of{ { x = 1 }, { y = 2 } }:flat_map(pairs):collect()
+    assert.same({ "x", "y" }, list)
+  end)
 end)

@@ -129,9 +129,10 @@ function M:batch(n)
 end
 
 -- What the function of flat_map gave, as a stream.
-local function inner_stream(v)
-  return type(v) ~= "userdata" and of(v) or error(("stream:flat_map: the function returned a %s; "
-    .. "a list, an iterator or a stream expected"):format(type(v)), 0)
+local function inner_stream(v, ...)
+  return type(v) ~= "userdata" and of(v, ...) or error(("stream:flat_map: the function returned "
+    .. "%s; a list, an iterator or a stream expected"):format(v == nil and "nil" or "a " .. type(v)),
+    0)
 end
 
 --- All values of what `fn(v)` gives, one after another: a list, an iterator or a stream.
@@ -160,9 +161,15 @@ function M:flat_map(fn)
   end)
 end
 
-local function check_stream(v, who)
+local function check_other(self, v, more, who)
   if not is_stream(v) then
     error(("bad argument #1 to '%s' (stream expected, got %s)"):format(who, type(v)), 3)
+  end
+  if v == self then
+    error(("bad argument #1 to '%s' (another stream expected, got the same one)"):format(who), 3)
+  end
+  if more ~= nil then
+    error(("'%s' takes one stream: write s:%s(a):%s(b)"):format(who, who, who), 3)
   end
 end
 
@@ -175,9 +182,9 @@ end
 
 --- The values of both, as they come.
 -- @function stream:merge
-function M:merge(other)
+function M:merge(other, more)
   check_self(self, "merge")
-  check_stream(other, "merge")
+  check_other(self, other, more, "merge")
   local a, b = self, other
   return derive(self, "merge", function()
     a, b = b, a -- in turn
@@ -194,9 +201,9 @@ end
 
 --- Lists `{v, w}` of a value of each. Ends with the first that ends, and closes the other.
 -- @function stream:zip
-function M:zip(other)
+function M:zip(other, more)
   check_self(self, "zip")
-  check_stream(other, "zip")
+  check_other(self, other, more, "zip")
   local left
   return derive(self, "zip", function()
     local why
