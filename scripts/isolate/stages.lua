@@ -130,9 +130,10 @@ end
 
 -- What the function of flat_map gave, as a stream.
 local function inner_stream(v, ...)
-  return type(v) ~= "userdata" and of(v, ...) or error(("stream:flat_map: the function returned "
-    .. "%s; a list, an iterator or a stream expected"):format(v == nil and "nil" or "a " .. type(v)),
-    0)
+  local inner = type(v) ~= "userdata" and of(v, ...)
+  if inner then return inner end
+  error(("stream:flat_map: the function returned %s; a list, an iterator or a stream expected")
+    :format(v == nil and "nil" or "a " .. type(v)), 0)
 end
 
 --- All values of what `fn(v)` gives, one after another: a list, an iterator or a stream.
