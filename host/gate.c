@@ -27,10 +27,11 @@ static void lock(void) {
 }
 
 bool il_gate_enter(il_gate_place *place, il_waiter *who) {
+  bool inside;
   *place = (il_gate_place){who, false, NULL};
   lock();
-  place->inside = gate.owner == NULL || gate.owner == who;
-  if (place->inside) {
+  place->inside = inside = gate.owner == NULL || gate.owner == who;
+  if (inside) {
     gate.owner = who;
     gate.depth++;
   } else {
@@ -38,7 +39,7 @@ bool il_gate_enter(il_gate_place *place, il_waiter *who) {
     gate.last = &place->next;
   }
   il_mutex_unlock(&gate.lock);
-  return place->inside;
+  return inside;
 }
 
 bool il_gate_arrived(il_gate_place *place) {
