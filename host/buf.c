@@ -8,8 +8,6 @@
 
 #include "heap.h"
 
-#define SIZE_LIMIT ((size_t)PTRDIFF_MAX / 2) /* no system has that much */
-
 atomic_size_t il_live_blocks;
 
 static unsigned char nothing; /* where empty blocks point to */
@@ -60,7 +58,7 @@ static il_block *block_of(unsigned char *data, size_t size, enum il_origin origi
 il_block *il_block_new(size_t size) {
   unsigned char *data;
   il_block *b;
-  if (size > SIZE_LIMIT) return NULL;
+  if (size > IL_BLOCK_MAX) return NULL;
   data = size > 0 ? calloc(size, 1) : &nothing;
   if (data == NULL) return NULL;
   b = block_of(data, size, IL_BLOCK_ZEROED);
@@ -100,7 +98,7 @@ static unsigned char *resized(il_block *b, size_t size) {
 
 bool il_block_resize(il_block *b, size_t size) {
   unsigned char *data;
-  if (size > SIZE_LIMIT) return false;
+  if (size > IL_BLOCK_MAX) return false;
   if (size > b->room || size < b->room / 2) {
     if (size == 0) {
       if (b->data != &nothing) free_data(b);

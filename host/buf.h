@@ -12,6 +12,8 @@
 ** and any number of states and messages hold it. A block is a handle, so that a message takes holds
 ** on it without knowing what it is.
 */
+#define IL_BLOCK_MAX ((size_t)PTRDIFF_MAX / 4) /* bytes: no system has that much */
+
 enum il_origin { IL_BLOCK_HEAP, IL_BLOCK_ZEROED, IL_BLOCK_MAPPED };
 
 typedef struct il_block {

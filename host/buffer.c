@@ -202,10 +202,14 @@ static il_store *push_store(lua_State *L, size_t charged, bool whole, size_t off
   return b->store;
 }
 
+static void raise_size(lua_State *L, size_t size) {
+  luaL_error(L, "not enough memory for a buffer of %I bytes", (LUAI_UACINT)size);
+}
+
 /* There was no memory for a block: the store counts nothing any more. */
 static void raise_block(lua_State *L, il_store *s, size_t size) {
   count_less(il_vm_check(L), s, s->charged);
-  luaL_error(L, "not enough memory for a buffer of %I bytes", (LUAI_UACINT)size);
+  raise_size(L, size);
 }
 
 void il_buffer_push(lua_State *L, il_block *block, bool copy, bool whole, size_t offset,
@@ -239,7 +243,9 @@ void il_buffer_push_part(lua_State *L, int index, bool whole, size_t offset, siz
 /* -- For bindings ------------------------------------------------------------------------------ */
 
 void isolua_buffer_push(lua_State *L, size_t size) {
-  il_store *s = push_store(L, size, true, 0, 0);
+  il_store *s;
+  if (size > IL_BLOCK_MAX) raise_size(L, size);
+  s = push_store(L, size, true, 0, 0);
   s->block = il_block_new(size);
   if (s->block != NULL) return;
   lua_gc(L, LUA_GCCOLLECT);
@@ -323,6 +329,7 @@ void isolua_buffer_resize(lua_State *L, int index, size_t size) {
   il_vm *vm = il_vm_check(L);
   il_store *s;
   check_resizable(L, index);
+  if (size > IL_BLOCK_MAX) raise_size(L, size);
   s = check(L, index)->store;
   if (size > s->charged) {
     size_t more = size - s->charged;
@@ -330,8 +337,7 @@ void isolua_buffer_resize(lua_State *L, int index, size_t size) {
     il_uncharge(vm, more);
     check_resizable(L, index);
   }
-  if (!il_block_resize(s->block, size))
-    luaL_error(L, "not enough memory for a buffer of %I bytes", (LUAI_UACINT)size);
+  if (!il_block_resize(s->block, size)) raise_size(L, size);
   il_uncharge(vm, s->charged);
   s->charged = s->block->room;
   count_on(vm, s->charged);
