@@ -158,12 +158,7 @@ static int buffer_gc(lua_State *L) {
 }
 
 int isolua_newbuffertype(lua_State *L, const char *name) {
-  if (!luaL_newmetatable(L, name)) return 0;
-  lua_pushcfunction(L, buffer_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pushstring(L, name);
-  lua_setfield(L, -2, "__metatable");
-  return 1;
+  return il_newtype(L, name, buffer_gc);
 }
 
 static _Noreturn void raise_state(lua_State *L, int state) {

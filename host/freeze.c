@@ -11,7 +11,6 @@
 #include "names.h"
 
 static char frozen_mark; /* its address, in a userdata of the right size: a frozen table */
-static char frozen_key;  /* registry: userdata by table, weak */
 
 typedef struct userdata {
   const void *mark;
@@ -42,25 +41,7 @@ static int frozen_gc(lua_State *L) {
 }
 
 int isolua_newfrozentype(lua_State *L, const char *name) {
-  if (!luaL_newmetatable(L, name)) return 0;
-  lua_pushcfunction(L, frozen_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pushstring(L, name);
-  lua_setfield(L, -2, "__metatable");
-  return 1;
-}
-
-/* [-0, +1, m] */
-static void push_interned(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &frozen_key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &frozen_key);
+  return il_newtype(L, name, frozen_gc);
 }
 
 /* What is made when the state closes would never be collected. [-0, +0, v] */
@@ -84,8 +65,8 @@ static userdata *push_userdata(lua_State *L) {
 void il_freeze_push(lua_State *L, il_frozen_table *t) {
   userdata *u;
   luaL_checkstack(L, 8, NULL);
-  push_interned(L);
-  if (lua_rawgetp(L, -1, t) == LUA_TUSERDATA && ((userdata *)lua_touserdata(L, -1))->table == t) {
+  il_interned_push(L);
+  if (lua_rawgetp(L, -1, t) == LUA_TUSERDATA && il_freeze_test(L, -1) == t) {
     lua_replace(L, -2);
     return;
   }
@@ -142,7 +123,7 @@ static void freeze_boxed(lua_State *L, il_msg **box) {
   u->table = il_frozen_root(f);
   il_charge(vm, L, f->size);
   u->charged = f->size;
-  push_interned(L);
+  il_interned_push(L);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, u->table);
   lua_pop(L, 1);
@@ -271,7 +252,10 @@ long long isolua_frozen_id(lua_State *L, int index) {
 
 /* -- Thawing ----------------------------------------------------------------------------------- */
 
-enum { AT_COPIES = 1, AT_TODO }; /* copies by frozen table; light userdata of those to be filled */
+enum {
+  AT_COPIES = 1,
+  AT_UNFILLED
+}; /* copies by frozen table; light userdata of those to be filled */
 
 static void push_copy(lua_State *L, il_frozen_table *t, lua_Integer *todo) {
   if (lua_rawgetp(L, AT_COPIES, t) == LUA_TTABLE) return;
@@ -281,7 +265,7 @@ static void push_copy(lua_State *L, il_frozen_table *t, lua_Integer *todo) {
   lua_pushvalue(L, -1);
   lua_rawsetp(L, AT_COPIES, t);
   lua_pushlightuserdata(L, t);
-  lua_rawseti(L, AT_TODO, ++*todo);
+  lua_rawseti(L, AT_UNFILLED, ++*todo);
 }
 
 static void push_thawed(lua_State *L, const il_frozen_table *t, const il_frozen_value *v,
@@ -316,11 +300,11 @@ static int thaw(lua_State *L) {
   lua_rotate(L, 1, -1); /* the frozen one is kept on the stack */
   push_copy(L, t, &todo);
   while (todo > 0) {
-    lua_rawgeti(L, AT_TODO, todo);
+    lua_rawgeti(L, AT_UNFILLED, todo);
     t = lua_touserdata(L, -1);
     lua_pop(L, 1);
     lua_pushnil(L);
-    lua_rawseti(L, AT_TODO, todo--);
+    lua_rawseti(L, AT_UNFILLED, todo--);
     lua_rawgetp(L, AT_COPIES, t);
     fill(L, t, &todo);
     lua_pop(L, 1);

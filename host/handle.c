@@ -89,13 +89,17 @@ long long isolua_handle_id(lua_State *L, int index) {
   return u == NULL ? 0 : u->h != NULL ? il_handle_id(u->h) : u->id;
 }
 
-int isolua_newhandletype(lua_State *L, const char *name) {
+int il_newtype(lua_State *L, const char *name, lua_CFunction gc) {
   if (!luaL_newmetatable(L, name)) return 0;
-  lua_pushcfunction(L, handle_gc);
+  lua_pushcfunction(L, gc);
   lua_setfield(L, -2, "__gc");
   lua_pushstring(L, name);
   lua_setfield(L, -2, "__metatable");
   return 1;
+}
+
+int isolua_newhandletype(lua_State *L, const char *name) {
+  return il_newtype(L, name, handle_gc);
 }
 
 void *isolua_checkhandle(lua_State *L, int index, const char *name) {
@@ -106,8 +110,7 @@ void *isolua_checkhandle(lua_State *L, int index, const char *name) {
   return u->h;
 }
 
-/* A table of userdata by address; weak, so that it keeps none. */
-static void push_interned(lua_State *L) {
+void il_interned_push(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &interned_key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_newtable(L);
@@ -136,7 +139,7 @@ void il_handle_push(lua_State *L, il_handle *h) {
   userdata *u;
   il_vm *vm = il_vm_check(L);
   luaL_checkstack(L, 8, NULL);
-  push_interned(L);
+  il_interned_push(L);
   if (lua_rawgetp(L, -1, h) == LUA_TUSERDATA && ((userdata *)lua_touserdata(L, -1))->h == h) {
     lua_replace(L, -2);
     return;

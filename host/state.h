@@ -151,6 +151,13 @@ typedef struct il_vm {
 /* Pushes the metatable of a type of the binding, which is made if need be (handle.c). [-0, +1, e] */
 void il_handle_pushtype(lua_State *L, const char *name);
 
+/* Pushes the metatable of userdata of type `name`, made at the first call, with `gc` as its __gc: then 1
+** (handle.c). [-0, +1, m] */
+int il_newtype(lua_State *L, const char *name, lua_CFunction gc);
+/* Pushes the table of userdata by the address of what they stand for; weak, so that it keeps none
+** (handle.c). [-0, +1, m] */
+void il_interned_push(lua_State *L);
+
 /* The vm of a state; NULL when it is not attached. [-0, +0, -] */
 il_vm *il_vm_of(lua_State *L);
 il_vm *il_vm_check(lua_State *L); /* raises when it is not attached */
