@@ -154,7 +154,7 @@ describe("isolate.freeze()", function()
     assert.equal("cannot freeze buffer that is not frozen (buf:freeze()): value[1]",
       refusal{ isolate.buffer(1) })
     assert.equal("cannot freeze function: value", refusal(print))
-    assert.matches("cannot freeze function: value", refusal(_G), 1, true)
+    assert.matches("^cannot freeze .+: value%.", refusal(_G)) -- whatever pairs gives first
     tx:close()
   end)
 
