@@ -8,6 +8,9 @@
 
 #include "isolua.h"
 
+/* From this capacity on the owner takes all at once. */
+#define IN_ONE 16
+
 atomic_size_t il_live_ports;
 
 void il_item_fini(il_item *item) {
@@ -51,6 +54,20 @@ static void take(il_chunks *q, il_item *item, il_chunk **drained) {
 
 static size_t queued(const il_port *p) {
   return atomic_load_explicit(&p->queued, memory_order_relaxed);
+}
+
+/* What the owner has taken and not received: it grows under the lock only, so elsewhere it may look larger
+** than it is, never smaller. */
+static size_t taken(const il_port *p) {
+  return atomic_load_explicit(&p->taken, memory_order_relaxed);
+}
+
+/* The line of `taken` is the owner's: it is read anew only when there seems to be no room. */
+static bool has_space_locked(il_port *p) {
+  if (queued(p) + p->seen < p->capacity) return true;
+  if (!p->in_one) return false;
+  p->seen = taken(p);
+  return queued(p) + p->seen < p->capacity;
 }
 
 static void set_queued_locked(il_port *p, size_t n) {
@@ -139,6 +156,7 @@ void il_port_init(il_port *p, const void *owner, il_handle *keep, const il_handl
   p->keep = keep;
   p->owner = owner;
   p->capacity = IL_UNBOUNDED;
+  p->in_one = true;
   atomic_fetch_add_explicit(&il_live_ports, 1, memory_order_relaxed);
 }
 
@@ -164,6 +182,7 @@ il_port *il_port_new(const void *owner, const char *name, size_t capacity, enum 
   if (p == NULL) return NULL;
   p->capacity = capacity;
   p->full = full;
+  p->in_one = capacity >= IN_ONE && (full == IL_FULL_BLOCK || full == IL_FULL_ERROR);
   if (name != NULL && (p->name = strdup(name)) == NULL) {
     il_handle_release(&p->rx);
     return NULL;
@@ -176,6 +195,7 @@ il_port *il_channel_new(size_t capacity) {
   if (p == NULL) return NULL;
   p->capacity = capacity;
   p->channel = true;
+  p->in_one = false;
   return p;
 }
 
@@ -264,8 +284,8 @@ static bool can_be_received(const il_port *p, const void *self) {
          has_others(p, p->abandoned);
 }
 
-static bool can_be_sent(const il_port *p, const void *self) {
-  if (p->closed || (queued(p) < p->capacity && p->noffers == 0)) return true;
+static bool can_be_sent(il_port *p, const void *self) {
+  if (p->closed || (has_space_locked(p) && p->noffers == 0)) return true;
   return p->channel ? has_others(p, p->abandoned) : p->owner != self;
 }
 
@@ -311,10 +331,6 @@ static void wake_reader_locked(il_port *p) {
 
 static bool has_items_locked(const il_port *p) {
   return queued(p) > 0 || p->noffers > 0;
-}
-
-static bool has_space_locked(const il_port *p) {
-  return queued(p) < p->capacity;
 }
 
 /* Room for one item more: *fresh, or the spare chunk, is used up. False: *fresh is needed. */
@@ -366,6 +382,16 @@ static void accept_locked(il_port *p, il_item *item) {
   fire_locked(p, o->watch);
 }
 
+/* DESIGN. The owner receives what it has taken without the lock, and each makes room. Who is about to wait
+** for room sets `pressed` and then looks at `taken`; the owner sets `taken` and then looks at `pressed`. Both
+** are sequentially consistent, so one of the two sees the other. */
+static bool pressed_locked(il_port *p) {
+  if (!p->in_one) return has_space_locked(p);
+  atomic_store(&p->pressed, true);
+  p->seen = atomic_load(&p->taken);
+  return queued(p) + p->seen < p->capacity;
+}
+
 /* While there is room the oldest offers come into the queue, each with a chunk of its own if need be. */
 static void let_in_locked(il_port *p) {
   while (p->noffers > 0 && has_space_locked(p)) {
@@ -374,6 +400,14 @@ static void let_in_locked(il_port *p) {
     accept_locked(p, &item);
     put_locked(p, &item);
   }
+}
+
+/* There may be more room than there was. */
+static void tell_room_locked(il_port *p) {
+  let_in_locked(p);
+  if (has_space_locked(p)) wake_one_locked(p, &p->writers);
+  if (p->in_one && p->noffers == 0 && p->writers.first == NULL)
+    atomic_store_explicit(&p->pressed, false, memory_order_relaxed);
 }
 
 static enum il_sent state_locked(const il_offer *o) {
@@ -453,6 +487,7 @@ static int send_locked(il_port *p, sending *s) {
   bool space = s->force || (has_space_locked(p) && p->noffers == 0) ||
                (s->offer == NULL && is_wanted_locked(p));
   if (p->closed) return IL_SENT_CLOSED;
+  if (!space && s->offer != NULL && p->noffers == 0) space = pressed_locked(p);
   if (!space && p->full == IL_FULL_DROP_NEWEST) {
     s->old = *s->item;
     s->item->kind = IL_ITEM_NONE;
@@ -501,27 +536,50 @@ enum il_sent il_port_send(il_port *p, il_item *item, bool force) {
   return send_or_offer(p, item, force, NULL);
 }
 
+void il_port_linger(il_port *p, const il_waiter *w, int64_t ns) {
+  atomic_store_explicit(&p->roomy, false, memory_order_relaxed);
+  if (queued(p) + taken(p) > p->capacity / 2) il_waiter_linger(w, &p->roomy, ns);
+}
+
 enum il_sent il_port_offer(il_port *p, il_item *item, il_offer *offer) {
   return send_or_offer(p, item, false, offer);
 }
 
 /* -- Receiving --------------------------------------------------------------------------------- */
 
-/* The owner alone, without the lock. A chunk that is empty then waits in `spare` for the next sender. */
-static bool receive_mine(il_port *p, il_item *item) {
-  il_chunk *drained;
-  if (p->mine.count == 0) return false;
-  take(&p->mine, item, &drained);
-  atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
-  if (drained != NULL) {
+/* Half of it is free: a sender that spins goes on. */
+static void tell_half(il_port *p) {
+  if (!atomic_load_explicit(&p->roomy, memory_order_relaxed) &&
+      queued(p) + taken(p) <= p->capacity / 2)
+    atomic_store_explicit(&p->roomy, true, memory_order_relaxed);
+}
+
+/* One of `mine` was received; a chunk that is empty waits in `spare` for the next sender. */
+static void give_room(il_port *p, il_chunk *drained) {
+  bool bounded = p->capacity != IL_UNBOUNDED;
+  if (bounded)
+    atomic_store(&p->taken, p->mine.count);
+  else
+    atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
+  if (drained != NULL || (bounded && atomic_load(&p->pressed))) {
     lock(p);
     if (p->spare == NULL) {
       p->spare = drained;
       drained = NULL;
     }
+    if (bounded) tell_room_locked(p);
     unlock(p);
     free(drained);
   }
+  if (bounded) tell_half(p);
+}
+
+/* The owner alone, without the lock. */
+static bool receive_mine(il_port *p, il_item *item) {
+  il_chunk *drained;
+  if (p->mine.count == 0) return false;
+  take(&p->mine, item, &drained);
+  give_room(p, drained);
   return true;
 }
 
@@ -537,8 +595,7 @@ static bool receive_locked(il_port *p, il_item *item, il_chunk **drained) {
     p->spare = *drained;
     *drained = NULL;
   }
-  let_in_locked(p);
-  if (has_space_locked(p)) wake_one_locked(p, &p->writers);
+  tell_room_locked(p);
   return true;
 }
 
@@ -546,8 +603,11 @@ static bool receive_locked(il_port *p, il_item *item, il_chunk **drained) {
 static bool receive_all_locked(il_port *p, il_item *item) {
   take_all_locked(p, item, &p->mine);
   p->patient = p->mine.count > 0;
-  atomic_store_explicit(&p->taken, p->mine.count, memory_order_relaxed);
-  return item->kind != IL_ITEM_NONE;
+  p->seen = p->mine.count;
+  atomic_store_explicit(&p->taken, p->seen, memory_order_relaxed);
+  if (item->kind == IL_ITEM_NONE) return false;
+  if (p->capacity != IL_UNBOUNDED) tell_room_locked(p);
+  return true;
 }
 
 enum il_got il_port_receive(il_port *p, il_item *item) {
@@ -555,8 +615,7 @@ enum il_got il_port_receive(il_port *p, il_item *item) {
   bool got, over = false;
   if (receive_mine(p, item)) return IL_GOT;
   lock(p);
-  got = !p->channel && p->capacity == IL_UNBOUNDED ? receive_all_locked(p, item)
-                                                   : receive_locked(p, item, &drained);
+  got = p->in_one ? receive_all_locked(p, item) : receive_locked(p, item, &drained);
   if (!got) over = deserted_locked(p);
   unlock(p);
   if (atomic_load_explicit(&p->arrived, memory_order_relaxed))
@@ -570,7 +629,7 @@ size_t il_port_count(il_port *p) {
 }
 
 size_t il_port_waiting(il_port *p) {
-  return queued(p) + atomic_load_explicit(&p->taken, memory_order_relaxed);
+  return queued(p) + taken(p);
 }
 
 void il_port_shut(il_port *p) {
@@ -611,6 +670,7 @@ bool il_port_is_closed(il_port *p) {
 void il_port_watch(il_port *p, il_watch *watch, bool writer) {
   lock(p);
   il_watches_add(writer ? &p->writers : &p->readers, watch);
+  if (writer) pressed_locked(p);
   if (p->closed || (writer ? has_space_locked(p) || p->full != IL_FULL_BLOCK
                            : has_items_locked(p) || p->mine.count > 0 || deserted_locked(p)))
     fire_locked(p, watch);

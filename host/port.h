@@ -83,6 +83,7 @@ struct il_port {
   size_t capacity;
   enum il_full full;
   bool channel;
+  bool in_one;       /* the owner takes all that is queued at once: see `mine` */
   bool inbox;        /* its owner's own hold does not count as a sender */
   const void *owner; /* the isolate that receives; NULL: a channel. Compared, never followed */
 
@@ -99,16 +100,19 @@ struct il_port {
   il_watches observers; /* told of what readers are told of, and take no reader's turn */
   il_offer *offers, *last_offer;
   size_t noffers;
-  unsigned abandoned; /* holds on `tx` of isolates that are stuck: they will send nothing */
+  size_t seen;         /* of `taken`, or more */
+  atomic_bool pressed; /* somebody may wait for room; read with `taken`: see port.c */
+  unsigned abandoned;  /* holds on `tx` of isolates that are stuck: they will send nothing */
 
-  atomic_int own; /* userdata for `tx` in the owner's state; relaxed, read under the lock */
+  atomic_bool roomy; /* a hint to a sender that spins: half of it is free again; relaxed */
+  atomic_int own;    /* userdata for `tx` in the owner's state; relaxed, read under the lock */
 
   _Alignas(IL_LINE)
     atomic_bool arrived; /* a hint to who spins: the queue was empty, and is not; relaxed */
 
   /* owner thread only */
   _Alignas(IL_LINE) il_chunks mine;
-  atomic_size_t taken; /* items in `mine`, for show; relaxed */
+  atomic_size_t taken; /* items in `mine`: they count for the capacity */
   bool patient;        /* messages came faster than they were received: more may come at once */
   void *handler;       /* handler.c's, of malloc; or NULL. Not of a channel */
 };
@@ -130,6 +134,8 @@ il_port *il_port_of_sender(il_handle *tx);
 /* Sends *item, which is taken over if it was sent; never waits. FULL: it has to (or there is no room,
 ** and full is "error"). `force`: whatever its capacity. Thread: any. */
 enum il_sent il_port_send(il_port *p, il_item *item, bool force);
+/* It was full: spins for at most `ns` until half of it is free, so that not every message has to wait. */
+void il_port_linger(il_port *p, const il_waiter *w, int64_t ns);
 /* The same for a sender that will wait: not sent, *item becomes an offer that fires
 ** offer->watch. il_port_withdraw ends it in any case. */
 enum il_sent il_port_offer(il_port *p, il_item *item, il_offer *offer);

@@ -596,7 +596,8 @@ int il_port_take(il_vm *vm, lua_State *L, il_port *p) {
 static void gather(il_vm *vm, il_port *p) {
   il_isolate *i = vm->isolate;
   long long sent = atomic_load_explicit(&i->messages_out, memory_order_relaxed);
-  if (sent == vm->loop.sent) p->patient = il_waiter_gather(&i->waiter, &p->queued, GATHER);
+  size_t enough = p->capacity / 2 < GATHER ? p->capacity / 2 : GATHER;
+  if (sent == vm->loop.sent) p->patient = il_waiter_gather(&i->waiter, &p->queued, enough);
   vm->loop.sent = sent;
 }
 
@@ -631,6 +632,16 @@ static void check_cancelled(il_vm *vm, lua_State *L) {
   il_loop_raise(vm, L, IL_CANCELLED);
 }
 
+/* As il_port_send; who finds it full waits for a moment before it asks to be woken. */
+static enum il_sent send_soon(il_vm *vm, lua_State *L, il_port *p, il_item *item) {
+  enum il_sent sent = il_port_send(p, item, false);
+  if (sent != IL_FULL || !p->in_one || p->full != IL_FULL_BLOCK || vm->loop.foreign != LUA_NOREF ||
+      il_coro_of(vm, L) != NULL)
+    return sent;
+  il_port_linger(p, &vm->isolate->waiter, LINGER);
+  return il_port_send(p, item, false);
+}
+
 int isolua_send_now(lua_State *L, int to, int value) {
   il_handle *h = il_handle_test(L, to);
   il_vm *vm = il_vm_check(L);
@@ -638,7 +649,7 @@ int isolua_send_now(lua_State *L, int to, int value) {
   if (h == NULL || h->type->release != il_sender_release || !plain_item(L, value, &item) ||
       il_loop_wants_turn(vm))
     return ISOLUA_TIMEOUT;
-  switch (il_port_send(il_port_of_sender(h), &item, false)) {
+  switch (send_soon(vm, L, il_port_of_sender(h), &item)) {
   case IL_SENT: il_count(&vm->isolate->messages_out); return ISOLUA_OK;
   case IL_SENT_CLOSED: return ISOLUA_CLOSED;
   default: return ISOLUA_TIMEOUT;

@@ -549,7 +549,7 @@ local rows = {
   {name = "batches", unit = "M/s", limit = "batches", reach = 20, absolute = true, more = true,
    size = 10000000, maker = one_way(1, send_batches, receive_batches), scaled = true},
   {name = "stream_1", unit = "M/s", size = 100000, maker = stream {window = 1}},
-  {name = "stream_64", unit = "M/s", limit = "one_way", reach = 0.2, more = true,
+  {name = "stream_64", unit = "M/s", limit = "one_way", reach = 0.25, more = true,
    size = 500000, maker = stream {window = 64}},
   {name = "stream_1024", unit = "M/s", limit = "one_way", reach = 0.5, more = true,
    size = 500000, maker = stream {window = 1024}},

@@ -33,7 +33,7 @@ local races = {}
 
 -- Messages arrive in order and without a gap, up to the one where the sender was killed.
 races["kill against send"] = function(k)
-  local rx, tx = isolate.port { capacity = k % 3 == 0 and 4 or nil }
+  local rx, tx = isolate.port { capacity = ({ 4, 16, 64 })[k % 4] }
   local iso = isolate.spawn(function(t)
     for i = 1, math.huge do t:send(i % 7 == 0 and { i } or i) end
   end, tx)
@@ -72,7 +72,7 @@ races["close against receive"] = function(k)
 end
 
 races["close of a receiver against a send"] = function(k)
-  local rx, tx = isolate.port { capacity = k % 2 == 0 and 1 or nil }
+  local rx, tx = isolate.port { capacity = ({ 1, 16 })[k % 3] }
   local future = isolate.run(function(t)
     while true do
       local ok, why = t:send { "x" }
@@ -85,6 +85,36 @@ races["close of a receiver against a send"] = function(k)
   rx:close()
   local ok, why = future:try(LIMIT)
   check(ok and why == "closed", why)
+end
+
+-- The owner takes all that is queued at once, and each that it receives makes room: whoever waits
+-- for that is told, in each way of waiting, and never is there more than the capacity.
+races["room against senders that wait"] = function(k)
+  local capacity, each = 16 + k % 3, 400
+  local rx, tx = isolate.port { capacity = capacity }
+  local function by_send(t, n)
+    for i = 1, n do assert(t:send(i)) end
+  end
+  local function by_select(t, n)
+    local iso = require "isolate"
+    for i = 1, n do assert(iso.select { { t, i } }) end
+  end
+  local function by_task(t, n)
+    local iso = require "isolate"
+    local all = iso.async(function() for i = 1, n do assert(t:send({ i })) end end)
+    all:await()
+  end
+  local futures = {}
+  for i, fn in ipairs{ by_send, by_task, by_select } do futures[i] = isolate.run(fn, tx, each) end
+  tx:close()
+  local sum, n = 0, 0
+  for v in rx:messages() do
+    n, sum = n + 1, sum + (type(v) == "table" and v[1] or v)
+    if n % 97 == 0 then stagger(k) end
+    check(#rx <= capacity, "more than the capacity")
+  end
+  check(n == #futures * each and sum == #futures * each * (each + 1) // 2, "messages are missing")
+  for _, f in ipairs(futures) do check(f:try(LIMIT)) end
 end
 
 races["pause against exit"] = function(k)
