@@ -113,7 +113,7 @@ struct il_port {
   /* owner thread only */
   _Alignas(IL_LINE) il_chunks mine;
   atomic_size_t taken; /* items in `mine`: they count for the capacity */
-  bool patient;        /* messages came faster than they were received: more may come at once */
+  bool patient;        /* values came faster than they were received: more may come at once */
   void *handler;       /* handler.c's, of malloc; or NULL. Not of a channel */
 };
 
