@@ -21,7 +21,8 @@ static const luaL_Reg *const public_lists[] = {PUBLIC, NULL};
 
 /* And those that its Lua code uses. */
 static const luaL_Reg *const all_lists[] = {
-  PUBLIC, core_internals, future_internals, loop_internals, port_internals, stream_internals, NULL};
+  PUBLIC,         core_internals, future_internals, loop_internals,
+  pool_internals, port_internals, stream_internals, NULL};
 
 static lua_CFunction find(const luaL_Reg *const *lists, const char *name) {
   for (; *lists != NULL; lists++)
@@ -55,13 +56,10 @@ static void make(lua_State *L, lua_CFunction index, lua_CFunction pairs) {
 static const struct {
   const char *name;
   void (*open)(lua_State *L);
-} types[] = {{ISOLUA_TATOMIC, open_atomic},
-             {ISOLUA_TBUFFER, open_buffer},
-             {ISOLUA_TFROZEN, open_frozen},
-             {ISOLUA_TISOLATE, open_isolate},
-             {ISOLUA_TSENDER, open_sender},
-             {ISOLUA_TCHANNEL, open_channel},
-             {NULL, NULL}};
+} types[] = {{ISOLUA_TATOMIC, open_atomic},   {ISOLUA_TBUFFER, open_buffer},
+             {ISOLUA_TFROZEN, open_frozen},   {ISOLUA_TISOLATE, open_isolate},
+             {ISOLUA_TPOOL, open_pool},       {ISOLUA_TSENDER, open_sender},
+             {ISOLUA_TCHANNEL, open_channel}, {NULL, NULL}};
 
 /* A function; or the name of a type, whose metatable is there then. */
 static int core_index(lua_State *L) {
@@ -86,7 +84,8 @@ static int core_index(lua_State *L) {
 static const struct {
   const char *name, *module;
 } parts[] = {{"all", "isolate.futures"},          {"race", "isolate.futures"},
-             {"as_completed", "isolate.futures"}, {"port", "isolate.ports"},
+             {"as_completed", "isolate.futures"}, {"map", "isolate.pools"},
+             {"pool", "isolate.pools"},           {"port", "isolate.ports"},
              {"stream_of", "isolate.streams"},    {NULL, NULL}};
 
 static int module_index(lua_State *L) {

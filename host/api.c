@@ -156,7 +156,10 @@ int isolua_future_cancel(isolua_future *f, const char *reason) {
   il_result r = {ISOLUA_CANCELLED, NULL, NULL, NULL};
   r.message = strdup(reason != NULL ? reason : isolua_code_message(ISOLUA_CANCELLED));
   if (!il_future_settle(f, &r)) return 0;
-  if (f->isolate != NULL) il_isolate_kill(f->isolate, ISOLUA_CANCELLED, IL_GRACE);
+  if (f->cancelled != NULL)
+    f->cancelled(f);
+  else if (f->isolate != NULL)
+    il_isolate_kill(f->isolate, ISOLUA_CANCELLED, IL_GRACE);
   return 1;
 }
 

@@ -34,7 +34,7 @@ static void future_close(il_handle *h) {
 
 static const il_handle_type future_type = {.name = "isolate.future", .close = future_close};
 
-int il_future_init(isolua_future *f, struct isolua_host *host, struct isolua_isolate *isolate,
+int il_future_init(isolua_future *f, struct isolua_host *host, il_handle *keep,
                    il_future_lost *lost) {
   if (il_mutex_init(&f->lock) != 0) return ISOLUA_MEMORY;
   if (il_cond_init(&f->changed) != 0) {
@@ -45,8 +45,7 @@ int il_future_init(isolua_future *f, struct isolua_host *host, struct isolua_iso
   atomic_store_explicit(&f->h.refs, 0, memory_order_relaxed);
   f->host = host;
   f->lost = lost;
-  f->isolate = isolate;
-  f->keep = (il_handle *)isolate; /* its first member */
+  f->keep = keep;
   return ISOLUA_OK;
 }
 

@@ -27,9 +27,11 @@ struct isolua_future {
   il_handle *keep;                      /* what it lies in, which a held one holds; or NULL */
   struct isolua_host *host;             /* one hold, unless it lies in something that has one */
   void (*lost)(struct isolua_future *); /* NULL: nothing is done */
-  void *maker;                          /* of a local one: for `lost` */
-  bool is_end;                          /* it is il_isolate.gone */
-  bool local;                           /* only the isolate that made it can settle it */
+  void (*cancelled)(
+    struct isolua_future *); /* it was settled by cancel; NULL: its isolate is killed */
+  void *maker;               /* of a local one: for `lost` */
+  bool is_end;               /* it is il_isolate.gone */
+  bool local;                /* only the isolate that made it can settle it */
 
   il_mutex lock; /* guards the two below, and `result` until `done` */
   il_watches watches;
@@ -48,8 +50,8 @@ typedef void il_future_lost(isolua_future *f);
 
 /* With one hold, and one of its own on `host`. NULL: no memory. */
 isolua_future *il_future_new(struct isolua_host *host, il_future_lost *lost);
-/* A future inside an isolate, which it holds while it is held itself: not yet. 0, ISOLUA_MEMORY. */
-int il_future_init(isolua_future *f, struct isolua_host *host, struct isolua_isolate *isolate,
+/* A future inside of `keep`, which it holds while it is held itself: not yet. 0, ISOLUA_MEMORY. */
+int il_future_init(isolua_future *f, struct isolua_host *host, il_handle *keep,
                    il_future_lost *lost);
 void il_future_fini(isolua_future *f); /* of one inside an isolate, with its isolate */
 /* One more hold, also on one that has none: the caller holds the isolate that it lies in. */

@@ -10,6 +10,7 @@
 #include "frozen.h"
 #include "heap.h"
 #include "isolate.h"
+#include "pool.h"
 #include "vm_host.h"
 
 #define LOG_MAX 8192 /* bytes of one message */
@@ -142,15 +143,33 @@ void il_host_drain(isolua_host *host) {
   il_mutex_unlock(&host->lock);
 }
 
-bool il_host_wait(isolua_host *host, bool all, int64_t deadline) {
-  const size_t *left = all ? &host->unsettled : &host->awaited;
-  bool none;
+static bool any_left_locked(isolua_host *host, enum il_whom whom) {
+  if (whom == IL_ALL) return host->unsettled > 0;
+  if (atomic_load(&host->busy) > 0) return true;
+  return whom == IL_USERS ? host->unsettled > host->serving : host->awaited > 0;
+}
+
+bool il_host_wait(isolua_host *host, enum il_whom whom, int64_t deadline) {
+  bool left;
+  atomic_store(&host->waited, true);
   il_mutex_lock(&host->lock);
-  while (*left > 0 && (deadline < 0 || il_now() < deadline))
+  while ((left = any_left_locked(host, whom)) && (deadline < 0 || il_now() < deadline))
     il_cond_wait(&host->changed, &host->lock, deadline);
-  none = *left == 0;
   il_mutex_unlock(&host->lock);
-  return none;
+  return !left;
+}
+
+void il_host_busy(isolua_host *host, bool is) {
+  if (is) {
+    atomic_fetch_add(&host->busy, 1);
+    return;
+  }
+  atomic_fetch_sub(&host->busy, 1);
+  if (!atomic_load(&host->waited)) return;
+  il_mutex_lock(&host->lock);
+  il_cond_wake_all(&host->changed);
+  if (host->main != NULL && host->draining) il_waiter_wake(&host->main->waiter);
+  il_mutex_unlock(&host->lock);
 }
 
 static size_t stuck(isolua_host *host) {
@@ -193,7 +212,7 @@ static void let_end(isolua_host *host, int64_t deadline) {
   il_mutex_lock(&host->lock);
   host->closing = true;
   il_mutex_unlock(&host->lock);
-  il_host_wait(host, true, deadline >= 0 && deadline < grace ? deadline : grace);
+  il_host_wait(host, IL_USERS, deadline >= 0 && deadline < grace ? deadline : grace);
 }
 
 /* Kills all, and gives their names, as many as there is room for. */
@@ -203,8 +222,8 @@ static size_t kill_all(isolua_host *host, char *names, size_t size) {
   names[0] = '\0';
   while ((i = next_to_kill(host)) != NULL) {
     il_isolate_kill(i, ISOLUA_KILLED, IL_GRACE);
-    count++;
-    if (len + 1 < size)
+    if (i->hooks == NULL) count++;
+    if (i->hooks == NULL && len + 1 < size)
       len += (size_t)snprintf(names + len, size - len, "%s'%s'", count > 1 ? ", " : "", i->name);
     il_isolate_release(i);
   }
@@ -223,7 +242,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   if (killed > 0)
     il_host_log(host, "%zu isolate%s still running at the end: %s", killed, killed > 1 ? "s" : "",
                 names);
-  il_host_wait(host, true, deadline);
+  il_host_wait(host, IL_ALL, deadline);
   il_workers_trim(&host->workers, true);
   if (deadline >= 0 && deadline < il_deadline(IL_GRACE)) deadline = il_deadline(IL_GRACE);
   do { /* a thread may turn out to be stuck while it is waited for */
@@ -233,7 +252,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   } while (left > stuck(host) && (deadline < 0 || il_now() < deadline));
   il_watchdog_stop(&host->watchdog);
   il_heap_trim();
-  if (left > 0 || !il_host_wait(host, true, 0)) return ISOLUA_STUCK;
+  if (left > 0 || !il_host_wait(host, IL_ALL, 0)) return ISOLUA_STUCK;
   il_host_release(host);
   return ISOLUA_OK;
 }
@@ -264,7 +283,7 @@ void isolua_count(isolua_counts *c) {
   c->futures = atomic_load(&il_live_futures);
   c->messages = atomic_load(&il_live_messages);
   c->bytes = atomic_load(&il_live_bytes);
-  c->shared =
-    atomic_load(&il_live_cells) + atomic_load(&il_live_blocks) + atomic_load(&il_live_frozen);
+  c->shared = atomic_load(&il_live_cells) + atomic_load(&il_live_blocks) +
+              atomic_load(&il_live_frozen) + atomic_load(&il_live_pools);
   c->threads = atomic_load(&il_live_threads);
 }

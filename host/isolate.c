@@ -42,6 +42,7 @@ static void end(il_isolate *i) {
   il_port_fini(&i->inbox);
   il_mutex_fini(&i->lock);
   if (i->parent != NULL) il_isolate_release(i->parent); /* it never ran */
+  if (i->hooks != NULL) i->hooks->freed(i->served);
   free(i->name);
   free(i);
   il_host_release(host);
@@ -80,8 +81,9 @@ static int init_parts(il_isolate *i, isolua_host *host, const char *name) {
   if (i->name == NULL) return ISOLUA_MEMORY;
   if (il_mutex_init(&i->lock) != 0) goto fail_lock;
   il_port_init(&i->inbox, i, &i->h, &il_isolate_type);
-  if (il_future_init(&i->future, host, i, lost) != ISOLUA_OK) goto fail_future;
-  if (il_future_init(&i->gone, host, i, NULL) != ISOLUA_OK) goto fail_gone;
+  if (il_future_init(&i->future, host, &i->h, lost) != ISOLUA_OK) goto fail_future;
+  if (il_future_init(&i->gone, host, &i->h, NULL) != ISOLUA_OK) goto fail_gone;
+  i->future.isolate = i->gone.isolate = i;
   i->gone.is_end = true;
   if (il_control_init(&i->control, &i->gone, il_isolate_exit_message) != ISOLUA_OK)
     goto fail_control;
@@ -104,6 +106,8 @@ static void take_start(il_isolate *i, const il_start *start) {
   static const il_key paused = {NULL, 0};
   i->spawned = start->spawned;
   i->errors_go_on = start->errors_go_on;
+  i->hooks = start->hooks;
+  i->served = start->served;
   i->parent = start->parent;
   i->awaited = !start->spawned && !start->unawaited;
   if (i->parent != NULL) {
@@ -177,6 +181,7 @@ static bool list(il_isolate *i) {
     i->listed = true;
     if (!i->is_main) host->unsettled++;
     if (!i->is_main && i->awaited) host->awaited++;
+    if (i->hooks != NULL) host->serving++;
   }
   il_mutex_unlock(&host->lock);
   return open;
@@ -207,6 +212,7 @@ static void settled(il_isolate *i) {
   il_mutex_lock(&host->lock);
   host->unsettled--;
   if (i->awaited) host->awaited--;
+  if (i->hooks != NULL) host->serving--;
   il_cond_wake_all(&host->changed);
   if (host->main != NULL && host->draining) il_waiter_wake(&host->main->waiter);
   il_mutex_unlock(&host->lock);
@@ -283,9 +289,15 @@ static void lost(isolua_future *f) {
               text != NULL ? text : isolua_code_message(r->code));
 }
 
+/* Who is served by it comes first: he sees its end before those who look at its future. */
+static void settle(il_isolate *i, il_result *r) {
+  if (i->hooks != NULL) i->hooks->ended(i, r);
+  il_future_settle(&i->future, r);
+}
+
 static void settle_with(il_isolate *i, int code, const char *message) {
   il_result r = {code, NULL, message != NULL ? strdup(message) : NULL, NULL};
-  il_future_settle(&i->future, &r);
+  settle(i, &r);
 }
 
 il_msg *il_isolate_exit_message(isolua_future *gone) {
@@ -382,7 +394,8 @@ void il_isolate_finish(il_isolate *i, enum il_status status, il_result *r) {
   if (listed) atomic_store_explicit(&i->status, status, memory_order_relaxed);
   il_port_shut(&i->inbox); /* whoever sees its end cannot send to it any more */
   if (r != NULL && r->msg != NULL) il_msg_unhold(r->msg, &i->inbox.tx);
-  if (r != NULL) il_future_settle(&i->future, r);
+  if (r != NULL && listed) settle(i, r);
+  if (r != NULL && !listed) il_future_settle(&i->future, r);
   if (listed) settled(i);
 }
 

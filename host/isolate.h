@@ -60,12 +60,26 @@ enum il_phase {
   IL_HARD    /* the grace is over: every instruction is interrupted */
 };
 
+/* What an isolate that serves somebody tells him. */
+typedef struct il_hooks {
+  /* It has ended with *r, whose contents may be taken over, as its future is about to. Once, any thread. */
+  void (*ended)(il_isolate *i, il_result *r);
+  /* Its body begins to wait for a future, or ends to. Its thread. */
+  void (*waits)(il_isolate *i, bool begins);
+  /* Nothing of it runs any more, and its block is freed. Once, any thread. */
+  void (*freed)(void *served);
+  /* What messages of its end speak of, "job 'x'": false, of itself. */
+  bool (*subject)(il_isolate *i, char *text, size_t size);
+} il_hooks;
+
 /* What the starter of an isolate says of it, beside isolua_options. */
 typedef struct il_start {
   bool spawned;           /* it lives as long as its event loop; its error is reported at once */
   bool paused;            /* until it is resumed */
   bool errors_go_on;      /* an uncaught error in a task or handler does not end it */
   bool unawaited;         /* the end of the program does not wait for it */
+  const il_hooks *hooks;  /* whom it serves: static; or NULL */
+  void *served;           /* theirs */
   il_isolate *parent;     /* who starts it; or NULL */
   il_listener *listeners; /* of malloc; taken over */
 } il_start;
@@ -93,6 +107,8 @@ struct isolua_isolate {
   bool is_main;
   bool spawned, errors_go_on;              /* il_start */
   bool awaited;                            /* the end of the program waits for it */
+  const il_hooks *hooks;                   /* il_start */
+  void *served;                            /* il_start */
   il_isolate *parent;                      /* one hold; or NULL */
   void (*body)(il_isolate *, void *spare); /* runs it, on its thread */
   void (*free_body)(il_isolate *);         /* frees what `task` holds */
@@ -153,6 +169,7 @@ struct isolua_host {
   il_isolate *first;
   size_t unsettled; /* isolates started whose futures are not settled */
   size_t awaited;   /* those of them that the end of the program waits for */
+  size_t serving;   /* those of them that serve somebody: they end when he wants */
   size_t stuck;     /* isolates whose threads are in a C function and do not leave */
   il_isolate *main; /* no hold: it leaves before it ends */
   bool closing;
@@ -161,8 +178,11 @@ struct isolua_host {
 
   _Atomic(const void *) functions; /* of isolua_host_set_module, for encode.c; or NULL */
   _Atomic(const char *) types; /* module that makes the metatables of handles; a static string */
-  _Atomic(bool) failed;        /* an error was logged that nobody caught */
-  _Atomic(uint64_t) states;    /* made so far; relaxed */
+  atomic_size_t
+    busy; /* pools that have jobs; seq_cst, as is the next one: each looks at the other's */
+  _Atomic(bool) waited;     /* somebody waits, or did, for fewer of these */
+  _Atomic(bool) failed;     /* an error was logged that nobody caught */
+  _Atomic(uint64_t) states; /* made so far; relaxed */
 };
 
 /* -- Isolates. Thread: any, unless it says otherwise. ------------------------------------------- */
@@ -222,9 +242,15 @@ void il_host_log(isolua_host *host, const char *format, ...) __attribute__((form
 void il_host_release(isolua_host *host);
 /* Main is woken when the last isolate settles its future, from now on. */
 void il_host_drain(isolua_host *host);
-/* Waits until every isolate but main (`all`), or those that the end of the program waits for, have
-** settled their futures, or `deadline`: then false. */
-bool il_host_wait(isolua_host *host, bool all, int64_t deadline);
+enum il_whom {
+  IL_ALL,    /* every isolate but main */
+  IL_USERS,  /* those that serve nobody, and all jobs */
+  IL_AWAITED /* those that the end of the program waits for, and all jobs */
+};
+/* Waits until they have settled their futures, or `deadline`: then false. */
+bool il_host_wait(isolua_host *host, enum il_whom whom, int64_t deadline);
+/* A pool has jobs, or none any more: under its lock. */
+void il_host_busy(isolua_host *host, bool is);
 /* Isolates that have not ended, `room` of them at most, with a hold on each; how many there are. */
 size_t il_host_list(isolua_host *host, il_isolate **all, size_t room);
 /* One with that name, the one that was started last, with a hold; NULL: none. */

@@ -211,6 +211,22 @@ ISOLUA_API const char *isolua_future_string(isolua_future *future, int index, si
 ISOLUA_API const char *isolua_future_message(isolua_future *future);
 ISOLUA_API const char *isolua_future_traceback(isolua_future *future);
 
+/* Pools: isolua_lua.h. */
+typedef struct isolua_pool_options {
+  size_t size, queue; /* jobs that run, and that wait, at most; 1 or more */
+  int64_t idle,
+    timeout; /* ns: until an isolate with nothing to do ends, -1: it stays; and that a job may run,
+                            0: no limit */
+  long long max_jobs; /* that one isolate runs; 0: no limit */
+  int retries;        /* times that a job is run again whose isolate has ended within it */
+} isolua_pool_options;
+typedef struct isolua_pool_stats {
+  size_t size, busy, queued; /* jobs that may run; that have begun; that wait */
+  long long done, failed;    /* jobs that gave results; that did not */
+  double wait50, wait99, run50,
+    run99; /* medians and 99 % of the seconds that jobs waited, and ran; 0: none yet */
+} isolua_pool_stats;
+
 /* What is alive in this process, all hosts together: for leak checks. Thread: any. */
 typedef struct isolua_counts {
   size_t isolates; /* started and not ended */
@@ -219,7 +235,7 @@ typedef struct isolua_counts {
   size_t bytes;   /* in messages */
   size_t threads; /* of isolates, spare ones too */
   size_t ports;   /* and channels; and an inbox for each isolate that somebody holds */
-  size_t shared;  /* integers of isolate.atomic, blocks of buffers, frozen graphs */
+  size_t shared;  /* integers of isolate.atomic, blocks of buffers, frozen graphs, pools */
 } isolua_counts;
 ISOLUA_API void isolua_count(isolua_counts *counts);
 

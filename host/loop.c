@@ -517,7 +517,7 @@ bool il_loop_is_over(il_vm *vm) {
 static bool is_over(il_vm *vm, lua_State *L, void *arg) {
   (void)L, (void)arg;
   if (!il_loop_is_over(vm)) return false;
-  return !vm->isolate->is_main || il_host_wait(vm->host, false, 0);
+  return !vm->isolate->is_main || il_host_wait(vm->host, IL_AWAITED, 0);
 }
 
 /* Every wait of its coroutines raises. */
@@ -532,7 +532,7 @@ void il_loop_drain(il_vm *vm, lua_State *L) {
   enum il_outcome out;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   while ((out = il_loop_run(vm, L, is_over, NULL, -1)) == IL_HOPELESS) {
-    if (vm->isolate->is_main && !il_host_wait(vm->host, false, 0)) {
+    if (vm->isolate->is_main && !il_host_wait(vm->host, IL_AWAITED, 0)) {
       sleep_until(vm, -1);
     } else if (vm->loop.coros == NULL) {
       return;

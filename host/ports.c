@@ -140,7 +140,7 @@ void isolua_drain(lua_State *L) {
 
 static bool all_ended(il_vm *vm, lua_State *L, void *arg) {
   (void)L, (void)arg;
-  return il_host_wait(vm->host, true, 0);
+  return il_host_wait(vm->host, IL_USERS, 0);
 }
 
 void isolua_wait_all(lua_State *L) {

@@ -54,7 +54,7 @@ static int close_own_host(lua_State *L) {
   *own = NULL;
   if (host == NULL) return 0;
   if (vm != NULL) il_vm_detach(vm);
-  il_host_wait(host, false, -1);
+  il_host_wait(host, IL_AWAITED, -1);
   isolua_host_close(host, ISOLUA_SECOND);
   return 0;
 }
@@ -169,6 +169,20 @@ static bool has_preload(lua_State *L) {
   }
   lua_settop(L, top);
   return more;
+}
+
+int il_encode_setup(il_vm *vm, lua_State *L, const isolua_run_options *o, il_task *task) {
+  il_sending how = {.root = IL_ROOT_INIT,
+                    .libs = task->libs,
+                    .capture = !o->no_globals,
+                    .strip = o->strip != 0,
+                    .copy = true};
+  if (o->init == 0 && !has_preload(L)) return ISOLUA_OK;
+  if (o->init != 0)
+    lua_pushvalue(L, o->init);
+  else
+    lua_pushnil(L);
+  return il_encode(vm, L, 1, &how, &task->setup);
 }
 
 /* Encodes init and preload, then the `n` values of the call (of a file: its arguments), which end the

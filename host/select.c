@@ -229,7 +229,7 @@ static void case_describe(il_vm *vm, lua_State *L, il_source *s) {
   case ISOLUA_FUTURE:
     i = c->what.future->isolate;
     if (i == NULL)
-      lua_pushliteral(L, "a task");
+      lua_pushstring(L, c->what.future->local ? "a task" : "a job");
     else
       lua_pushfstring(L, "isolate '%s'", i->name);
     break;
@@ -433,9 +433,23 @@ static bool try_fired(il_vm *vm, lua_State *L, void *arg) {
   return a->winner != NULL;
 }
 
+/* Whom this isolate serves is told that it waits for what somebody else does: true, and when it goes on. */
+static bool tell_waits(il_vm *vm, const il_wait *w) {
+  il_isolate *i = vm->isolate;
+  if (i->hooks == NULL) return false;
+  for (int n = 0; n < w->n; n++) {
+    if (w->cases[n].what.kind != ISOLUA_FUTURE) continue;
+    i->hooks->waits(i, true);
+    return true;
+  }
+  return false;
+}
+
 static int wait_nested(il_vm *vm, lua_State *L, il_wait *w) {
   attempt a = {w, NULL, ISOLUA_OK};
+  bool told = tell_waits(vm, w);
   enum il_outcome out = il_loop_run(vm, L, try_fired, &a, w->deadline);
+  if (told) vm->isolate->hooks->waits(vm->isolate, false);
   if (out == IL_READY || out == IL_TIMED_OUT) return finish(vm, L, w, a.winner, a.code);
   if (out == IL_HOPELESS) il_loop_pushdeadlock(L);
   wait_end(vm, w, NULL);

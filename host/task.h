@@ -14,4 +14,8 @@ int il_task_new(const isolua_options *o, il_task **task);
 int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
                   const il_start *start, il_task *task, il_isolate **isolate);
 
+/* Encodes init and the entries of package.preload, for an isolate that is started more than once: buffers in it
+** are copied. An error object is pushed on failure. [-0, +0|1, m] */
+int il_encode_setup(il_vm *vm, lua_State *L, const isolua_run_options *o, il_task *task);
+
 #endif

@@ -685,7 +685,7 @@ static void set_gc(lua_State *L, int gc) {
 }
 
 /* The message goes into a box, so that it is freed whatever the decoder raises. */
-static int decode_owned(il_vm *vm, lua_State *L, il_msg **m) {
+int il_vm_decode_owned(il_vm *vm, lua_State *L, il_msg **m) {
   il_msg **box = il_box_push(L);
   int n;
   *box = *m;
@@ -699,7 +699,7 @@ static int decode_owned(il_vm *vm, lua_State *L, il_msg **m) {
 
 static void run_init(il_vm *vm, lua_State *L, il_task *task) {
   if (task->setup != NULL) {
-    decode_owned(vm, L, &task->setup);
+    il_vm_decode_owned(vm, L, &task->setup);
     if (lua_isnil(L, -1))
       lua_pop(L, 1);
     else
@@ -724,15 +724,17 @@ static int run_task(lua_State *L) {
   set_gc(L, task->gc);
   vm->cap = vm->isolate->memory;
   run_init(vm, L, task);
-  if (task->call != NULL && task->path == NULL) {
-    n = decode_owned(vm, L, &task->call);
+  if (task->serve != NULL) {
+    lua_pushcfunction(L, task->serve);
+  } else if (task->call != NULL && task->path == NULL) {
+    n = il_vm_decode_owned(vm, L, &task->call);
   } else if (task->source != NULL) {
     if (luaL_loadbufferx(L, task->source, task->length, task->path, "t") != LUA_OK)
       return lua_error(L);
   } else if (luaL_loadfilex(L, task->path, "t") != LUA_OK) {
     return lua_error(L);
   } else if (task->call != NULL) {
-    n += decode_owned(vm, L, &task->call);
+    n += il_vm_decode_owned(vm, L, &task->call);
   }
   lua_call(L, n - 1, LUA_MULTRET);
   if (vm->isolate->spawned) il_loop_drain(vm, L);
@@ -766,6 +768,25 @@ static int make_result(lua_State *L) {
   return 0;
 }
 
+/* Sending the results is not the task's heap: without its cap. */
+bool il_vm_result(il_vm *vm, lua_State *L, int base, int status, il_result *r) {
+  ending end = {vm, r, status, false};
+  size_t cap = vm->cap;
+  bool done;
+  vm->cap = 0;
+  if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
+    lua_settop(L, base);
+    end.overflow = true;
+  }
+  lua_pushcfunction(L, make_result);
+  lua_insert(L, base + 1);
+  lua_pushlightuserdata(L, &end);
+  done = lua_pcall(L, lua_gettop(L) - base - 1, 0, 0) == LUA_OK;
+  lua_settop(L, base);
+  vm->cap = cap;
+  return done;
+}
+
 /* Errors of the library itself: what an isolate ends with that has no say any more. */
 static void end_with(il_result *r, int code, char *traceback) {
   il_result_fini(r);
@@ -775,12 +796,11 @@ static void end_with(il_result *r, int code, char *traceback) {
 }
 
 static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
-  ending end = {vm, r, LUA_OK, false};
-  int dying;
+  int dying, status;
   lua_pushcfunction(L, il_vm_traceback);
   lua_pushcfunction(L, run_task);
   lua_pushlightuserdata(L, vm);
-  end.status = lua_pcall(L, 1, LUA_MULTRET, 1);
+  status = lua_pcall(L, 1, LUA_MULTRET, 1);
   il_loop_end_coros(vm);
   lua_remove(L, 1);
   lua_sethook(L, NULL, 0, 0);
@@ -791,29 +811,31 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
     memset(&vm->failure, 0, sizeof vm->failure);
     return IL_FAILED;
   }
-  if (dying != 0 && end.status != LUA_OK) {
+  if (dying != 0 && status != LUA_OK) {
     end_with(r, dying, take_traceback(vm));
     return dying == ISOLUA_EXITED ? IL_DONE : IL_KILLED;
   }
-  if (end.status == LUA_ERRMEM) {
+  if (status == LUA_ERRMEM) {
     end_with(r, ISOLUA_MEMORY, NULL);
     return IL_FAILED;
   }
-  vm->cap = 0; /* the results are there: sending them is not the task's heap */
-  if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
-    lua_settop(L, 0);
-    end.overflow = true;
-  }
-  lua_pushcfunction(L, make_result);
-  lua_insert(L, 1);
-  lua_pushlightuserdata(L, &end);
-  if (lua_pcall(L, lua_gettop(L) - 1, 0, 0) == LUA_OK) {
+  if (il_vm_result(vm, L, 0, status, r)) {
     if (r->code == ISOLUA_OK) return IL_DONE;
     if (il_vm_dying(vm) == 0) return IL_FAILED;
   }
   dying = il_vm_dying(vm);
   end_with(r, dying != 0 ? dying : ISOLUA_MEMORY, take_traceback(vm));
   return dying != 0 ? IL_KILLED : IL_FAILED;
+}
+
+const char *il_end_message(int code) {
+  switch (code) {
+  case ISOLUA_TIMEOUT: return "ran over its time and was killed";
+  case ISOLUA_MEMORY: return "ran out of memory";
+  case ISOLUA_EXITED: return "ended without a result";
+  case ISOLUA_KILLED: return "was killed";
+  default: return NULL;
+  }
 }
 
 /* The message goes before the traceback that the kill has noted. */
@@ -833,17 +855,12 @@ static void head_traceback(il_result *r) {
 }
 
 static void message_for(il_isolate *i, il_result *r) {
-  char text[256];
-  const char *format = NULL;
-  if (r->message != NULL) return;
-  switch (r->code) {
-  case ISOLUA_TIMEOUT: format = "isolate '%.150s' ran over its time and was killed"; break;
-  case ISOLUA_MEMORY: format = "isolate '%.150s' ran out of memory"; break;
-  case ISOLUA_EXITED: format = "isolate '%.150s' ended without a result"; break;
-  case ISOLUA_KILLED: format = "isolate '%.150s' was killed"; break;
-  default: return;
-  }
-  snprintf(text, sizeof text, format, i->name);
+  char text[256], subject[192];
+  const char *what = il_end_message(r->code);
+  if (r->message != NULL || what == NULL) return;
+  if (i->hooks == NULL || !i->hooks->subject(i, subject, sizeof subject))
+    snprintf(subject, sizeof subject, "isolate '%.150s'", i->name);
+  snprintf(text, sizeof text, "%s %s", subject, what);
   r->message = strdup(text);
   head_traceback(r);
 }

@@ -15,15 +15,16 @@ typedef struct il_search {
 il_search *il_search_of(il_vm *vm, lua_State *L);
 void il_search_release(il_search *s); /* or NULL */
 
-/* What an isolate of ours runs (il_isolate.task): `call`, or else `source`, or else a file. */
+/* What an isolate of ours runs (il_isolate.task): `serve`, or `call`, or else `source`, or else a file. */
 typedef struct il_task {
   il_msg *call; /* IL_ROOT_CALL; IL_ROOT_FILE when there is a path */
   char *source; /* Lua text, `length` bytes */
   size_t length;
-  char *path;        /* file name, or the chunk's name of `source` */
-  il_msg *setup;     /* IL_ROOT_INIT, or NULL */
-  char *init;        /* module that runs first, or NULL */
-  il_search *search; /* one hold; or NULL */
+  char *path;          /* file name, or the chunk's name of `source` */
+  il_msg *setup;       /* IL_ROOT_INIT, or NULL */
+  char *init;          /* module that runs first, or NULL */
+  lua_CFunction serve; /* or NULL */
+  il_search *search;   /* one hold; or NULL */
   unsigned libs;
   int gc; /* LUA_GCGEN, LUA_GCINC, LUA_GCSTOP, or -1: Lua's own */
 } il_task;
@@ -35,6 +36,13 @@ void il_vm_free_task(il_isolate *i);
 /* The message handler of bodies and handlers: notes the traceback in vm->traceback and leaves the error
 ** value as it is. [a lua_CFunction] */
 int il_vm_traceback(lua_State *L);
+/* After a call that ended with `status`: the results, or the error value, above `base` are popped, and become
+** *r. False: there is no memory for that. [-n, +0, -] */
+bool il_vm_result(il_vm *vm, lua_State *L, int base, int status, il_result *r);
+/* What an isolate does that ends with that error of the library's; NULL: nothing is said. */
+const char *il_end_message(int code);
+/* Takes *m, and pushes what is in it; how many. [-0, +n, e] */
+int il_vm_decode_owned(il_vm *vm, lua_State *L, il_msg **m);
 /* A handler of the event loop raised the value at index 1 and nobody caught it: main logs it, an
 ** isolate ends with it. [-0, +0, e] */
 void il_vm_handler_failed(il_vm *vm, lua_State *L);

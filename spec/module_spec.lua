@@ -13,7 +13,8 @@ local await = settle.await
 
 local names = {
   "atomic", "run", "spawn", "spawn_file", "self", "parent", "inbox", "exit", "list", "find", "wait",
-  "register", "sendable", "all", "race", "as_completed", "port", "channel", "select", "async",
+  "register", "sendable", "all", "race", "as_completed", "map", "pool", "port", "channel", "select",
+  "async",
   "sleep", "after", "every", "now", "fd", "pump", "timeout", "stream", "stream_of",
   "buffer", "map_file", "transfer", "freeze", "thaw",
 }

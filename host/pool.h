@@ -1,0 +1,159 @@
+/* pool.h - jobs that wait for one of some isolates, and who runs which. No Lua. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_POOL_H
+#define IL_POOL_H
+
+#include "isolate.h"
+
+typedef struct il_pool il_pool;
+typedef struct il_hand il_hand;
+
+/* 0 is the usual one; from IL_PRIORITY_MIN to IL_PRIORITY_MAX. */
+enum { IL_PRIORITY_MIN = -128, IL_PRIORITY_MAX = 127, IL_PRIORITIES = 256 };
+
+enum il_stage {
+  IL_UNSENT,  /* its maker has it */
+  IL_OUTSIDE, /* waits for room in the queue */
+  IL_QUEUED,  /* waits for a hand */
+  IL_TAKEN,   /* a hand has it */
+  IL_SETTLED  /* or is about to be */
+};
+
+/* A job. */
+typedef struct il_work {
+  il_handle
+    h; /* held by its future while that is held, by its maker, and by the pool until it is settled */
+  isolua_future future;
+
+  /* fixed once it is sent */
+  il_pool *pool; /* one hold of its memory */
+  char *name;    /* malloc; NULL: `source` and `line` name it */
+  char source[64];
+  int line;        /* 0: a chunk; -1: a C function */
+  int64_t timeout; /* ns; 0: none */
+  int priority;
+
+  il_msg *call;            /* the hand's that has it; else pool's lock */
+  isolua_future *admitted; /* settled when it is in the queue; NULL: nobody waits for that */
+
+  /* pool's lock */
+  enum il_stage stage;
+  il_hand *hand;
+  int retries;
+  int64_t since; /* when it came into its stage */
+  struct il_work *prev, *next;
+} il_work;
+
+typedef struct il_works {
+  il_work *first, *last;
+} il_works;
+
+/* How long something took: counts by size. */
+enum { IL_SPANS = 192 };
+typedef struct il_spans {
+  long long n;
+  uint32_t counts[IL_SPANS];
+} il_spans;
+
+/* An isolate that runs jobs. */
+struct il_hand {
+  il_handle h; /* held by the pool until it has ended, and by its alarm */
+  il_alarm alarm;
+  il_pool *pool; /* fixed */
+
+  /* pool's lock */
+  il_isolate *isolate; /* one hold, from when it runs; or NULL */
+  il_work *work;
+  bool idle;      /* in the pool's list */
+  bool waiting;   /* its job waits for a future: another one may run meanwhile */
+  bool doomed;    /* it is being killed: it gets no more jobs */
+  bool last;      /* it gets no more jobs, and leaves */
+  bool starting;  /* whoever starts it looks after it what else is to be done */
+  bool over;      /* it has ended */
+  long long done; /* jobs */
+  il_hand *prev, *next, *idle_next;
+
+  il_work *held; /* its thread's own hold on the job that it has, or had last; or NULL */
+
+  /* written by its thread for its job, read under the lock */
+  atomic_bool begun;     /* code of the job may have run */
+  _Atomic(int64_t) late; /* when the job has run over its time; 0: it has no end */
+
+  atomic_bool called; /* it has a job, or is to leave; release */
+};
+
+struct il_pool {
+  il_handle h;       /* of users: with the last one it closes */
+  atomic_uint holds; /* of its memory: those handles together, hands and jobs */
+  /* fixed */
+  isolua_host *host; /* one hold */
+  isolua_pool_options o;
+  char *name;
+  void *starting; /* what `start` needs */
+  int (*start)(il_pool *p, il_hand *hand,
+               const char *name); /* an isolate with that hand: 0, or it has failed */
+  void (*fini)(il_pool *p);       /* frees `starting` */
+  isolua_future *empty;           /* settled when it is closed and has no job any more */
+
+  il_lock lock; /* guards all below */
+  bool closing;
+  bool admits; /* those that are outside come in, one for each job that leaves the queue */
+  bool empty_told;
+  il_works queue[IL_PRIORITIES];     /* the first has the highest priority */
+  uint64_t some[IL_PRIORITIES / 64]; /* bits of those that are not empty */
+  il_works outside;
+  size_t queued, taken, waiting_outside; /* jobs */
+  size_t busy;                           /* hands whose jobs do not wait */
+  size_t idle, beginning;                /* hands */
+  size_t hands;                          /* that have not ended, with those that begin */
+  il_hand *first_idle;                   /* the one that was idle last */
+  il_hand *all;
+  long long done, failed, started;
+  il_spans waited, ran;
+};
+
+/* With one hold on `h`. NULL: no memory; then `starting` is the caller's. */
+il_pool *il_pool_new(isolua_host *host, const isolua_pool_options *o, const char *name);
+void il_pool_release(il_pool *p); /* a hold on its memory */
+
+/* A job with one hold, the caller's, and no future held. NULL: no memory. */
+il_work *il_work_new(il_pool *p);
+void il_work_release(il_work *w);
+
+/* Sends it. OK: it is queued. CLOSED. FULL: `wait` false, nothing was done; else it is in when w->admitted is
+** settled (with ISOLUA_CLOSED: it is not), or il_pool_withdraw. MEMORY. Thread: any. */
+int il_pool_send(il_pool *p, il_work *w, bool wait);
+/* One that waits for room waits no more. False: it is in. */
+bool il_pool_withdraw(il_pool *p, il_work *w);
+/* No more jobs come; those that are in are run. */
+void il_pool_close(il_pool *p);
+/* And no more are run: all futures fail with `cancelled`. */
+void il_pool_cancel(il_pool *p, const char *reason);
+
+void il_pool_look(il_pool *p, isolua_pool_stats *out);
+
+/* -- For the isolate that is a hand, on its thread --------------------------------------------- */
+
+/* It is ready for jobs. */
+void il_hand_enter(il_hand *hand, il_isolate *i);
+/* Its job, if it had one (else `r` is NULL), has ended with *r, which is taken over; it gets the next one: NULL,
+** there is none now. */
+il_work *il_hand_next(il_hand *hand, il_result *r);
+/* The job that it was called for; NULL: none (yet). */
+il_work *il_hand_job(il_hand *hand);
+/* Code of its job runs from now on. */
+void il_hand_begin(il_hand *hand);
+/* It has nothing to do, and goes: false, it has after all. */
+bool il_hand_leave(il_hand *hand);
+/* It is to go after its job: whatever that left behind goes with it. */
+void il_hand_retire(il_hand *hand);
+/* Is it to go now? */
+bool il_hand_is_done(il_hand *hand);
+
+extern const il_hooks il_hand_hooks;
+extern const il_handle_type il_pool_type;
+/* "job 'x'" */
+void il_work_subject(const il_work *w, char *text, size_t size);
+extern atomic_size_t il_live_pools;
+
+#endif

@@ -1,0 +1,465 @@
+/* pools.c - isolua_lua.h: pools, for code that has a lua_State; and what their isolates do. */
+/* SPDX-License-Identifier: MIT */
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "codec.h"
+#include "kill.h"
+#include "loop.h"
+#include "pool.h"
+#include "task.h"
+
+/* What the isolates of a pool are started with. */
+typedef struct recipe {
+  isolua_options base;
+  il_task *task; /* to be copied */
+  bool capture, strip, errors_go_on;
+} recipe;
+
+/* -- The globals of an isolate that runs jobs -------------------------------------------------- */
+
+/*
+** DESIGN. After each job the globals are as they were before the first one. Mostly they still are: then the
+** table gives the same keys and values in the same order, which is seen without looking anything up.
+*/
+typedef struct global {
+  const void *key, *value; /* NULL: it has no address */
+} global;
+
+/* User values of a userdata with `n` of them. */
+enum { GLOBALS = 1, GLOBALS_META = 2 };
+
+/* The globals on the top, in their order. */
+static void note_order(lua_State *L, global *all) {
+  lua_pushnil(L);
+  while (lua_next(L, -2) != 0) {
+    *all++ = (global){lua_topointer(L, -2), lua_topointer(L, -1)};
+    lua_pop(L, 1);
+  }
+}
+
+/* Pushes what the globals are now. */
+static void push_globals(lua_State *L) {
+  size_t n = 0;
+  int copy;
+  lua_newtable(L);
+  copy = lua_gettop(L);
+  lua_pushglobaltable(L);
+  lua_pushnil(L);
+  while (lua_next(L, -2) != 0) {
+    n++;
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, copy);
+  }
+  lua_newuserdatauv(L, (n + 1) * sizeof(global), 2);
+  lua_insert(L, -2);
+  if (!lua_getmetatable(L, -1)) lua_pushnil(L);
+  lua_setiuservalue(L, -3, GLOBALS_META);
+  note_order(L, lua_touserdata(L, -2));
+  lua_pop(L, 1);
+  lua_insert(L, copy);
+  lua_setiuservalue(L, copy, GLOBALS);
+}
+
+/* Are they still the same? The saved ones are at `saved`, the globals on the top. */
+static bool same_globals(lua_State *L, int saved) {
+  const global *at = lua_touserdata(L, saved);
+  const global *end = at + lua_rawlen(L, saved) / sizeof *at - 1;
+  lua_pushnil(L);
+  while (lua_next(L, -2) != 0) {
+    const void *value = lua_topointer(L, -1);
+    if (at == end || lua_topointer(L, -2) != at->key || value != at->value || value == NULL ||
+        at->key == NULL) {
+      lua_pop(L, 2);
+      return false;
+    }
+    at++;
+    lua_pop(L, 1);
+  }
+  return at == end;
+}
+
+/* Whatever was set is put back, and whatever is new goes. The globals are on the top. */
+static void put_back(lua_State *L, int saved) {
+  int globals = lua_gettop(L);
+  lua_getiuservalue(L, saved, GLOBALS);
+  lua_pushnil(L);
+  while (lua_next(L, globals) != 0) {
+    lua_pushvalue(L, -2);
+    lua_rawget(L, globals + 1);
+    if (!lua_rawequal(L, -1, -2)) {
+      lua_pushvalue(L, -3);
+      lua_insert(L, -2);
+      lua_rawset(L, globals); /* an entry that is there, or nil: the traversal goes on */
+    } else {
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pushnil(L);
+  while (lua_next(L, globals + 1) != 0) { /* what is missing */
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, globals);
+  }
+  lua_settop(L, globals);
+  note_order(L, lua_touserdata(L, saved));
+}
+
+static int restore_globals(lua_State *L) {
+  bool meta;
+  lua_pushglobaltable(L);
+  if (!same_globals(L, 1)) put_back(L, 1);
+  meta = lua_getmetatable(L, -1) != 0;
+  if (lua_getiuservalue(L, 1, GLOBALS_META) != LUA_TNIL || meta) lua_setmetatable(L, 2);
+  return 0;
+}
+
+/* -- What an isolate of a pool does ------------------------------------------------------------ */
+
+/* Light userdata: the job. Returns its results. */
+static int run_job(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  il_work *w = lua_touserdata(L, 1);
+  int n;
+  lua_settop(L, 0);
+  if (w->retries > 0)
+    n = il_decode_kept(vm, L, w->call);
+  else
+    n = il_vm_decode_owned(vm, L, &w->call);
+  lua_call(L, n - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+/* Nothing that the job has begun goes on after it, or fails another one. */
+static void end_job(il_vm *vm, lua_State *L, il_hand *hand) {
+  if (vm->loop.suspect) { /* a task of it has failed, and perhaps nobody will look */
+    vm->loop.suspect = false;
+    lua_gc(L, LUA_GCCOLLECT);
+  }
+  if (!il_loop_is_over(vm)) il_hand_retire(hand);
+}
+
+/* The text of the library's own error. */
+static void name_end(const il_work *w, il_result *r) {
+  char subject[192], text[256];
+  il_work_subject(w, subject, sizeof subject);
+  snprintf(text, sizeof text, "%s %s", subject, il_end_message(r->code));
+  if (r->message == NULL) r->message = strdup(text);
+}
+
+/* Runs the job, whose results become *r. Does not return when the isolate is to end. */
+static void run_one(il_vm *vm, lua_State *L, il_hand *hand, il_work *w, il_result *r) {
+  int base = lua_gettop(L), status;
+  bool before = il_vm_unwinding(vm);
+  il_hand_begin(hand);
+  lua_pushcfunction(L, il_vm_traceback);
+  lua_pushcfunction(L, run_job);
+  lua_pushlightuserdata(L, w);
+  status = lua_pcall(L, 1, LUA_MULTRET, base + 1);
+  lua_remove(L, base + 1);
+  if (!il_vm_passes(vm, before)) end_job(vm, L, hand);
+  if (il_vm_passes(vm, before)) il_vm_pass_on(L);
+  *r = (il_result){ISOLUA_MEMORY, NULL, NULL, NULL};
+  if (status == LUA_ERRMEM)
+    il_hand_retire(hand);
+  else if (!il_vm_result(vm, L, base, status, r)) {
+    il_result_fini(r);
+    *r = (il_result){ISOLUA_MEMORY, NULL, NULL, NULL};
+  }
+  if (il_vm_passes(vm, before)) {
+    il_result_fini(r);
+    il_vm_pass_on(L);
+  }
+  lua_settop(L, base);
+  if (r->code == ISOLUA_MEMORY) name_end(w, r);
+}
+
+static bool is_called(il_vm *vm, lua_State *L, void *arg) {
+  const il_hand *hand = arg;
+  (void)vm, (void)L;
+  return atomic_load_explicit(&hand->called, memory_order_acquire);
+}
+
+/* It has no job. False: it is to go. */
+static bool wait_for_job(il_vm *vm, lua_State *L, il_hand *hand) {
+  int64_t idle = hand->pool->o.idle;
+  enum il_outcome out;
+  if (il_hand_is_done(hand)) return false;
+  vm->loop.outside++; /* the pool calls it */
+  out = il_loop_run(vm, L, is_called, hand, idle >= 0 ? il_deadline(idle) : -1);
+  vm->loop.outside--;
+  if (out == IL_TIMED_OUT) return !il_hand_leave(hand);
+  if (out != IL_READY) il_loop_raise(vm, L, out);
+  return true;
+}
+
+/* il_task.serve */
+static int serve(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  il_hand *hand = vm->isolate->served;
+  il_work *w;
+  lua_settop(L, 0);
+  luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
+  push_globals(L); /* at 1 */
+  il_hand_enter(hand, vm->isolate);
+  w = il_hand_next(hand, NULL);
+  for (;;) {
+    il_result r;
+    if (w == NULL) {
+      if (!wait_for_job(vm, L, hand)) return 0;
+      w = il_hand_job(hand);
+      continue;
+    }
+    run_one(vm, L, hand, w, &r);
+    w = il_hand_next(hand, &r);
+    lua_pushcfunction(L, restore_globals);
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 0);
+    lua_sethook(L, NULL, 0, 0); /* the job's */
+  }
+}
+
+/* -- Pools ------------------------------------------------------------------------------------- */
+
+static void recipe_free(recipe *r) {
+  if (r == NULL) return;
+  if (r->task != NULL) il_task_free(r->task);
+  free(r);
+}
+
+/* il_pool.fini */
+static void recipe_fini(il_pool *p) {
+  recipe_free(p->starting);
+}
+
+static il_task *copy_task(const il_task *from) {
+  il_task *task = calloc(1, sizeof *task);
+  if (task == NULL) return NULL;
+  task->libs = from->libs;
+  task->gc = from->gc;
+  task->serve = serve;
+  task->search = from->search;
+  if (task->search != NULL)
+    atomic_fetch_add_explicit(&task->search->holds, 1, memory_order_relaxed);
+  if ((from->setup != NULL && (task->setup = il_msg_clone(from->setup)) == NULL) ||
+      (from->init != NULL && (task->init = strdup(from->init)) == NULL)) {
+    il_task_free(task);
+    return NULL;
+  }
+  return task;
+}
+
+/* il_pool.start */
+static int start(il_pool *p, il_hand *hand, const char *name) {
+  recipe *r = p->starting;
+  il_start how = {.unawaited = true, .errors_go_on = r->errors_go_on, .hooks = &il_hand_hooks};
+  il_task *task = copy_task(r->task);
+  il_isolate *i;
+  int err;
+  if (task == NULL) return ISOLUA_MEMORY;
+  how.served = hand;
+  err = il_task_start(p->host, &r->base, name, &how, task, &i);
+  if (err != ISOLUA_OK) return err;
+  atomic_store(&i->future.looked, true); /* the jobs have its errors */
+  il_handle_release(&i->inbox.tx);
+  return ISOLUA_OK;
+}
+
+static int recipe_gc(lua_State *L) {
+  recipe **box = lua_touserdata(L, 1);
+  recipe_free(*box);
+  *box = NULL;
+  return 0;
+}
+
+/* A userdata that frees what it is given. [-0, +1, m] */
+static recipe **push_recipe(lua_State *L) {
+  recipe **box = lua_newuserdatauv(L, sizeof(recipe *), 0);
+  *box = NULL;
+  if (luaL_newmetatable(L, "isolate.recipe")) {
+    lua_pushcfunction(L, recipe_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+/* An error object is pushed when something cannot go along. */
+static int fill_recipe(il_vm *vm, lua_State *L, const isolua_run_options *o, recipe *r) {
+  int err;
+  r->base = o->base;
+  r->base.timeout = 0; /* that of a job */
+  r->base.name = r->base.libs = r->base.gc = r->base.init = NULL;
+  r->capture = !o->no_globals;
+  r->strip = o->strip != 0;
+  r->errors_go_on = o->errors_go_on != 0;
+  err = il_task_new(&o->base, &r->task);
+  if (err == ISOLUA_OK) {
+    r->task->search = il_search_of(vm, L);
+    return il_encode_setup(vm, L, o, r->task);
+  }
+  isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  return err;
+}
+
+int isolua_pool_push(lua_State *L, const isolua_run_options *options,
+                     const isolua_pool_options *limits) {
+  il_vm *vm = il_vm_check(L);
+  recipe **box;
+  il_pool *p;
+  isolua_pool_options o = *limits;
+  int err;
+  il_loop_check_open(vm, L);
+  o.timeout = options->base.timeout;
+  box = push_recipe(L);
+  *box = calloc(1, sizeof **box);
+  if (*box == NULL) return luaL_error(L, "not enough memory");
+  err = fill_recipe(vm, L, options, *box);
+  if (err != ISOLUA_OK) {
+    lua_remove(L, -2);
+    return err;
+  }
+  p = il_pool_new(vm->host, &o, options->base.name != NULL ? options->base.name : "pool");
+  if (p == NULL) return luaL_error(L, "not enough memory");
+  p->starting = *box;
+  p->start = start;
+  p->fini = recipe_fini;
+  *box = NULL;
+  il_handle_push_held(L, &p->h, &p->h);
+  lua_remove(L, -2);
+  return ISOLUA_OK;
+}
+
+isolua_pool *isolua_pool_of(lua_State *L, int index) {
+  il_handle *h = il_handle_test(L, index);
+  return h != NULL && h->type == &il_pool_type ? (il_pool *)h : NULL;
+}
+
+void isolua_pool_close(isolua_pool *p) {
+  il_pool_close(p);
+}
+
+void isolua_pool_cancel(isolua_pool *p, const char *reason) {
+  il_pool_cancel(p, reason);
+}
+
+isolua_future *isolua_pool_empty(isolua_pool *p) {
+  return p->empty;
+}
+
+int isolua_pool_is_own(lua_State *L, isolua_pool *p) {
+  il_isolate *i = il_vm_check(L)->isolate;
+  return i->hooks == &il_hand_hooks && ((il_hand *)i->served)->pool == p;
+}
+
+int isolua_cores(void) {
+  return il_cpu_count();
+}
+
+void isolua_pool_look(isolua_pool *p, isolua_pool_stats *out) {
+  il_pool_look(p, out);
+}
+
+/* -- Jobs -------------------------------------------------------------------------------------- */
+
+/* A job on its way into the queue. */
+typedef struct job_box {
+  il_work *work; /* one hold, or NULL */
+  il_moves *moves;
+} job_box;
+
+static int job_gc(lua_State *L) {
+  job_box *box = lua_touserdata(L, 1);
+  il_vm *vm = il_vm_of(L);
+  il_work *w = box->work;
+  il_moves *moves = box->moves;
+  bool in = false;
+  *box = (job_box){NULL, NULL};
+  if (w != NULL) {
+    in = !il_pool_withdraw(w->pool, w) && w->admitted != NULL && il_future_is_done(w->admitted) &&
+         w->admitted->result.code == ISOLUA_OK;
+    il_work_release(w);
+  }
+  if (vm == NULL) return 0;
+  if (in)
+    il_moves_done(vm, moves);
+  else
+    il_moves_undo(vm, moves);
+  return 0;
+}
+
+static job_box *push_job_box(lua_State *L) {
+  job_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = (job_box){NULL, NULL};
+  if (luaL_newmetatable(L, "isolate.job")) {
+    lua_pushcfunction(L, job_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+static void name_work(lua_State *L, il_work *w, int index) {
+  lua_Debug ar;
+  lua_pushvalue(L, index);
+  lua_getinfo(L, ">S", &ar);
+  w->line = ar.what[0] == 'C' ? -1 : ar.linedefined;
+  memcpy(w->source, ar.short_src, sizeof w->source < LUA_IDSIZE ? sizeof w->source : LUA_IDSIZE);
+  w->source[sizeof w->source - 1] = '\0';
+}
+
+int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_job_options *o, int index,
+                      int nargs) {
+  il_vm *vm = il_vm_check(L);
+  const recipe *r = p->starting;
+  il_sending how = {.root = IL_ROOT_CALL,
+                    .libs = r->task->libs,
+                    .capture = r->capture,
+                    .strip = r->strip,
+                    .hidden = o->hidden};
+  job_box *box;
+  il_work *w;
+  int err;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 10, NULL);
+  box = push_job_box(L);
+  w = box->work = il_work_new(p);
+  if (w == NULL || (o->name != NULL && (w->name = strdup(o->name)) == NULL))
+    return luaL_error(L, "not enough memory");
+  if (o->name == NULL) name_work(L, w, index + o->hidden);
+  w->timeout = o->timeout != 0 ? o->timeout : p->o.timeout;
+  w->priority = o->priority;
+  w->retries = p->o.retries;
+  lua_insert(L, index);
+  err = il_encode_waiting(vm, L, nargs + 1, &how, &w->call, &box->moves);
+  if (err != ISOLUA_OK) {
+    lua_remove(L, index);
+    return err;
+  }
+  err = il_pool_send(p, w, o->wait != 0);
+  if (err == ISOLUA_MEMORY) return luaL_error(L, "not enough memory");
+  return err;
+}
+
+isolua_future *isolua_job_room(lua_State *L, int index) {
+  const job_box *box = lua_touserdata(L, index);
+  return box->work->admitted;
+}
+
+int isolua_job_take(lua_State *L, int index, isolua_future **future) {
+  il_vm *vm = il_vm_check(L);
+  job_box *box = lua_touserdata(L, index);
+  il_work *w = box->work;
+  il_moves *moves = box->moves;
+  if (w->admitted != NULL && w->admitted->result.code != ISOLUA_OK) return ISOLUA_CLOSED;
+  *box = (job_box){NULL, NULL};
+  il_moves_done(vm, moves);
+  il_future_retain(&w->future);
+  *future = &w->future;
+  il_work_release(w);
+  return ISOLUA_OK;
+}
