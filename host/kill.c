@@ -273,10 +273,73 @@ bool il_vm_is_array(lua_State *L, int index, lua_Unsigned n) {
   return limit >= n;
 }
 
+/* -- Where the hash part of a table is ----------------------------------------------------------- */
+
+/* Of a Table: the pointer to its nodes and the logarithm of their number; 0: not found. And of a node. */
+static size_t nodes_at, nodes_log;
+enum { NODE = 24, NODE_VALUE = 0, NODE_TYPE = 8, NODE_KEY_TYPE = 9, NODE_NEXT = 12, NODE_KEY = 16 };
+
+/* What was allocated last. */
+typedef struct last_block {
+  void *p;
+  size_t size;
+} last_block;
+
+static void probe_nodes(lua_State *L, const last_block *last) {
+  enum { SIZES = 5, TO = 56 };
+  bool pointer[TO] = {false}, log[TO] = {false};
+  int pointers = 0, logs = 0;
+  for (int n = 1; n <= SIZES; n++) {
+    const char *t;
+    lua_createtable(L, 0, 1 << n);
+    t = lua_topointer(L, -1);
+    for (size_t i = TABLE_FROM; i < TO; i++) {
+      log[i] = (n == 1 || log[i]) && t[i] == n;
+      pointer[i] = i + sizeof last->p <= TO && (n == 1 || pointer[i]) &&
+                   memcmp(t + i, &last->p, sizeof last->p) == 0;
+    }
+    if (last->size != (size_t)NODE << n) pointers = TO; /* nothing is as it is known */
+    lua_pop(L, 1);
+  }
+  for (size_t i = TABLE_FROM; i < TO; i++) {
+    if (pointer[i]) {
+      nodes_at = i;
+      pointers++;
+    }
+    if (log[i]) {
+      nodes_log = i;
+      logs++;
+    }
+  }
+  if (pointers != 1 || logs != 1) nodes_at = 0;
+}
+
+const void *il_vm_hash_of(lua_State *L, int index, size_t *size) {
+  const char *t = lua_topointer(L, index);
+  const void *nodes;
+  if (nodes_at == 0 || array_limit == 0 || il_vm_is_array(L, index, 1)) return NULL;
+  memcpy(&nodes, t + nodes_at, sizeof nodes);
+  *size = (size_t)NODE << (unsigned char)t[nodes_log];
+  return nodes;
+}
+
+/* Padding, and what lies in an empty node, are anything. */
+bool il_vm_same_hash(const void *then, const void *now, size_t size) {
+  const unsigned char *a = then, *b = now;
+  for (const unsigned char *end = a + size; a < end; a += NODE, b += NODE) {
+    if (a[NODE_TYPE] != b[NODE_TYPE]) return false;
+    if ((a[NODE_TYPE] & 0x0f) == LUA_TNIL) continue;
+    if (a[NODE_KEY_TYPE] != b[NODE_KEY_TYPE] || memcmp(a + NODE_NEXT, b + NODE_NEXT, 12) != 0 ||
+        memcmp(a + NODE_VALUE, b + NODE_VALUE, 8) != 0)
+      return false;
+  }
+  return true;
+}
+
 /* Zeroed memory, so that padding compares equal. */
 static void *probe_alloc(void *ud, void *p, size_t osize, size_t nsize) {
   void *q = nsize > 0 ? calloc(1, nsize) : NULL;
-  (void)ud;
+  if (q != NULL) *(last_block *)ud = (last_block){q, nsize};
   if (p != NULL && (q != NULL || nsize == 0)) {
     if (q != NULL) memcpy(q, p, osize < nsize ? osize : nsize);
     free(p);
@@ -285,10 +348,12 @@ static void *probe_alloc(void *ud, void *p, size_t osize, size_t nsize) {
 }
 
 static void probe_all(void) {
-  lua_State *L = lua_newstate(probe_alloc, NULL);
+  last_block last = {NULL, 0};
+  lua_State *L = lua_newstate(probe_alloc, &last);
   if (L == NULL) return;
   probe_hooks(L);
   probe_table(L);
+  probe_nodes(L, &last);
   lua_close(L);
 }
 

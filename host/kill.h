@@ -39,4 +39,10 @@ void il_vm_probe(void);
 ** part, so that lua_next goes on behind them from key n? False: perhaps not. [-0, +0, -] */
 bool il_vm_is_array(lua_State *L, int index, lua_Unsigned n);
 
+/* The hash part of the table at `index`, if all of the table is in it, of *size bytes; NULL: that cannot be told. It
+** is that of the same table, unchanged, if it lies where it did and il_vm_same_hash says so of its bytes then and
+** now. [-0, +0, -] */
+const void *il_vm_hash_of(lua_State *L, int index, size_t *size);
+bool il_vm_same_hash(const void *then, const void *now, size_t size);
+
 #endif

@@ -21,100 +21,97 @@ typedef struct recipe {
 /* -- The globals of an isolate that runs jobs -------------------------------------------------- */
 
 /*
-** DESIGN. After each job the globals are as they were before the first one. Mostly they still are: then the
-** table gives the same keys and values in the same order, which is seen without looking anything up.
+** DESIGN. After each job the globals are as they were before the first one. Mostly they still are, which is seen
+** from the bytes of their table. A userdata keeps the bytes, as they were when the globals were put right last, and
+** as user values a copy of the globals, their metatable, and that.
 */
-typedef struct global {
-  const void *key, *value; /* NULL: it has no address */
-} global;
+typedef struct globals {
+  const void *nodes; /* NULL: it cannot be seen so */
+  size_t size;
+  unsigned char bytes[1];
+} globals;
 
-/* User values of a userdata with `n` of them. */
-enum { GLOBALS = 1, GLOBALS_META = 2 };
+enum { GLOBALS = 1, GLOBALS_META = 2, GLOBALS_BYTES = 3, GLOBALS_VALUES = 3 };
 
-/* The globals on the top, in their order. */
-static void note_order(lua_State *L, global *all) {
-  lua_pushnil(L);
-  while (lua_next(L, -2) != 0) {
-    *all++ = (global){lua_topointer(L, -2), lua_topointer(L, -1)};
-    lua_pop(L, 1);
-  }
+/* Pushes the bytes of the globals, which are on the top. */
+static void push_bytes(lua_State *L) {
+  size_t size = 0;
+  const void *nodes = il_vm_hash_of(L, -1, &size);
+  globals *g = lua_newuserdatauv(L, sizeof *g + size, 0);
+  g->nodes = nodes;
+  g->size = size;
+  if (nodes != NULL) memcpy(g->bytes, nodes, size);
 }
 
 /* Pushes what the globals are now. */
 static void push_globals(lua_State *L) {
-  size_t n = 0;
-  int copy;
+  int saved;
+  lua_newuserdatauv(L, 0, GLOBALS_VALUES);
+  saved = lua_gettop(L);
   lua_newtable(L);
-  copy = lua_gettop(L);
   lua_pushglobaltable(L);
   lua_pushnil(L);
-  while (lua_next(L, -2) != 0) {
-    n++;
+  while (lua_next(L, saved + 2) != 0) {
     lua_pushvalue(L, -2);
     lua_insert(L, -2);
-    lua_rawset(L, copy);
+    lua_rawset(L, saved + 1);
   }
-  lua_newuserdatauv(L, (n + 1) * sizeof(global), 2);
-  lua_insert(L, -2);
-  if (!lua_getmetatable(L, -1)) lua_pushnil(L);
-  lua_setiuservalue(L, -3, GLOBALS_META);
-  note_order(L, lua_touserdata(L, -2));
+  if (!lua_getmetatable(L, saved + 2)) lua_pushnil(L);
+  lua_setiuservalue(L, saved, GLOBALS_META);
+  push_bytes(L);
+  lua_setiuservalue(L, saved, GLOBALS_BYTES);
   lua_pop(L, 1);
-  lua_insert(L, copy);
-  lua_setiuservalue(L, copy, GLOBALS);
+  lua_setiuservalue(L, saved, GLOBALS);
 }
 
-/* Are they still the same? The saved ones are at `saved`, the globals on the top. */
-static bool same_globals(lua_State *L, int saved) {
-  const global *at = lua_touserdata(L, saved);
-  const global *end = at + lua_rawlen(L, saved) / sizeof *at - 1;
-  lua_pushnil(L);
-  while (lua_next(L, -2) != 0) {
-    const void *value = lua_topointer(L, -1);
-    if (at == end || lua_topointer(L, -2) != at->key || value != at->value || value == NULL ||
-        at->key == NULL) {
-      lua_pop(L, 2);
-      return false;
-    }
-    at++;
-    lua_pop(L, 1);
-  }
-  return at == end;
+/* Are they still the same? The saved ones are at 1, the globals on the top. */
+static bool same_globals(lua_State *L) {
+  const globals *g;
+  const void *nodes;
+  size_t size;
+  lua_getiuservalue(L, 1, GLOBALS_BYTES);
+  g = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  nodes = il_vm_hash_of(L, -1, &size);
+  return g->nodes != NULL && nodes == g->nodes && size == g->size &&
+         il_vm_same_hash(g->bytes, nodes, size);
 }
 
 /* Whatever was set is put back, and whatever is new goes. The globals are on the top. */
-static void put_back(lua_State *L, int saved) {
-  int globals = lua_gettop(L);
-  lua_getiuservalue(L, saved, GLOBALS);
+static void put_back(lua_State *L) {
+  int all = lua_gettop(L);
+  lua_getiuservalue(L, 1, GLOBALS);
   lua_pushnil(L);
-  while (lua_next(L, globals) != 0) {
+  while (lua_next(L, all) != 0) {
     lua_pushvalue(L, -2);
-    lua_rawget(L, globals + 1);
+    lua_rawget(L, all + 1);
     if (!lua_rawequal(L, -1, -2)) {
       lua_pushvalue(L, -3);
       lua_insert(L, -2);
-      lua_rawset(L, globals); /* an entry that is there, or nil: the traversal goes on */
+      lua_rawset(L, all); /* an entry that is there, or nil: the traversal goes on */
     } else {
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
   }
   lua_pushnil(L);
-  while (lua_next(L, globals + 1) != 0) { /* what is missing */
+  while (lua_next(L, all + 1) != 0) { /* what is missing */
     lua_pushvalue(L, -2);
     lua_insert(L, -2);
-    lua_rawset(L, globals);
+    lua_rawset(L, all);
   }
-  lua_settop(L, globals);
-  note_order(L, lua_touserdata(L, saved));
+  lua_settop(L, all);
+  push_bytes(L);
+  lua_setiuservalue(L, 1, GLOBALS_BYTES);
 }
 
 static int restore_globals(lua_State *L) {
-  bool meta;
   lua_pushglobaltable(L);
-  if (!same_globals(L, 1)) put_back(L, 1);
-  meta = lua_getmetatable(L, -1) != 0;
-  if (lua_getiuservalue(L, 1, GLOBALS_META) != LUA_TNIL || meta) lua_setmetatable(L, 2);
+  if (!same_globals(L)) put_back(L);
+  if (lua_getiuservalue(L, 1, GLOBALS_META) != LUA_TNIL || lua_getmetatable(L, 2)) {
+    lua_settop(L, 3);
+    lua_setmetatable(L, 2);
+  }
   return 0;
 }
 
