@@ -21,10 +21,12 @@ typedef struct il_sending {
   unsigned libs; /* of the receiver, if that is known: else all */
   bool capture;  /* globals that functions name go along */
   bool strip;    /* code without debug information */
-  bool move;     /* buffers are moved, not copied */
-  bool copy;     /* and none is moved, though it be marked */
-  bool plain;    /* data only: no code, no metatables, no handles */
-  int hidden;    /* of a call: values before the function that the user gave */
+  bool
+    share; /* code that was sent before goes as a block, not as bytes: for one receiver after the other */
+  bool move;  /* buffers are moved, not copied */
+  bool copy;  /* and none is moved, though it be marked */
+  bool plain; /* data only: no code, no metatables, no handles */
+  int hidden; /* of a call: values before the function that the user gave */
 } il_sending;
 
 /* Encodes the `n` values on the top of the stack as one send. ISOLUA_OK: pops them, and *out is the

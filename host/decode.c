@@ -2,9 +2,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
 #include <lauxlib.h>
+#include <stdlib.h>
 
 #include "buffer.h"
 #include "codec.h"
+#include "dump.h"
 #include "freeze.h"
 #include "names.h"
 #include "wire.h"
@@ -143,6 +145,113 @@ static void get_function(decoder *d, uint32_t *slot, int *nup) {
   if (d->at == d->m->data + place) d->at += 8 + c.len;
   if (lua_load(d->L, read_chunk, &c, "=?", "b") != LUA_OK) lua_error(d->L);
   keep_head(d, *slot);
+}
+
+/* -- Code that came before ---------------------------------------------------------------------- */
+
+/*
+** DESIGN. A table has, by the block that code came in, a userdata that holds the block, so that no other one gets its
+** address, and as user value a function that makes the code's functions. It is emptied when it has grown large.
+*/
+enum { LOADED_MAX = 256 };
+
+static char loaded_key;
+
+static int loaded_gc(lua_State *L) {
+  il_block **held = lua_touserdata(L, 1);
+  if (*held != NULL) il_handle_release(&(*held)->h);
+  *held = NULL;
+  return 0;
+}
+
+/* [-0, +1, e] */
+static void load_chunk(lua_State *L, const void *p, size_t len) {
+  chunk c = {p, len};
+  if (lua_load(L, read_chunk, &c, "=?", "b") != LUA_OK) lua_error(L);
+}
+
+typedef struct factory {
+  unsigned char *p;
+  size_t size;
+} factory;
+
+static int free_factory(lua_State *L) {
+  factory *f = lua_touserdata(L, 1);
+  free(f->p);
+  f->p = NULL;
+  return 0;
+}
+
+/* Pushes a function that makes those of the code, or nil. [-0, +1, e] */
+static void push_factory(lua_State *L, const il_block *b) {
+  factory *f = lua_newuserdatauv(L, sizeof *f, 0);
+  f->p = NULL;
+  if (luaL_newmetatable(L, "isolate.factory")) {
+    lua_pushcfunction(L, free_factory);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  if (il_dump_known(b->data, b->size)) f->p = il_dump_factory(b->data, b->size, &f->size);
+  if (f->p != NULL)
+    load_chunk(L, f->p, f->size);
+  else
+    lua_pushnil(L);
+  free(f->p);
+  f->p = NULL;
+  lua_remove(L, -2);
+}
+
+/* Pushes the userdata, a new one. The table is on the top. [-0, +1, e] */
+static void push_loaded(lua_State *L, il_block *b) {
+  il_block **held = lua_newuserdatauv(L, sizeof(il_block *), 1);
+  *held = NULL;
+  if (luaL_newmetatable(L, "isolate.loaded")) {
+    lua_pushcfunction(L, loaded_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  *held = b;
+  il_handle_retain(&b->h);
+  push_factory(L, b);
+  lua_setiuservalue(L, -2, 1);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, -3, b);
+}
+
+/* Pushes the table. [-0, +1, m] */
+static void push_all_loaded(decoder *d) {
+  lua_State *L = d->L;
+  if (d->vm->loaded < LOADED_MAX && lua_rawgetp(L, LUA_REGISTRYINDEX, &loaded_key) == LUA_TTABLE)
+    return;
+  lua_settop(L, lua_gettop(L) - (d->vm->loaded < LOADED_MAX));
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &loaded_key);
+  d->vm->loaded = 0;
+}
+
+static void get_shared_function(decoder *d, int *nup) {
+  lua_State *L = d->L;
+  uint32_t slot = get32(d);
+  il_block *b;
+  *nup = get8(d);
+  b = (il_block *)d->m->handles[get32(d)];
+  luaL_checkstack(L, 10, NULL);
+  push_all_loaded(d);
+  if (lua_rawgetp(L, -1, b) != LUA_TUSERDATA) {
+    lua_pop(L, 1);
+    push_loaded(L, b);
+    d->vm->loaded++;
+  }
+  if (lua_getiuservalue(L, -1, 1) == LUA_TFUNCTION) {
+    lua_call(L, 0, 1);
+  } else {
+    lua_pop(L, 1);
+    load_chunk(L, b->data, b->size);
+  }
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+  keep_head(d, slot);
 }
 
 static void get_named(decoder *d) {
@@ -362,6 +471,10 @@ static bool get_value(decoder *d) {
     return true;
   case W_FUNC:
     get_function(d, &slot, &nup);
+    push_frame(d, UPVALUES)->nup = nup;
+    return false;
+  case W_FUNC_SHARED:
+    get_shared_function(d, &nup);
     push_frame(d, UPVALUES)->nup = nup;
     return false;
   case W_FUNC_LATER: get_function(d, &slot, &nup); return true;

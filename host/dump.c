@@ -3,6 +3,7 @@
 #include "dump.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -11,7 +12,7 @@
 ** global is captured and no upvalue counts as to be closed). The layout is that of ldump.c, the
 ** instructions those of lopcodes.h, both the same in 5.4.0 to 5.4.8.
 */
-enum { OP_GETUPVAL = 9, OP_GETTABUP = 11 };
+enum { OP_LOADNIL = 8, OP_GETUPVAL = 9, OP_GETTABUP = 11, OP_RETURN = 70, OP_CLOSURE = 79 };
 enum { K_NIL = 0x00, K_FALSE = 0x01, K_TRUE = 0x11, K_INT = 0x03, K_FLOAT = 0x13 };
 enum { K_SHORT = 0x04, K_LONG = 0x14 };
 enum { KIND_TO_CLOSE = 2 }; /* RDKTOCLOSE in lparser.h */
@@ -199,4 +200,60 @@ void il_dump_globals(const unsigned char *dump, size_t len, const il_upvalue_set
                      void (*found)(void *, const char *, size_t), void *ud) {
   search s = {{dump + HEADER_SIZE + 1, dump + len, false}, found, ud};
   search_function(&s, NULL, env);
+}
+
+/* -- Factories --------------------------------------------------------------------------------- */
+
+/* iABC: op:7 A:8 k:1 B:8 C:8; iABx: op:7 A:8 Bx:17. */
+static unsigned char *put_instruction(unsigned char *at, int op, int a, int k, int b) {
+  uint32_t i = (uint32_t)op | (uint32_t)a << 7 | (uint32_t)k << 15 | (uint32_t)b << 16;
+  memcpy(at, &i, 4);
+  return at + 4;
+}
+
+/* A size below 128. */
+static unsigned char *put_size(unsigned char *at, int n) {
+  *at++ = (unsigned char)(0x80 | n);
+  return at;
+}
+
+/* Its function has the chunk's one nested in it, whose upvalues become its own local variables. */
+unsigned char *il_dump_factory(const unsigned char *dump, size_t len, size_t *out) {
+  enum { REST = 64 };
+  reader r = {dump + HEADER_SIZE + 1, dump + len, false};
+  const unsigned char *inner = r.at;
+  unsigned char *factory, *at;
+  size_t upvalues, first;
+  function f;
+  read_code(&r, &f);
+  upvalues = size(&r);
+  first = (size_t)(r.at - inner);
+  if (r.bad || upvalues > IL_MAX_UPVALUES - 5) return NULL;
+  factory = malloc(len + REST);
+  if (factory == NULL) return NULL;
+  memcpy(factory, dump, HEADER_SIZE);
+  at = factory + HEADER_SIZE;
+  *at++ = 0;            /* upvalues */
+  at = put_size(at, 0); /* source, first line, last line */
+  at = put_size(at, 0);
+  at = put_size(at, 0);
+  *at++ = 0; /* parameters, vararg, stack */
+  *at++ = 0;
+  *at++ = (unsigned char)(upvalues + 2);
+  at = put_size(at, upvalues > 0 ? 3 : 2);
+  if (upvalues > 0) at = put_instruction(at, OP_LOADNIL, 0, 0, (int)upvalues - 1);
+  at = put_instruction(at, OP_CLOSURE, (int)upvalues, 0, 0);
+  at = put_instruction(at, OP_RETURN, (int)upvalues, upvalues > 0, 2);
+  at = put_size(at, 0); /* constants, upvalues */
+  at = put_size(at, 0);
+  at = put_size(at, 1);
+  memcpy(at, inner, (size_t)(dump + len - inner));
+  for (size_t i = 0; i < upvalues; i++) { /* instack, index, kind */
+    at[first + 3 * i] = 1;
+    at[first + 3 * i + 1] = (unsigned char)i;
+  }
+  at += dump + len - inner;
+  for (int i = 0; i < 4; i++) at = put_size(at, 0); /* debug information */
+  *out = (size_t)(at - factory);
+  return factory;
 }

@@ -27,4 +27,8 @@ void il_dump_closing(const unsigned char *dump, size_t len, il_upvalue_set *clos
 void il_dump_globals(const unsigned char *dump, size_t len, const il_upvalue_set *env,
                      void (*found)(void *ud, const char *name, size_t len), void *ud);
 
+/* A chunk that returns a new function of that chunk at each call, with upvalues of its own that are nil, in memory
+** of malloc, of *size bytes. NULL: there is none, or no memory for it. */
+unsigned char *il_dump_factory(const unsigned char *dump, size_t len, size_t *size);
+
 #endif

@@ -1073,19 +1073,24 @@ static void want(void *ud, const char *name, size_t len) {
   lua_pop(L, 2);
 }
 
-/* Which upvalues of the function on the top hold the globals; then the names it reads there. */
-static void want_globals(il_encoder *e, const code *c) {
-  il_upvalue_set env;
+/* Which upvalues of the function on the top hold the globals: are there any? */
+static bool find_env(il_encoder *e, il_upvalue_set *env) {
   bool any = false;
-  memset(&env, 0, sizeof env);
+  memset(env, 0, sizeof *env);
   for (int i = 1; lua_getupvalue(e->L, -1, i) != NULL; i++) {
     if (lua_topointer(e->L, -1) == lua_topointer(e->L, AT_GLOBALS) && lua_istable(e->L, -1)) {
-      il_upvalue_add(&env, i - 1);
+      il_upvalue_add(env, i - 1);
       any = true;
     }
     lua_pop(e->L, 1);
   }
-  if (any) il_dump_globals(e->data + c->place + 8, c->len, &env, want, e);
+  return any;
+}
+
+/* The names that the function on the top reads from the globals. */
+static void want_globals(il_encoder *e, const code *c) {
+  il_upvalue_set env;
+  if (find_env(e, &env)) il_dump_globals(e->data + c->place + 8, c->len, &env, want, e);
 }
 
 /* One of the library's own, which finds what it needs in any isolate. */
@@ -1144,6 +1149,125 @@ static frame *push_function(il_encoder *e, size_t entry_index, size_t place) {
   return f;
 }
 
+/* Gives a hold on `h` to the message; its number there. */
+static uint32_t add_handle(il_encoder *e, il_handle *h) {
+  e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
+  il_handle_retain(h);
+  e->handles[e->nhandles] = h;
+  return (uint32_t)e->nhandles++;
+}
+
+/* -- Code that is sent again -------------------------------------------------------------------- */
+
+/*
+** DESIGN. A function that is sent as a job is likely to be sent again. From the second time on its code goes as a
+** block that messages share, and whoever receives it needs to load it once. A weak table has for each such function
+** `true`, and then a userdata with this.
+*/
+typedef struct shared_code {
+  il_block *block; /* one hold */
+  int nups;
+  bool known;             /* the globals can be found in it */
+  bool plain;             /* with the globals in `env` it reads only standard ones */
+  il_upvalue_set closing; /* as in frames */
+  il_upvalue_set env;     /* of the last time */
+} shared_code;
+
+static char codes_key;
+
+static int shared_code_gc(lua_State *L) {
+  shared_code *s = lua_touserdata(L, 1);
+  if (s->block != NULL) il_handle_release(&s->block->h);
+  s->block = NULL;
+  return 0;
+}
+
+/* Pushes the table. [-0, +1, m] */
+static void push_codes(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &codes_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &codes_key);
+}
+
+/* Pushes a userdata for the function on the top. [-0, +1, m] */
+static shared_code *push_shared_code(il_encoder *e) {
+  lua_State *L = e->L;
+  size_t at = e->len;
+  shared_code *s;
+  lua_Debug ar;
+  lua_dump(L, write_code, e, false);
+  lua_pushvalue(L, -1);
+  lua_getinfo(L, ">u", &ar);
+  s = lua_newuserdatauv(L, sizeof *s, 0);
+  memset(s, 0, sizeof *s);
+  if (luaL_newmetatable(L, "isolate.code")) {
+    lua_pushcfunction(L, shared_code_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  s->nups = ar.nups;
+  s->block = il_block_copy(e->data + at, e->len - at);
+  e->len = at;
+  if (s->block == NULL) {
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
+  s->block->frozen = true;
+  s->known = il_dump_known(s->block->data, s->block->size);
+  if (s->known) il_dump_closing(s->block->data, s->block->size, &s->closing);
+  return s;
+}
+
+/* Of the function on the top; NULL: it goes with its code. */
+static shared_code *find_shared_code(il_encoder *e) {
+  lua_State *L = e->L;
+  int function = lua_gettop(L);
+  shared_code *s = NULL;
+  push_codes(L);
+  lua_pushvalue(L, function);
+  lua_rawget(L, function + 1);
+  if (lua_isuserdata(L, -1)) {
+    s = lua_touserdata(L, -1); /* kept by the table, as long as the function is there */
+  } else {
+    bool again = lua_toboolean(L, -1);
+    lua_pushvalue(L, function);
+    if (again) {
+      s = push_shared_code(e);
+    } else {
+      lua_pushboolean(L, 1);
+    }
+    lua_rawset(L, function + 1);
+  }
+  lua_settop(L, function);
+  return s;
+}
+
+static void put_shared_code(il_encoder *e, size_t entry_index, shared_code *s) {
+  frame *f;
+  put_slot(e, W_FUNC_SHARED, entry_index);
+  put8(e, (unsigned)s->nups);
+  put32(e, add_handle(e, &s->block->h));
+  if (e->how->capture && s->known) {
+    il_upvalue_set env;
+    bool any = find_env(e, &env);
+    if (any && !(s->plain && memcmp(&env, &s->env, sizeof env) == 0)) {
+      int before = lua_istable(e->L, AT_WANTED) ? (int)lua_rawlen(e->L, AT_WANTED) : 0;
+      il_dump_globals(s->block->data, s->block->size, &env, want, e);
+      s->env = env;
+      s->plain = before == 0 && !lua_istable(e->L, AT_WANTED);
+    }
+  }
+  f = push_frame(e, FRAME_FUNC, entry_index);
+  f->nup = s->nups;
+  f->closing = s->closing;
+}
+
 static bool put_function(il_encoder *e) {
   lua_State *L = e->L;
   size_t entry_index;
@@ -1161,6 +1285,13 @@ static bool put_function(il_encoder *e) {
   lua_getinfo(L, ">u", &ar);
   registered = e->entries[entry_index].place != 0;
   deep = e->nframes >= IL_DEPTH_MAX && !registered;
+  if (e->how->share && !e->how->strip && !deep && !registered) {
+    shared_code *s = find_shared_code(e);
+    if (s != NULL) {
+      put_shared_code(e, entry_index, s);
+      return true;
+    }
+  }
   put_head(e, deep ? W_FUNC_LATER : W_FUNC, entry_index, registered);
   if (deep) slot_of(e, entry_index);
   put8(e, ar.nups);
@@ -1171,14 +1302,6 @@ static bool put_function(il_encoder *e) {
   else
     push_function(e, entry_index, c.place);
   return true;
-}
-
-/* Gives a hold on `h` to the message; its number there. */
-static uint32_t add_handle(il_encoder *e, il_handle *h) {
-  e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
-  il_handle_retain(h);
-  e->handles[e->nhandles] = h;
-  return (uint32_t)e->nhandles++;
 }
 
 /* The number of the block that a buffer lies over. Its place in the map is one byte behind the store's. */

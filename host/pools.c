@@ -417,6 +417,7 @@ int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_job_options *o,
                     .libs = r->task->libs,
                     .capture = r->capture,
                     .strip = r->strip,
+                    .share = true,
                     .hidden = o->hidden};
   job_box *box;
   il_work *w;

@@ -134,6 +134,7 @@ typedef struct il_vm {
   il_names names;
   il_loop loop;
   struct il_search *search;   /* one hold: of the last isolate that it started; or NULL */
+  size_t loaded;              /* codes that are kept: decode.c */
   struct il_encoder *encoder; /* kept between sends; NULL while in use or before the first */
   bool ended;                 /* its code is: what fails from now on cannot end it any more */
   il_result failure;          /* what ended it, when its own code or a handler did */

@@ -43,6 +43,7 @@ enum {
   W_FUNC,       /* slot:u32 nup:u8 code:u64 [len:u64 bytes], then nup upvalues; the code lies at
                  offset `code` of the message: here, when nothing lies in between */
   W_FUNC_LATER, /* the same head; the upvalues are a body */
+  W_FUNC_SHARED, /* slot:u32 nup:u8 index:u32, of a block with the code among the handles; then the upvalues */
   W_JOIN,       /* only as an upvalue: slot:u32 n:u8, shared with upvalue n of that function */
   W_GLOBALS,    /* the receiver's table of globals */
   W_STD,        /* u16: standard function, index in il_std */
