@@ -16,10 +16,11 @@ static isolua_pool *check_pool(lua_State *L, int at) {
 /* -- Submitting -------------------------------------------------------------------------------- */
 
 static void take_option(lua_State *L, int key, isolua_job_options *o) {
-  const char *name = lua_tostring(L, key);
+  const char *name;
   int value = key + 1;
   if (lua_type(L, key) != LUA_TSTRING)
     luaL_error(L, "option names are strings, got %s", luaL_typename(L, key));
+  name = lua_tostring(L, key);
   if (strcmp(name, "timeout") == 0) {
     lua_Number s = lua_tonumber(L, value);
     if (lua_type(L, value) != LUA_TNUMBER || !(s > 0))

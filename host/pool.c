@@ -200,9 +200,14 @@ static bool went_locked(il_pool *p) {
   return true;
 }
 
+static bool call_one(il_pool *p);
+
+/* Its last job has ended: those that were idle then may go. */
 static void tell_empty(il_pool *p, bool told) {
   il_result r = {ISOLUA_OK, NULL, NULL, NULL};
-  if (told) il_future_settle(p->empty, &r);
+  if (!told) return;
+  while (call_one(p)) continue;
+  il_future_settle(p->empty, &r);
 }
 
 /* Who waits outside comes in: what it waits for is held, and to be settled. NULL: nobody does, or they are to
@@ -458,7 +463,7 @@ static bool begin(il_pool *p) {
 static bool again_locked(const il_hand *hand, const il_result *r) {
   il_work *w = hand->work;
   if (il_future_is_done(&w->future)) return false;
-  if (!hand->begun) return r->code == ISOLUA_KILLED;
+  if (!hand->begun) return true; /* what ended it was not this job */
   if (r->code != ISOLUA_KILLED && r->code != ISOLUA_MEMORY && r->code != ISOLUA_EXITED)
     return false;
   return w->retries-- > 0;

@@ -158,6 +158,7 @@ static void run_one(il_vm *vm, lua_State *L, il_hand *hand, il_work *w, il_resul
   lua_pushlightuserdata(L, w);
   status = lua_pcall(L, 1, LUA_MULTRET, base + 1);
   lua_remove(L, base + 1);
+  lua_sethook(L, NULL, 0, 0); /* the job's */
   if (!il_vm_passes(vm, before)) end_job(vm, L, hand);
   if (il_vm_passes(vm, before)) il_vm_pass_on(L);
   *r = (il_result){ISOLUA_MEMORY, NULL, NULL, NULL};
@@ -216,7 +217,6 @@ static int serve(lua_State *L) {
     lua_pushcfunction(L, restore_globals);
     lua_pushvalue(L, 1);
     lua_call(L, 1, 0);
-    lua_sethook(L, NULL, 0, 0); /* the job's */
   }
 }
 

@@ -42,8 +42,10 @@ local function new(opts, size)
   if idle ~= nil and (type(idle) ~= "number" or idle ~= idle or idle < 0) then
     error("option 'idle': a number of seconds, 0 or more, expected", 3)
   end
-  return core.new_pool(run, size, option(opts, "queue", 1024 * size, 1), idle,
+  local ok, pool = pcall(core.new_pool, run, size, option(opts, "queue", 1024 * size, 1), idle,
     option(opts, "max_jobs", 0, 1), option(opts, "retries", 0, 0))
+  if not ok then error(pool, 3) end
+  return pool
 end
 
 --- A pool: isolates that run jobs. They start with the first jobs.
@@ -65,7 +67,7 @@ function M.pool(opts, size)
     error(("a pool's size is an integer of 1 or more, got %s")
       :format(type(size) == "number" and tostring(size) or type(size)), 2)
   end
-  return new(opts, size)
+  return (new(opts, size)) -- no tail call: errors tell where the caller stands
 end
 
 -- -- Checking -----------------------------------------------------------------------------------
@@ -81,6 +83,11 @@ local function is_list(v)
   if type(v) == "table" then return true end
   local meta = type(v) == "userdata" and getmetatable(v)
   return meta == "isolate.frozen"
+end
+
+local function is_callable(v)
+  local meta = type(v) == "function" or getmetatable(v)
+  return meta == true or type(meta) == "table" and meta.__call ~= nil
 end
 
 local function check_list(list, who, i, level)
@@ -154,29 +161,42 @@ local function start(pool, fn, take, left, opts)
     first = 1, -- number of the next item to be taken
     ahead = 0, -- items taken and not given out
     parts = 0, running = {}, -- future -> part
-    back = {}, -- what is left of parts that stopped
+    back = {}, -- what is left of parts that stopped: their items `from` on
     done = {}, -- parts that are there, by the number of their first item
     next = 1, -- number of the next item to be given out, of ordered ones
     over = false,
   }, work)
 end
 
-function work:count()
+-- How many items the next part has; `left` are still to be taken, if that is known.
+function work:count(left)
   local n = self.chunk
   if not n then
     n = self.each and math.max(1, math.min(MOST, PART // math.max(self.each, 1e-9))) or 1
-    if self.left then n = math.min(n, math.max(1, self.left() // (LANES * self.size))) end
+    if left then n = math.min(n, math.max(1, left // (LANES * self.size))) end
     if self.window then n = math.min(n, math.max(1, self.window // (LANES * self.size))) end
   end
-  if self.window then n = math.min(n, self.window - self.ahead) end
   return math.tointeger(n)
+end
+
+-- A part of what is left of one that stopped; nil: there is none.
+function work:rest()
+  local rest = self.back[#self.back]
+  if not rest then return nil end
+  local n = math.min(rest.n, self:count(rest.n))
+  local part = { at = rest.at, n = n, packed = rest.packed,
+                 items = table.move(rest.items, rest.from, rest.from + n - 1, 1, {}) }
+  rest.at, rest.from, rest.n = rest.at + n, rest.from + n, rest.n - n
+  if rest.n == 0 then table.remove(self.back) end
+  return part
 end
 
 -- The next part, or nil: there is none, or it must not be taken yet.
 function work:part()
-  local part = table.remove(self.back)
+  local part = self:rest()
   if part then return part end
-  local n = self:count()
+  local n = self:count(self.left and self.left())
+  if self.window then n = math.min(n, self.window - self.ahead) end
   if self.over or n < 1 then return nil end
   local items, count, packed = self.take(n)
   if count < n then self.over = count == 0 or self.left ~= nil end
@@ -208,7 +228,7 @@ function work:settle(future)
   if n < part.n then
     self.parts = self.parts - 1
     self.back[#self.back + 1] = { at = part.at + n, n = part.n - n, packed = part.packed,
-                                  items = table.move(part.items, n + 1, part.n, 1, {}) }
+                                  items = part.items, from = n + 1 }
   end
   local each = seconds / n
   self.each = self.each and (self.each + each) / 2 or each
@@ -282,8 +302,8 @@ end
 -- @treturn table the results, in the order of the list
 -- @usage local squares = pool:map(function(x) return x * x end, { 1, 2, 3 })
 function M.pool_map(pool, fn, list)
-  check_function(fn, "map", 1, 2)
-  check_list(list, "map", 2, 2)
+  check_function(fn, "map", 1, 3)
+  check_list(list, "map", 2, 3)
   return run_list(pool, fn, list, false)
 end
 
@@ -292,8 +312,8 @@ end
 -- @tparam function fn
 -- @tparam table list
 function M.pool_each(pool, fn, list)
-  check_function(fn, "each", 1, 2)
-  check_list(list, "each", 2, 2)
+  check_function(fn, "each", 1, 3)
+  check_list(list, "each", 2, 3)
   run_list(pool, fn, list, true)
 end
 
@@ -302,11 +322,11 @@ local IMAP = { ordered = true, window = true, chunk = true }
 local function check_imap(opts)
   for key, v in pairs(opts) do
     if not IMAP[key] then
-      error(("unknown option '%s' (imap has: ordered, window, chunk)"):format(tostring(key)), 3)
+      error(("unknown option '%s' (imap has: ordered, window, chunk)"):format(tostring(key)), 4)
     elseif key == "ordered" then
-      if type(v) ~= "boolean" then error("option 'ordered': true or false expected", 3) end
+      if type(v) ~= "boolean" then error("option 'ordered': true or false expected", 4) end
     elseif math.type(v) ~= "integer" or v < 1 then
-      error(("option '%s': an integer of 1 or more expected"):format(key), 3)
+      error(("option '%s': an integer of 1 or more expected"):format(key), 4)
     end
   end
 end
@@ -325,20 +345,19 @@ function M.pool_imap(pool, opts, fn, iter, ...)
   if type(opts) == "function" then return M.pool_imap(pool, {}, opts, fn, iter, ...) end
   if type(opts) ~= "table" then
     error(("bad argument #1 to 'imap' (function or table of options expected, got %s)"):format(
-      type(opts)), 2)
+      type(opts)), 3)
   end
-  check_function(fn, "imap", 2, 2)
+  check_function(fn, "imap", 2, 3)
   check_imap(opts)
   local job
-  if is_list(iter) then
+  if not is_callable(iter) then
+    if not is_list(iter) then
+      error(("bad argument #3 to 'imap' (a list or an iterator expected, got %s)"):format(
+        type(iter)), 3)
+    end
     local take, left = from_list(iter)
     job = start(pool, fn, take, left, opts)
   else
-    local meta = type(iter) ~= "function" and getmetatable(iter)
-    if type(iter) ~= "function" and not (type(meta) == "table" and meta.__call) then
-      error(("bad argument #3 to 'imap' (a list or an iterator expected, got %s)"):format(
-        type(iter)), 2)
-    end
     local state, control, closing = ...
     job = start(pool, fn, from_iterator(iter, state, control), nil, opts)
     job.closing = closing or false
@@ -354,8 +373,8 @@ end
 -- @return the value; nil of an empty list without `init`
 -- @usage local sum = pool:reduce(function(a, b) return a + b end, numbers, 0)
 function M.pool_reduce(pool, fn, list, init)
-  check_function(fn, "reduce", 1, 2)
-  check_list(list, "reduce", 2, 2)
+  check_function(fn, "reduce", 1, 3)
+  check_list(list, "reduce", 2, 3)
   local n, size = #list, pool:stats().size
   if n == 0 then return init end
   local take = from_list(list)
