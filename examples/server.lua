@@ -68,6 +68,7 @@ local function sum(body)
   local json, text = cjson.new(), body:sub(1, -1)
   json.decode_invalid_numbers(false)
   local ok, list = pcall(json.decode, text)
+  if not ok and list:find "not enough memory" then return 413, '{"error":"out of memory"}' end
   if not ok then return bad("bad JSON: " .. list) end
   if not text:find "^%s*%[" then return bad "not an array" end
   local high, low, floats, exact = 0, 0, 0.0, nil
@@ -128,7 +129,7 @@ end
 -- Ends the connection of a request that was not read to its end. What still comes is thrown away
 -- for a while: the kernel would drop the answer if that came to a closed socket.
 local function hang_up(stream)
-  take_turn(stream)
+  if stream.state ~= "half closed (local)" then take_turn(stream) end -- else it had its turn
   local socket, deadline = stream.connection:take_socket(), cqueues.monotime() + 2
   if not socket then return end
   socket:onerror(function(_, _, reason) return reason end)
