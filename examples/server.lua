@@ -21,6 +21,7 @@ local cqueues = require "isolate.cqueues" -- before what else uses cqueues
 local condition = require "cqueues.condition"
 local signal = require "cqueues.signal"
 local cjson = require "cjson"
+local h1 = require "http.h1_connection"
 local headers = require "http.headers"
 local http = require "http.server"
 local lpeg = require "lpeg"
@@ -80,8 +81,7 @@ local function sum(body)
     if math.abs(value) == math.huge then return bad("value is out of range", i) end
     if math.abs(value) >= 2 ^ 53 then -- it may have been rounded
       exact = exact or decode_exactly(json, text)
-      local digits = exact[i].svalue
-      if type(digits) == "string" then value = tonumber((digits:sub(2))) end
+      value = tonumber((tostring(exact[i].svalue):gsub("^i", "")))
     end
     local integer = math.tointeger(value)
     if integer then
@@ -142,9 +142,12 @@ end
 local function next_chunk(stream)
   local socket = stream.connection.socket
   local line = stream.body_read_type == "chunked" and socket:xread("*L", IDLE)
-  if not line then return nil end
-  socket:unget(line)
-  return tonumber(line:match "^%x+" or "0", 16)
+  return line and socket:unget(line) and tonumber(line:match "^%x+" or "0", 16)
+end
+
+-- lua-http would have the whole rest of a body read before it gives a piece.
+function h1.methods:read_body_by_length(length, timeout)
+  return self.socket:xread(math.max(length, -65536), timeout)
 end
 
 -- Gives the body in a buffer: pieces are put into it as they come, and it is moved into the job. A
@@ -240,15 +243,11 @@ loop:wrap(function()
   stopped = true
 end)
 
-local bound, reason = server:listen()
-if not bound then
-  io.stderr:write(reason, "\n")
-  os.exit(1)
-end
+assert(server:listen())
 print(("listening on http://127.0.0.1:%d"):format(select(3, server:localname())))
 io.stdout:flush()
 repeat
-  local ok, problem = loop:step()
-  if not ok then complain(nil, nil, "loop", problem) end
+  local ok, reason = loop:step()
+  if not ok then complain(nil, nil, "loop", reason) end
 until stopped
 pool:close(1)

@@ -423,4 +423,85 @@ describe("examples/server.lua", function()
       end)
     end
   end)
+
+  it("loses no request, and answers none wrongly, under load and kills of workers", function()
+    start("", [[
+      local ticks, timer = 0, nil
+      timer = isolate.every(0.02, function()
+        local list = isolate.list()
+        local one = list[math.random(#list)]
+        if one ~= isolate.self() then one:kill() end
+        ticks = ticks + 1
+        if ticks == 100 then timer:cancel() end
+      end)
+    ]])
+    local sums, killed, each = 0, 0, settle.scale(50, 15)
+    local function client(number)
+      local connection = connect()
+      for i = 1, each do
+        local list, total = { ('{"value":0,"do":"spin %f"}'):format(math.random() / 50) }, 0
+        for k = 2, math.random(2, 200) do
+          local value = math.random(-1000000, 1000000)
+          list[k], total = ('{"value":%d}'):format(value), total + value
+        end
+        connection:write(request("POST", "/sum", "[" .. table.concat(list, ",") .. "]"))
+        local status, text = receive(connection)
+        if status == 200 then
+          assert.equal(('{"count":%d,"total":%d}'):format(#list, total), text, number .. " " .. i)
+          sums = sums + 1
+        else
+          assert.equal(500, status)
+          assert.matches("killed", text, 1, true)
+          killed = killed + 1
+        end
+      end
+      connection:close()
+    end
+    local clients = {}
+    for i = 1, 8 do clients[i] = function() client(i) end end
+    together(clients)
+    assert.equal(8 * each, sums + killed)
+    assert.is_true(killed > 0 and sums > killed, ("%d sums, %d killed"):format(sums, killed))
+    assert.matches(('"done":%d,"failed":%d}'):format(sums, killed),
+      select(2, ask(request("GET", "/health"))), 1, true)
+    stop()
+  end)
+
+  -- Says nothing where a sanitizer slows everything down.
+  local fast = settle.sanitized and pending or it
+
+  fast("answers GET /health within 50 ms while both cores are busy", function()
+    start()
+    local script = shell.write [[
+      wrk.method, wrk.body = "POST", "[" .. ('{"value":1},'):rep(270000) .. '{"value":1}]'
+      function response(status, _, body)
+        if status ~= 200 or body ~= '{"count":270001,"total":270001}' then
+          print("bad answer", status, body)
+        end
+      end
+    ]]
+    local paced = shell.write "function delay() return 10 end"
+    -- Other programs may be at work on this machine: the best of three counts.
+    local best, outputs = math.huge, {}
+    for _ = 1, 3 do
+      local load = assert(io.popen(("exec timeout 60 wrk -t1 -c4 -d4s --timeout 20s -s %s %s 2>&1")
+        :format(script, url "/sum")))
+      cqueues.sleep(0.5)
+      local probe = shell.run(("wrk -t1 -c2 -d3s --latency -s %s %s"):format(paced, url "/health"))
+      local text = load:read "a"
+      load:close()
+      outputs[#outputs + 1] = probe.stdout .. text
+      assert.not_matches("bad answer", text, 1, true)
+      assert.not_matches("Socket errors", text .. probe.stdout, 1, true)
+      assert.not_matches("Non%-2xx", probe.stdout)
+      assert.is_true(tonumber(text:match "(%d+) requests in") >= 8, text) -- the cores were busy
+      local p99, unit = probe.stdout:match "99%%%s+(%d[%d.]*)(%a+)"
+      best = math.min(best, tonumber(p99) * ({ us = 1e-6, ms = 1e-3, s = 1 })[unit])
+      if best < 0.05 then break end
+    end
+    os.remove(script)
+    os.remove(paced)
+    assert.is_true(best < 0.05, table.concat(outputs))
+    stop()
+  end)
 end)
