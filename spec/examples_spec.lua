@@ -539,3 +539,139 @@ describe("examples/cqueues_echo.lua", function()
     quit(connection)
   end)
 end)
+
+describe("examples/pool.lua", function()
+  it("prints the time of jobs in isolates of their own, and in a pool", function()
+    local jobs = settle.scale(2000, 100)
+    local result = example("pool.lua", { jobs })
+    assert.equal("", result.stderr)
+    assert.equal(0, result.status)
+    local count, size, sum, rest = result.stdout:match(
+      "^(%d+) jobs, (%d+) isolates in the pool; the sum of all is (%d+)\n(.*)$")
+    assert.same({ jobs, 3 * jobs * (jobs + 1) }, { tonumber(count), tonumber(sum) })
+    assert.is_true(tonumber(size) >= 1)
+    local times = {}
+    for what, time in rest:gmatch "([^\n]-) +%d+%.%d+ ms, +(%d+%.%d+) us a job\n" do
+      times[what] = tonumber(time)
+    end
+    assert.is_true(times["an isolate a job"] > times["pool:map"], result.stdout)
+    assert.is_true(times["pool:submit"] > 0, result.stdout)
+  end)
+
+  it("prints its usage and ends with status 1 for a number that is none", function()
+    for _, bad in ipairs { "0", "-1", "1.5", "many" } do
+      local result = example("pool.lua", { bad })
+      assert.same({ 1, "usage: isolua examples/pool.lua [JOBS]\n", "" },
+        { result.status, result.stderr, result.stdout })
+    end
+  end)
+end)
+
+describe("examples/primes.lua", function()
+  it("counts the primes", function()
+    for n, primes in pairs { [0] = 0, [1] = 0, [2] = 1, [3] = 2, [4] = 2, [9] = 4, [25] = 9,
+      [100] = 25, [499999] = 41538, [500002] = 41538, [1000000] = 78498,
+      [settle.scale(10000000, 1299709)] = settle.scale(664579, 100000) } do
+      local result = example("primes.lua", { n })
+      assert.same({ ("%d primes up to %d\n"):format(primes, n), "", 0 },
+        { result.stdout, result.stderr, result.status })
+    end
+  end)
+
+  it("prints its usage and ends with status 1 for a number that is none", function()
+    for _, bad in ipairs { "-1", "1.5", "many", "1000000000001" } do
+      local result = example("primes.lua", { bad })
+      assert.equal(1, result.status)
+      assert.matches("^usage: isolua examples/primes.lua %[N%]", result.stderr)
+    end
+  end)
+end)
+
+describe("examples/mandelbrot.lua", function()
+  local directory = in_directory()
+
+  local function picture(width, height)
+    local path = directory() .. "/picture.ppm"
+    local result = example("mandelbrot.lua", { width, height, path })
+    assert.same({ "", 0 }, { result.stderr, result.status })
+    assert.matches((": %d x %d in "):format(width, height), result.stdout, 1, true)
+    local digest = shell.run("sha256sum " .. shell.quote(path)).stdout:match "^%x+"
+    return shell.read(path), digest
+  end
+
+  it("writes the picture", function()
+    local bytes, digest = picture(200, 150)
+    assert.equal(#"P6\n200 150\n255\n" + 200 * 150 * 3, #bytes)
+    assert.equal("57fe3aa7a7c85f840742099c12f84b995405770fdb1c2c1708a5724162e491f6", digest)
+  end)
+
+  it("writes pictures of any shape, whose halves mirror each other", function()
+    for _, size in ipairs { { 1, 1 }, { 7, 40 }, { 90, 3 } } do
+      local width, height = size[1], size[2]
+      local bytes = picture(width, height)
+      local head = ("P6\n%d %d\n255\n"):format(width, height)
+      assert.equal(head, bytes:sub(1, #head))
+      assert.equal(#head + width * height * 3, #bytes)
+      local function row(n)
+        return bytes:sub(#head + (n - 1) * width * 3 + 1, #head + n * width * 3)
+      end
+      for n = 1, height // 2 do assert.equal(row(n), row(height + 1 - n)) end
+    end
+  end)
+
+  it("prints its usage and ends with status 1 for bad arguments", function()
+    for _, bad in ipairs { { "0", "1", "x" }, { "1" }, { "1", "2" }, { "1", "2.5", "x" },
+      { "1", "2", "x", "y" }, { "70000", "1", "x" } } do
+      local result = example("mandelbrot.lua", bad, { cwd = directory() })
+      assert.same({ 1, "usage: isolua examples/mandelbrot.lua [WIDTH HEIGHT FILE]\n" },
+        { result.status, result.stderr })
+    end
+    local result = example("mandelbrot.lua", { "1", "1", "/no/such/file" })
+    assert.equal(1, result.status)
+    assert.matches("No such file or directory", result.stderr, 1, true)
+  end)
+end)
+
+describe("examples/duplicates.lua", function()
+  local directory, file = in_directory()
+
+  local function duplicates(...)
+    local result = example("duplicates.lua", { ... }, { cwd = directory(),
+      env = { "NO_PROGRESS=1" } })
+    return { result.stdout, result.stderr, result.status }
+  end
+
+  it("prints the files that are equal, and what their copies take", function()
+    local ends = ("e"):rep(600)
+    file("a1", "same")
+    file("a2", "same")
+    file("a3", "same")
+    file("b", "diff")
+    file("it's", ends .. "x" .. ends)
+    file("-large 2", ends .. "x" .. ends)
+    file("large3", ends .. "y" .. ends)
+    file("alone", "!")
+    file("empty1", "")
+    file("empty2", "")
+    assert(os.execute(("cd %s && ln a1 a4 && ln -s a1 a5 && mkdir d && cp b d && rm a4")
+      :format(directory())))
+    assert(os.execute(("cd %s && ln b hard"):format(directory())))
+    local of_b = shell.run("find . -name b -o -name hard", { cwd = directory() }).stdout:match
+      "%./([^\n/]+)\n" -- the first one of the two that find comes upon
+    assert.same({ "2 files of 1201 bytes:\n  ./-large 2\n  ./it's\n" ..
+      "3 files of 4 bytes:\n  ./a1\n  ./a2\n  ./a3\n" ..
+      "2 files of 4 bytes:\n  ./" .. of_b .. "\n  ./d/b\n" ..
+      "3 groups; their copies take 1213 bytes\n", "", 0 }, duplicates ".")
+    assert.same({ "0 groups; their copies take 0 bytes\n", "", 0 }, duplicates "d")
+  end)
+
+  it("goes on after an error, and ends with status 1", function()
+    file("a1", "same")
+    file("a2", "same")
+    local result = duplicates("none", ".")
+    assert.matches("  ./a1\n  ./a2\n", result[1], 1, true)
+    assert.matches("none", result[2], 1, true)
+    assert.equal(1, result[3])
+    assert.same({ "", "usage: isolua examples/duplicates.lua DIR...\n", 1 }, duplicates())
+  end)
+end)
