@@ -23,8 +23,8 @@ static void free_data(il_block *b) {
 static void block_close(il_handle *h) {
   il_block *b = (il_block *)h; /* its first member */
   if (b->data != &nothing) free_data(b);
+  if (!b->spare) atomic_fetch_sub_explicit(&il_live_blocks, 1, memory_order_relaxed);
   free(b);
-  atomic_fetch_sub_explicit(&il_live_blocks, 1, memory_order_relaxed);
 }
 
 /* A frozen block is shared; of another one the clone of a message has a copy. */
@@ -50,6 +50,7 @@ static il_block *block_of(unsigned char *data, size_t size, enum il_origin origi
   b->origin = origin;
   b->frozen = false;
   b->mapping = NULL;
+  b->spare = false;
   atomic_fetch_add_explicit(&il_live_blocks, 1, memory_order_relaxed);
   return b;
 }
@@ -73,6 +74,14 @@ il_block *il_block_copy(const void *data, size_t size) {
   if (size > 0) memcpy(copy, data, size);
   b = block_of(copy, size, IL_BLOCK_HEAP);
   if (b == NULL && size > 0) il_heap_resize(copy, size, 0);
+  return b;
+}
+
+il_block *il_block_spare(const void *data, size_t size) {
+  il_block *b = il_block_copy(data, size);
+  if (b == NULL) return NULL;
+  b->frozen = b->spare = true;
+  atomic_fetch_sub_explicit(&il_live_blocks, 1, memory_order_relaxed);
   return b;
 }
 

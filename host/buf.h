@@ -24,6 +24,7 @@ typedef struct il_block {
   size_t room;         /* of memory of its own */
   enum il_origin origin;
   bool frozen;
+  bool spare;          /* not one of il_live_blocks: some cache may keep it */
   il_mapping *mapping; /* IL_BLOCK_MAPPED; NULL: an empty file */
 } il_block;
 
@@ -32,6 +33,8 @@ il_block *il_block_new(size_t size);
 il_block *il_block_copy(const void *data, size_t size);
 /* Maps a file, for writing too or frozen. NULL: *err is the system's number. */
 il_block *il_block_map(const char *path, bool writable, int *err);
+/* A frozen copy that a cache may keep: nobody waits for its end. */
+il_block *il_block_spare(const void *data, size_t size);
 /* Bytes that are added are zeros. False: no memory, and nothing changed. Not of a mapped one. */
 bool il_block_resize(il_block *b, size_t size);
 /* Has the file become shorter than what was mapped? Then zeros were read in the place of the rest. */

@@ -1212,13 +1212,12 @@ static shared_code *push_shared_code(il_encoder *e) {
   }
   lua_setmetatable(L, -2);
   s->nups = ar.nups;
-  s->block = il_block_copy(e->data + at, e->len - at);
+  s->block = il_block_spare(e->data + at, e->len - at);
   e->len = at;
   if (s->block == NULL) {
     luaL_error(L, "not enough memory");
     return NULL;
   }
-  s->block->frozen = true;
   s->known = il_dump_known(s->block->data, s->block->size);
   if (s->known) il_dump_closing(s->block->data, s->block->size, &s->closing);
   return s;
