@@ -83,10 +83,15 @@ static int core_index(lua_State *L) {
 /* Its functions in Lua, and the modules that have them. */
 static const struct {
   const char *name, *module;
-} parts[] = {{"all", "isolate.futures"},          {"race", "isolate.futures"},
-             {"as_completed", "isolate.futures"}, {"map", "isolate.pools"},
-             {"pool", "isolate.pools"},           {"port", "isolate.ports"},
-             {"stream_of", "isolate.streams"},    {NULL, NULL}};
+} parts[] = {{"all", "isolate.futures"},
+             {"race", "isolate.futures"},
+             {"as_completed", "isolate.futures"},
+             {"map", "isolate.pools"},
+             {"pool", "isolate.pools"},
+             {"port", "isolate.ports"},
+             {"scope", "isolate.scopes"},
+             {"stream_of", "isolate.streams"},
+             {NULL, NULL}};
 
 static int module_index(lua_State *L) {
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
@@ -169,5 +174,7 @@ int luaopen_isolate_core(lua_State *L) {
   lua_setfield(L, -2, "is_module");
   lua_pushinteger(L, ISOLUA_CANCELLED);
   lua_setfield(L, -2, "CANCELLED");
+  lua_pushinteger(L, ISOLUA_TIMEOUT);
+  lua_setfield(L, -2, "TIMEOUT");
   return 1;
 }
