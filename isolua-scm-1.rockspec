@@ -26,6 +26,7 @@ build = {
     ["isolate.scopes"] = "scripts/isolate/scopes.lua",
     ["isolate.stages"] = "scripts/isolate/stages.lua",
     ["isolate.streams"] = "scripts/isolate/streams.lua",
+    ["isolate.supervisors"] = "scripts/isolate/supervisors.lua",
     ["isolate.core"] = {
       sources = {
         "host/api.c",

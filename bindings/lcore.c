@@ -85,5 +85,8 @@ static int trim(lua_State *L) {
 const luaL_Reg core_functions[] = {
   {"now", now}, {"sendable", sendable}, {"register", register_value}, {NULL, NULL}};
 
-const luaL_Reg core_internals[] = {
-  {"error", error_object}, {"live", live}, {"trim", trim}, {NULL, NULL}};
+const luaL_Reg core_internals[] = {{"error", error_object},
+                                   {"check_options", check_spawn_options},
+                                   {"live", live},
+                                   {"trim", trim},
+                                   {NULL, NULL}};

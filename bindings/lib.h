@@ -100,6 +100,8 @@ void set_cancel(lua_State *L, int index);
 ** and must stay: strings, the init function, senders. [-0, +4, v] */
 void check_options(lua_State *L, int index, isolua_run_options *o);
 
+int check_spawn_options(lua_State *L); /* check_options(opts), for Lua code: raises */
+
 /* Raises unless the arguments are a function, or a table of options and a function. [-0, +0, v] */
 void check_function(lua_State *L);
 /* Options at 1 if that is a table; what they keep is moved below index *first, where the rest of the

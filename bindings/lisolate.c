@@ -207,6 +207,14 @@ void check_options(lua_State *L, int index, isolua_run_options *o) {
   lua_rawgeti(L, keep, 2);
 }
 
+int check_spawn_options(lua_State *L) {
+  isolua_run_options o = {.base = {.size = sizeof o.base}};
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  check_options(L, 1, &o);
+  return 0;
+}
+
 enum { KEPT = 4 };
 
 void start_options(lua_State *L, isolua_run_options *o, int *first) {

@@ -251,6 +251,26 @@ The others still listen; they leave as this script lets go of their handles.
   end)
 end)
 
+describe("examples/supervisor.lua", function()
+  it("shows a worker that is started again, until that is too much", function()
+    local result = example "supervisor.lua"
+    assert.equal("", result.stderr)
+    assert.equal([[
+123: 6
+oops	adder failed
+	started again, restart 1
+456: 15
+ouch	adder failed
+	started again, restart 2
+789: 24
+adder	2 restarts
+other	0 restarts
+false	restarts	adder
+]], result.stdout)
+    assert.equal(0, result.status)
+  end)
+end)
+
 describe("examples/timeouts.lua", function()
   it("prints what waits that are over say", function()
     local result = example "timeouts.lua"

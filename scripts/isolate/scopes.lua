@@ -266,7 +266,7 @@ end
 -- @raise what the scope has failed with
 function methods:wait(timeout)
   check_self(self, "wait")
-  if timeout ~= nil and (type(timeout) ~= "number" or not (timeout >= 0)) then
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout or timeout < 0) then
     error(("bad argument #1 to 'wait' (a timeout is a number of seconds, 0 or more, got %s)")
       :format(type(timeout) == "number" and tostring(timeout) or type(timeout)), 2)
   end
@@ -375,7 +375,7 @@ local function check_options(opts)
   if timeout ~= nil and type(timeout) ~= "number" then
     error(("option 'timeout': a number of seconds expected, got %s"):format(type(timeout)), 3)
   end
-  if timeout ~= nil and not (timeout > 0) then
+  if timeout ~= nil and (timeout ~= timeout or timeout <= 0) then
     error("option 'timeout': more than 0 seconds expected", 3)
   end
 end
