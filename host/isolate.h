@@ -64,7 +64,7 @@ enum il_phase {
 typedef struct il_hooks {
   /* It has ended with *r, whose contents may be taken over, as its future is about to. Once, any thread. */
   void (*ended)(il_isolate *i, il_result *r);
-  /* Its body begins to wait for a future, or ends to. Its thread. */
+  /* It begins to wait, its body or a task for a future, or ends to. Its thread. */
   void (*waits)(il_isolate *i, bool begins);
   /* Nothing of it runs any more, and its block is freed. Once, any thread. */
   void (*freed)(void *served);

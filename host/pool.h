@@ -65,7 +65,7 @@ struct il_hand {
   il_isolate *isolate; /* one hold, from when it runs; or NULL */
   il_work *work;
   bool idle;      /* in the pool's list */
-  bool waiting;   /* its job waits for a future: another one may run meanwhile */
+  bool waiting;   /* its job waits, for a future too: another one may run meanwhile */
   bool doomed;    /* it is being killed: it gets no more jobs */
   bool last;      /* it gets no more jobs, and leaves */
   bool starting;  /* whoever starts it looks after it what else is to be done */
@@ -95,7 +95,7 @@ struct il_pool {
   void (*fini)(il_pool *p);       /* frees `starting` */
   isolua_future *empty;           /* settled when it is closed and has no job any more */
 
-  il_lock lock; /* guards all below */
+  _Alignas(IL_LINE) il_lock lock; /* guards all below */
   bool closing;
   bool admits; /* those that are outside come in, one for each job that leaves the queue */
   bool empty_told;

@@ -303,6 +303,35 @@ static void end_moves(il_vm *vm, il_case *c, bool sent) {
     il_moves_undo(vm, moves);
 }
 
+/* Whom this isolate serves is told that it waits for what somebody else does, and when it goes on: its
+** body waits for anything at all, and the body or a task for a future. */
+static void tell_waits(il_vm *vm) {
+  il_isolate *i = vm->isolate;
+  bool waits = vm->loop.inside > 0 && vm->loop.awaits > 0;
+  if (waits == vm->loop.told) return;
+  vm->loop.told = waits;
+  i->hooks->waits(i, waits);
+}
+
+static void uncount_wait(il_vm *vm, il_wait *w) {
+  if (!w->awaits && !w->inside) return;
+  vm->loop.awaits -= w->awaits;
+  vm->loop.inside -= w->inside;
+  w->awaits = w->inside = false;
+  tell_waits(vm);
+}
+
+static void count_wait(il_vm *vm, il_wait *w, bool inside) {
+  if (vm->isolate->hooks == NULL) return;
+  uncount_wait(vm, w);
+  for (int n = 0; n < w->n; n++)
+    if (w->cases[n].what.kind == ISOLUA_FUTURE) w->awaits = true;
+  w->inside = inside;
+  vm->loop.awaits += w->awaits;
+  vm->loop.inside += w->inside;
+  tell_waits(vm);
+}
+
 /* Lets go of all; what was received or not sent is dropped, but for the winner's. */
 static void wait_end(il_vm *vm, il_wait *w, const il_case *winner) {
   if (w->watching) {
@@ -312,6 +341,7 @@ static void wait_end(il_vm *vm, il_wait *w, const il_case *winner) {
   }
   uncall_wait(vm, w);
   w->watching = w->reserved = w->foreign = false;
+  uncount_wait(vm, w);
   if (w->coro != NULL) w->coro->parked = NULL;
   w->coro = NULL;
   for (int i = 0; i < w->n; i++) {
@@ -433,23 +463,11 @@ static bool try_fired(il_vm *vm, lua_State *L, void *arg) {
   return a->winner != NULL;
 }
 
-/* Whom this isolate serves is told that it waits for what somebody else does: true, and when it goes on. */
-static bool tell_waits(il_vm *vm, const il_wait *w) {
-  il_isolate *i = vm->isolate;
-  if (i->hooks == NULL) return false;
-  for (int n = 0; n < w->n; n++) {
-    if (w->cases[n].what.kind != ISOLUA_FUTURE) continue;
-    i->hooks->waits(i, true);
-    return true;
-  }
-  return false;
-}
-
 static int wait_nested(il_vm *vm, lua_State *L, il_wait *w) {
   attempt a = {w, NULL, ISOLUA_OK};
-  bool told = tell_waits(vm, w);
-  enum il_outcome out = il_loop_run(vm, L, try_fired, &a, w->deadline);
-  if (told) vm->isolate->hooks->waits(vm->isolate, false);
+  enum il_outcome out;
+  count_wait(vm, w, true);
+  out = il_loop_run(vm, L, try_fired, &a, w->deadline);
   if (out == IL_READY || out == IL_TIMED_OUT) return finish(vm, L, w, a.winner, a.code);
   if (out == IL_HOPELESS) il_loop_pushdeadlock(L);
   wait_end(vm, w, NULL);
@@ -515,6 +533,7 @@ static int wait_parked(il_vm *vm, lua_State *L, il_wait *w, il_coro *coro) {
   coro->parked = &w->coro;
   wait_watch(vm, w);
   if (w->reserved) il_tick_set(vm, &w->tick, w->deadline);
+  count_wait(vm, w, false);
   return park(L, w);
 }
 
@@ -571,6 +590,7 @@ static int wait_foreign(il_vm *vm, lua_State *L, il_wait *w) {
   w->token = ++vm->loop.tokens;
   wait_watch(vm, w);
   for (int i = 0; i < w->n; i++) w->cases[i].s.idle = true;
+  count_wait(vm, w, true);
   if (w->reserved) il_tick_set(vm, &w->tick, w->deadline);
   return foreign_turns(L, LUA_OK, (lua_KContext)w);
 }

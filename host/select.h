@@ -43,6 +43,7 @@ struct il_wait {
   il_coro *coro; /* parked in it; NULL: it is on the stack of who waits */
   int64_t deadline;
   bool reserved, timed_out, watching;
+  bool awaits, inside; /* counted in the loop's `awaits`, and `inside` */
   bool foreign; /* in another event loop, which knows it by `token` */
   bool called;  /* in the loop's list `called` */
   long long token;

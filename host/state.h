@@ -102,6 +102,9 @@ typedef struct il_loop {
   uint32_t random; /* for the order in which a wait looks at its cases; never 0 */
   bool closed;     /* the state is being closed: no more handlers */
   int outside;     /* waits for what no source tells of: main's for all isolates */
+  int awaits;      /* waits for futures, of the body and of coroutines */
+  int inside;      /* waits that are not of coroutines: nothing else of the isolate runs but the loop */
+  bool told;       /* whom the isolate serves knows that it waits for a future */
   bool hopeless;   /* waits of coroutines that are resumed now raise `deadlock` */
   bool suspect;    /* a task has failed whose future may be garbage */
   bool quiet;      /* garbage was collected since the last wait began */

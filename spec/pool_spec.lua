@@ -500,6 +500,7 @@ describe("a job that dies", function()
       end
     end
     assert.same({ n - n // 100, n // 100 }, { right, wrong })
+    pool:close()
     local stats = pool:stats()
     assert.same({ right, wrong }, { stats.done, stats.failed })
   end)
@@ -541,6 +542,19 @@ describe("nested use of a pool", function()
       local three = isolate.async(function() return job(3):await() end):await()
       local four = coroutine.wrap(function() return job(4):await() end)()
       return one, two, three, four
+    end, pool)) })
+  end)
+
+  it("cannot deadlock when a task or a timer waits, and the body for that", function()
+    local pool <close> = isolate.pool(1)
+    assert.same({ 1, 2, 3 }, { await(pool:submit(function(p)
+      local function job(n) return p:submit(function() return n end) end
+      local rx, tx = isolate.port()
+      isolate.async(function() tx:send((job(1):await())) end)
+      local one, two = (rx:receive()), nil
+      isolate.after(0, function() two = job(2):await() end)
+      while not two do isolate.sleep(0.001) end
+      return one, two, isolate.stream(function(emit) emit((job(3):await())) end):first()
     end, pool)) })
   end)
 
@@ -1235,6 +1249,7 @@ describe("pool:imap()", function()
   it("makes jobs of the chunk that it is told", function()
     local pool <close> = isolate.pool(2)
     for _ in pool:imap({ chunk = 10 }, tostring, numbers(100)) do end
+    pool:close()
     assert.equal(10, pool:stats().done)
   end)
 
@@ -1314,6 +1329,7 @@ describe("a pool's handle", function()
     for i = 1, 4 do
       assert.equal(n * i * 1000000 + n * (n + 1) // 2, (await(futures[i])))
     end
+    pool:close()
     assert.equal(4 * n, pool:stats().done)
   end)
 
