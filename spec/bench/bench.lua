@@ -514,6 +514,52 @@ local function readers_kib(prepare)
   end
 end
 
+-- Before examples/server.lua: says which process it is, and for comparison does jobs in its loop.
+local PROCESS = [[print(io.open "/proc/self/stat":read "n")]]
+local INLINE = PROCESS .. [[
+  local isolate = require "isolate"
+  function isolate.transfer(buf) return buf end
+  local pool = {close = function() end}
+  function pool:try_submit(fn, ...)
+    local results = table.pack(true, fn(...))
+    return {try = function() return table.unpack(results, 1, results.n) end}
+  end
+  function isolate.pool() return pool end
+]]
+
+-- Starts the server. Returns the requests of a body of `size` numbers that it answers in a second,
+-- as a function, and one that ends it.
+local function serve(prelude, size)
+  local pipe = assert(io.popen(("'%s' -e '%s' examples/server.lua 0"):format(
+    executable(), prelude)))
+  local process, url = pipe:read "l", pipe:read "l":match "%S+$"
+  local script = os.tmpname()
+  local file = assert(io.open(script, "w"))
+  file:write(([[wrk.method, wrk.body = "POST", "[" .. ('{"value":1},'):rep(%d) .. '{"value":1}]']])
+    :format(size - 1))
+  file:close()
+  local command = ("wrk -t1 -c4 -d1s -s %s %s/sum 2>&1"):format(script, url)
+  return function()
+    local wrk <close> = assert(io.popen(command))
+    local text = wrk:read "a"
+    assert(not text:find "Non%-2xx" and not text:find "errors", text)
+    return assert(tonumber(text:match "Requests/sec: +(%S+)"), text)
+  end, function()
+    os.execute("kill " .. process)
+    pipe:close()
+    os.remove(script)
+  end
+end
+
+local function server(size)
+  local pooled, end_pooled = serve(PROCESS, size)
+  local inline, end_inline = serve(INLINE, size)
+  return pooled, setmetatable({}, {__close = function()
+    end_pooled()
+    end_inline()
+  end}), inline
+end
+
 -- The round of one maker, beside that of another one.
 local function beside(maker, other)
   return function(size) return maker(size), nil, (other(size)) end
@@ -597,6 +643,8 @@ local rows = {
    size = 1000000, maker = frozen_send},
   {name = "frozen_kib_8", unit = "KiB", rounds = 1,
    size = 1000000, maker = beside(in_child("frozen_kib_8"), in_child("plain_kib_8"))},
+  {name = "server_small", unit = "/s", rounds = 3, size = 2, maker = server},
+  {name = "server_large", unit = "/s", rounds = 3, size = 20000, maker = server},
 }
 
 local makers_in_child = {
