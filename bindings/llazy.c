@@ -93,9 +93,6 @@ static const struct {
              {"stream_of", "isolate.streams"},
              {"supervisor", "isolate.supervisors"},
              {NULL, NULL}};
-{ NULL, NULL }
-}
-;
 
 static int module_index(lua_State *L) {
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";

@@ -81,7 +81,8 @@ local function sum(body)
     if math.abs(value) == math.huge then return bad("value is out of range", i) end
     if math.abs(value) >= 2 ^ 53 then -- it may have been rounded
       exact = exact or decode_exactly(json, text)
-      value = tonumber((tostring(exact[i].svalue):gsub("^i", "")))
+      local digits = exact[i].svalue
+      value = type(digits) == "string" and tonumber((digits:sub(2))) or digits
     end
     local integer = math.tointeger(value)
     if integer then
