@@ -103,16 +103,16 @@ typedef struct il_loop {
   bool closed;     /* the state is being closed: no more handlers */
   int outside;     /* waits for what no source tells of: main's for all isolates */
   int awaits;      /* waits for futures, of the body and of coroutines */
-  int inside;      /* waits that are not of coroutines: nothing else of the isolate runs but the loop */
-  bool told;       /* whom the isolate serves knows that it waits for a future */
-  bool hopeless;   /* waits of coroutines that are resumed now raise `deadlock` */
-  bool suspect;    /* a task has failed whose future may be garbage */
-  bool quiet;      /* garbage was collected since the last wait began */
-  int64_t idle;    /* ns of sleep before it is collected */
-  il_item held;    /* a message on its way into a box */
-  long long sent;  /* messages_out when it last gathered messages */
-  size_t holds;    /* handles and receivers that this state has */
-  lua_CFunction traceback;                        /* message handler of handlers */
+  int inside; /* waits that are not of coroutines: nothing else of the isolate runs but the loop */
+  bool told;  /* whom the isolate serves knows that it waits for a future */
+  bool hopeless;           /* waits of coroutines that are resumed now raise `deadlock` */
+  bool suspect;            /* a task has failed whose future may be garbage */
+  bool quiet;              /* garbage was collected since the last wait began */
+  int64_t idle;            /* ns of sleep before it is collected */
+  il_item held;            /* a message on its way into a box */
+  long long sent;          /* messages_out when it last gathered messages */
+  size_t holds;            /* handles and receivers that this state has */
+  lua_CFunction traceback; /* message handler of handlers */
   void (*failed)(struct il_vm *vm, lua_State *L); /* one raised the value at index 1 */
 } il_loop;
 
