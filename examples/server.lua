@@ -101,7 +101,7 @@ end
 local port = tonumber(arg[1] or 8080)
 if #arg > 1 or math.type(port) ~= "integer" or port < 0 or port > 65535 then
   io.stderr:write "usage: isolua examples/server.lua [PORT]\n"
-  os.exit(1)
+  os.exit(1, true)
 end
 
 local pool = isolate.pool { name = "sum", timeout = JOB, queue = QUEUE, memory = "512MB" }
