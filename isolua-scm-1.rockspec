@@ -23,6 +23,7 @@ build = {
     ["isolate.luv"] = "scripts/isolate/luv.lua",
     ["isolate.pools"] = "scripts/isolate/pools.lua",
     ["isolate.ports"] = "scripts/isolate/ports.lua",
+    ["isolate.progress"] = "scripts/isolate/progress.lua",
     ["isolate.scopes"] = "scripts/isolate/scopes.lua",
     ["isolate.stages"] = "scripts/isolate/stages.lua",
     ["isolate.streams"] = "scripts/isolate/streams.lua",

@@ -82,11 +82,17 @@ static int trim(lua_State *L) {
   return 0;
 }
 
+/* terminal(): the columns of the terminal that stderr is, 80 if it does not say; or nil. */
+static int terminal(lua_State *L) {
+  int columns = isolua_terminal_columns();
+  if (columns < 0) return 0;
+  lua_pushinteger(L, columns > 0 ? columns : 80);
+  return 1;
+}
+
 const luaL_Reg core_functions[] = {
   {"now", now}, {"sendable", sendable}, {"register", register_value}, {NULL, NULL}};
 
-const luaL_Reg core_internals[] = {{"error", error_object},
-                                   {"check_options", check_spawn_options},
-                                   {"live", live},
-                                   {"trim", trim},
-                                   {NULL, NULL}};
+const luaL_Reg core_internals[] = {{"error", error_object}, {"check_options", check_spawn_options},
+                                   {"live", live},          {"trim", trim},
+                                   {"terminal", terminal},  {NULL, NULL}};

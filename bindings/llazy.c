@@ -92,6 +92,7 @@ static const struct {
              {"scope", "isolate.scopes"},
              {"stream_of", "isolate.streams"},
              {"supervisor", "isolate.supervisors"},
+             {"progress", "isolate.progress"},
              {NULL, NULL}};
 
 static int module_index(lua_State *L) {

@@ -432,6 +432,8 @@ ISOLUA_API int isolua_serve(lua_State *L, long long *token);
 ISOLUA_API void isolua_interrupt(lua_State *L);
 ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);
+/* Columns of the terminal that stderr is; 0: unknown; -1: stderr is no terminal. Thread: any. */
+ISOLUA_API int isolua_terminal_columns(void);
 
 /* -- Handles ----------------------------------------------------------------------------------- */
 

@@ -161,6 +161,9 @@ void il_file_unmap(il_mapping *m); /* NULL does nothing */
 ** a large file that takes a fraction of the time of reading them in place. False: not possible. */
 bool il_file_copy(void *to, const void *from, size_t n);
 
+/* Columns of the terminal that stderr is: 0: unknown; -1: it is none. */
+int il_terminal_columns(void);
+
 /* This library's code stays mapped until the process ends: a thread may be in it when the Lua state
 ** that loaded it is closed. */
 void il_pin_code(void);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -434,4 +435,10 @@ void il_entropy(void *p, size_t n) {
     int64_t mix[2] = {il_now(), (int64_t)(uintptr_t)p};
     memcpy(p, mix, n < sizeof mix ? n : sizeof mix);
   }
+}
+
+int il_terminal_columns(void) {
+  struct winsize size;
+  if (!isatty(STDERR_FILENO)) return -1;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }

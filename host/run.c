@@ -105,6 +105,10 @@ double isolua_now(void) {
   return (double)il_now() / 1e9;
 }
 
+int isolua_terminal_columns(void) {
+  return il_terminal_columns();
+}
+
 /* The main state of isolua_main_open keeps its vm where a signal handler can read it. */
 void isolua_interrupt(lua_State *L) {
   il_vm *vm = *(il_vm **)lua_getextraspace(L);

@@ -16,7 +16,7 @@ local names = {
   "register", "sendable", "all", "race", "as_completed", "map", "pool", "port", "channel", "select",
   "async",
   "sleep", "after", "every", "now", "fd", "pump", "timeout", "stream", "stream_of",
-  "buffer", "map_file", "transfer", "freeze", "thaw", "scope", "supervisor",
+  "buffer", "map_file", "transfer", "freeze", "thaw", "scope", "supervisor", "progress",
 }
 table.sort(names)
 
