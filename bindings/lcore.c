@@ -93,6 +93,10 @@ static int terminal(lua_State *L) {
 const luaL_Reg core_functions[] = {
   {"now", now}, {"sendable", sendable}, {"register", register_value}, {NULL, NULL}};
 
-const luaL_Reg core_internals[] = {{"error", error_object}, {"check_options", check_spawn_options},
-                                   {"live", live},          {"trim", trim},
-                                   {"terminal", terminal},  {NULL, NULL}};
+const luaL_Reg core_internals[] = {{"error", error_object},
+                                   {"check_options", check_spawn_options},
+                                   {"starter", push_starter},
+                                   {"live", live},
+                                   {"trim", trim},
+                                   {"terminal", terminal},
+                                   {NULL, NULL}};

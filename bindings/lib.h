@@ -100,6 +100,7 @@ void set_cancel(lua_State *L, int index);
 ** and must stay: strings, the init function, senders. [-0, +4, v] */
 void check_options(lua_State *L, int index, isolua_run_options *o);
 
+int push_starter(lua_State *L);        /* starter(table, spawns) -> a function as run, or spawn */
 int check_spawn_options(lua_State *L); /* check_options(opts), for Lua code: raises */
 
 /* Raises unless the arguments are a function, or a table of options and a function. [-0, +0, v] */

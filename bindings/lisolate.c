@@ -281,6 +281,22 @@ static int spawn(lua_State *L) {
   return 1;
 }
 
+/* Upvalues: a table, and whether to spawn. As run and spawn; what they give is the table's field `started`
+** before any Lua code runs again, a kill of this isolate included. */
+static int start_noted(lua_State *L) {
+  int n = lua_toboolean(L, lua_upvalueindex(2)) ? spawn(L) : run(L);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, lua_upvalueindex(1), "started");
+  return n;
+}
+
+int push_starter(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_pushcclosure(L, start_noted, 2);
+  return 1;
+}
+
 /***
 The same for the chunk in a file, which gets the arguments as `...`.
 @function isolate.spawn_file

@@ -19,7 +19,19 @@ local meta = { __index = methods, __name = NAME, __metatable = NAME }
 -- A child has `iso`, the isolate, or `gone`, a future that is done when the task has unwound;
 -- and `future`, which an isolate that was spawned has not.
 
+-- One of an isolate is listed before that is started, so that a kill in between loses nothing; the
+-- start puts what it gives into `started`. False: it is not started, or failed to.
+local function know(child)
+  if child.gone or child.iso then return true end
+  local thing = child.started
+  if not thing then return false end
+  if core.is_future(thing) then child.future = thing end
+  child.iso = child.future and thing.isolate or thing
+  return true
+end
+
 local function is_gone(child)
+  if not know(child) then return true end
   if child.iso then return core.select({ child.iso }, 0) ~= nil end
   return child.gone:done() and child.future:done()
 end
@@ -30,7 +42,7 @@ local function sweep(self)
   local kept = {}
   for i = self.first, self.last do
     local child = self.children[i]
-    if not child.noted or not is_gone(child) then kept[#kept + 1] = child end
+    if not is_gone(child) or (know(child) and not child.noted) then kept[#kept + 1] = child end
   end
   self.children, self.first, self.last = kept, 1, #kept
   self.sweep_at = 2 * #kept + 32
@@ -44,6 +56,7 @@ local function add(self, child)
 end
 
 local function cancel_child(child, reason)
+  if not know(child) then return end
   if not child.future then
     child.iso:kill()
     return
@@ -84,13 +97,15 @@ end
 
 -- An isolate that has ended has told its error before: that may be in the queue yet.
 local function listen_all(self)
+  local ends = {}
   self.rx:on_message(nil)
   local message = self.rx:try_receive()
   while message do
-    hear(self, message)
+    if message.status then ends[#ends + 1] = message else hear(self, message) end
     message = self.rx:try_receive()
   end
   self.rx:on_message(self.listener)
+  for _, ended in ipairs(ends) do hear(self, ended) end
 end
 
 -- Takes down how the child has ended, once. A child that was cancelled or killed has been ended on
@@ -114,8 +129,23 @@ function note(self, child, ok, err)
   fail(self, future, err, ("cancelled: another child of scope '%s' failed"):format(self.name))
 end
 
+-- Takes down the children that have ended, of which the loop has not told yet.
+local function note_ended(self)
+  for i = self.first, self.last do
+    local child = self.children[i]
+    if know(child) and not child.noted then
+      if not child.future then
+        note(self, child, child.iso:join(0))
+      elseif child.future:done() then
+        note(self, child, child.future:try(0))
+      end
+    end
+  end
+end
+
 -- Until the child is gone; false: the time came first.
 local function wait_for(self, child, deadline)
+  if not know(child) then return true end
   local left = deadline and math.max(0, deadline - core.now())
   if child.gone and not child.started and child.future:done() then child.settle(nil, true) end
   if not core.select({ child.iso or child.gone }, left) then return false end
@@ -185,8 +215,9 @@ end
 -- @raise not_sendable; `cancelled` when the scope is; when it has been left
 function methods:run(opts, fn, ...)
   check_start(self, "run", opts, fn)
-  local future = check_started(pcall(core.run, opts, fn, ...))
-  local child = add(self, { future = future, iso = future.isolate })
+  local child = add(self, { started = false })
+  local future = check_started(pcall(core.starter(child, false), opts, fn, ...))
+  know(child)
   future:on_done(function(ok, err) note(self, child, ok, err) end)
   return future
 end
@@ -212,15 +243,18 @@ function methods:spawn(opts, fn, ...)
   check_start(self, "spawn", opts, fn)
   open_port(self)
   local own = { on_error = self.tx, on_exit = self.tx }
+  local child = add(self, { started = false })
+  local start = core.starter(child, true)
   local iso
   if type(opts) == "table" then
     if opts.errors_fatal == false then own.on_error = nil end -- it goes on after errors
     for k, v in pairs(opts) do own[k] = v end
-    iso = check_started(pcall(core.spawn, own, fn, ...))
+    iso = check_started(pcall(start, own, fn, ...))
   else
-    iso = check_started(pcall(core.spawn, own, opts, fn, ...))
+    iso = check_started(pcall(start, own, opts, fn, ...))
   end
-  self.by_id[iso.id] = add(self, { iso = iso })
+  know(child)
+  self.by_id[iso.id] = child
   if own.on_exit ~= self.tx then iso:on_exit(self.tx) end
   return iso
 end
@@ -330,6 +364,7 @@ local things_meta = { __close = function(things) close_things(things.scope) end 
 function meta.__close(self, err)
   if self.left then return end
   local _ <close> = setmetatable({ scope = self }, things_meta)
+  if err ~= nil then note_ended(self) end
   if self.deadline and core.now() >= self.deadline then time_over(self) end
   if err == nil then wait_at_end(self) else cancel_and_drain(self) end
   local failure = self.failure

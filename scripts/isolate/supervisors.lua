@@ -20,11 +20,8 @@ local function tell(self, event)
   if self.on_event then self.on_event:send(event, 0) end
 end
 
-local function log(self, child, status, reason, next_step)
-  if self.on_event then return end
-  local how = status == "failed" and "failed" or "was " .. status
-  io.stderr:write(("supervisor '%s': child '%s' %s: %s; %s\n"):format(self.name, child.name, how,
-    reason or status, next_step))
+local function log(self, text, ...)
+  if not self.on_event then io.stderr:write(text:format(...), "\n") end
 end
 
 local function start(self, child)
@@ -33,7 +30,9 @@ local function start(self, child)
   opts.name = child.name
   opts.on_exit, opts.on_error = opts.on_exit or self.tx, opts.on_error or self.tx
   local args = child.args
-  child.isolate = core.spawn(opts, child.fn, table.unpack(args, 1, args.n or #args))
+  child.started = false
+  core.starter(child, true)(opts, child.fn, table.unpack(args, 1, args.n or #args))
+  child.isolate = child.started
   if opts.on_exit ~= self.tx then child.isolate:on_exit(self.tx) end
   self.by_id[child.isolate.id] = child
   child.running = true
@@ -42,16 +41,11 @@ local function start(self, child)
 end
 
 -- Its end is expected from here on.
-local function kill(self, child, grace)
-  if not child.running then return false end
+local function stop_child(self, child)
+  if not child.running then return end
   child.running = false
   self.by_id[child.isolate.id] = nil
-  child.isolate:kill { grace = grace or child.shutdown }
-  return true
-end
-
-local function stop_child(self, child)
-  if not kill(self, child) then return end
+  child.isolate:kill { grace = child.shutdown }
   core.select { child.isolate }
   tell(self, { event = "stopped", child = child.name, id = child.isolate.id })
 end
@@ -66,6 +60,7 @@ local function give_up(self, child, reason)
   local err = core.error(core.CANCELLED, ("supervisor '%s' gave up: more than %d restart%s in "
     .. "%g s, the last one for child '%s': %s"):format(self.name, self.intensity,
     self.intensity == 1 and "" or "s", self.period, child.name, reason))
+  log(self, "%s", err.message)
   err.code, err.isolate, err.child, err.reason = "restarts", self.name, child.name, reason
   error(err, 0)
 end
@@ -116,7 +111,7 @@ local function ended(self, child, message)
   child.traceback = nil
   local again = child.restart == "permanent" or (child.restart == "transient" and not normal)
   if not normal then
-    log(self, child, message.status, reason, again and "it is started again" or "it stays away")
+    log(self, "supervisor '%s': child '%s' failed: %s", self.name, child.name, reason)
   end
   if again then restart(self, child, reason) end
 end
@@ -172,7 +167,11 @@ local guard_meta = { __close = function(guard)
   local left = {}
   for i = #self.children, 1, -1 do
     local child = self.children[i]
-    if kill(self, child, math.min(child.shutdown, 0.1)) then left[#left + 1] = child.isolate end
+    local iso = child.started -- also when a kill came right after its start
+    if iso then
+      iso:kill { grace = math.min(child.shutdown, 0.1) }
+      left[#left + 1] = iso
+    end
   end
   for _, iso in ipairs(left) do core.select { iso } end
 end }
@@ -445,18 +444,15 @@ function M.supervisor(opts)
   local self = { name = opts.name or "supervisor", strategy = opts.strategy or "one_for_one",
     intensity = opts.intensity or 3, period = opts.period or 5, on_event = opts.on_event,
     children = {} }
-  local errors
   local names = {}
   for i, child in ipairs(opts.children) do
     local d, why = description(child)
     if not d then error(why, 2) end
     self.children[i], names[i] = d, d.name
   end
-  local start_opts = { name = self.name }
-  if self.on_event then -- which is told: then it is not printed as well
-    errors, start_opts.on_error = core.new_port(-1, 0)
-  end
-  local sup = handle { isolate = core.spawn(start_opts, M.serve, self), names = names }
+  local errors, errors_tx = core.new_port(-1, 0) -- it reports its failure by itself
+  local iso = core.spawn({ name = self.name, on_error = errors_tx }, M.serve, self)
+  local sup = handle { isolate = iso, names = names }
   sup.errors = errors
   return sup
 end
