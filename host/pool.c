@@ -507,13 +507,14 @@ static void end_work(il_pool *p, il_hand *hand, il_work *w, il_result *r) {
   il_work_release(w);
 }
 
-/* il_hooks.ended. */
+/* il_hooks.ended. Whoever killed one that was not ready yet may have meant it, and no job: but not so often. */
+enum { VAIN = 8 };
 static void hand_ended(il_isolate *i, il_result *r) {
   il_hand *hand = i->served;
   il_pool *p = hand->pool;
   il_isolate *own;
   il_work *w;
-  bool entered, alone, more;
+  bool entered, alone, more, vain;
   lock(p);
   hand->over = true;
   entered = hand->isolate != NULL;
@@ -522,6 +523,7 @@ static void hand_ended(il_isolate *i, il_result *r) {
   if (!entered) p->beginning--;
   unlist_hand_locked(p, hand);
   alone = p->hands == p->beginning;
+  vain = !entered && r->code == ISOLUA_KILLED && p->vain++ < VAIN;
   more = !hand->starting && (entered || alone || r->code == ISOLUA_ERROR);
   w = hand->work;
   if (w != NULL && again_locked(hand, r)) {
@@ -533,7 +535,7 @@ static void hand_ended(il_isolate *i, il_result *r) {
   il_alarm_cancel(&p->host->watchdog, &hand->alarm);
   if (w != NULL) {
     end_work(p, hand, w, r);
-  } else if (!entered && r->code != ISOLUA_OK && (alone || r->code == ISOLUA_ERROR)) {
+  } else if (!entered && !vain && r->code != ISOLUA_OK && (alone || r->code == ISOLUA_ERROR)) {
     il_result mine;
     take_result(&mine, r);
     fail_next(p, &mine);
@@ -585,6 +587,7 @@ void il_hand_enter(il_hand *hand, il_isolate *i) {
   lock(p);
   hand->isolate = i;
   p->beginning--;
+  p->vain = 0;
   unlock(p);
 }
 

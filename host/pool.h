@@ -108,6 +108,7 @@ struct il_pool {
   size_t hands;                          /* that have not ended, with those that begin */
   il_hand *first_idle;                   /* the one that was idle last */
   il_hand *all;
+  int vain; /* isolates that were killed before they were ready, since one was */
   long long done, failed, started;
   il_spans waited, ran;
 };

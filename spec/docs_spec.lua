@@ -173,6 +173,23 @@ describe("the manual", function()
     end
   end)
 
+  it("tells of every method and option of pools", function()
+    local pool <close> = isolate.pool(1)
+    for _, name in ipairs { "submit", "try_submit", "map", "each", "reduce", "imap", "close",
+                            "cancel", "stats" } do
+      assert.is_function(pool[name])
+      assert.matches("`pool:" .. name .. "(", text, 1, true)
+    end
+    for option, value in pairs { size = 1, queue = 1, idle = 1, max_jobs = 1, retries = 1 } do
+      local _ <close> = isolate.pool { [option] = value }
+      assert.matches("\n| `" .. option .. "` |", text)
+    end
+    for option, value in pairs { timeout = 1, name = "n", priority = 1 } do
+      pool:submit({ [option] = value }, function() end):await()
+      assert.matches("`" .. option .. "`", text, 1, true)
+    end
+  end)
+
   it("tells of every option of isolate.port", function()
     for option, value in pairs { name = "n", capacity = 1, on_full = "error" } do
       local rx = isolate.port { [option] = value }

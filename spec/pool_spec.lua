@@ -812,7 +812,7 @@ describe("option init of a pool", function()
         if how == "raises" then assert.equal("no init", err) end
       end
       pool:close()
-      assert.is_true(starts:load() <= 12)
+      assert.is_true(starts:load() <= 16)
     end)
   end
 

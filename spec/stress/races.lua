@@ -342,6 +342,83 @@ races["end of a stream's consumer against emit"] = function(k)
   end
 end
 
+-- Jobs from several isolates, each of which comes back right, or with the end that was its own or
+-- was done to it. Some kill their isolate, some are cancelled, some submit to the pool themselves.
+local function submit_many(pool, from, n, with_kills)
+  local iso = require "isolate"
+  local function job(i)
+    if i % 5 == 0 and with_kills then iso.self():kill() end
+    if i % 7 == 0 then return 1 + pool:submit(function() return i - 1 end):await() end
+    return i
+  end
+  local all, ended = {}, { right = 0, killed = 0, cancelled = 0, closed = 0 }
+  for i = 1, n do
+    local ok, future = pcall(pool.submit, pool, { priority = i % 3 }, job, i)
+    if not ok then
+      if future.code ~= "closed" then error(future, 0) end
+      ended.closed = ended.closed + n - i + 1
+      break
+    end
+    all[i] = future
+    if i % 4 == 0 then all[(i * from) % i + 1]:cancel() end
+  end
+  for i, future in ipairs(all) do
+    local ok, v = future:try(60)
+    if ok == nil then error("a job is not settled: " .. i, 0) end
+    local how = ok and v == i and "right" or not ok and v.code or "wrong: " .. tostring(v)
+    if not ended[how] then error(how, 0) end
+    ended[how] = ended[how] + 1
+  end
+  return ended
+end
+
+races["pool: submit against cancel, kills and close"] = function(k)
+  local pool = isolate.pool { size = k % 3 + 1, queue = k % 5 + 1,
+                              max_jobs = k % 4 == 1 and 3 or nil,
+                              idle = k % 5 == 2 and 0 or nil, retries = k % 7 == 0 and 1 or nil }
+  local n, from = 40, {}
+  for i = 1, 3 do from[i] = isolate.run(submit_many, pool, i, n, k % 2 == 0) end
+  local closes = k % 3
+  for _ = 1, k % 10 do stagger(k) end
+  if closes == 1 then pool:close(0) elseif closes == 2 then pool:cancel() end
+  for i = 1, 3 do
+    local ok, ended = from[i]:try(LIMIT)
+    check(ok, ended)
+    check(ended.right + ended.killed + ended.cancelled + ended.closed == n, "jobs are missing")
+    check(closes > 0 or ended.closed == 0, "closed by nobody")
+    check(closes > 0 or k % 2 == 0 or ended.killed == 0, "killed by nobody")
+  end
+  check(pool:close(LIMIT), "the pool does not get empty")
+  local stats = pool:stats()
+  check(stats.busy == 0 and stats.queued == 0, "jobs are left")
+end
+
+-- Whoever finds an isolate of the pool kills it, while lists are worked through: no item is missing
+-- or done by halves, or the error says why.
+races["pool: map against kills of its isolates"] = function(k)
+  local pool = isolate.pool { size = 2, retries = 1000, name = "stress pool" }
+  local over = isolate.atomic()
+  local killer = isolate.run(function(cell, r)
+    local iso = require "isolate"
+    while cell:load() == 0 do
+      for i, other in ipairs(iso.list()) do
+        if other.name:find "^stress pool" and i % 2 == r % 2 and other:status() ~= "starting" then
+          other:kill()
+        end
+      end
+      iso.sleep(0.0005 * (r % 5 + 1))
+    end
+  end, over, k)
+  local list = {}
+  for i = 1, 200 do list[i] = i end
+  local ok, all = pcall(pool.map, pool, function(x) return 2 * x end, list)
+  over:store(1)
+  check(ok, all)
+  for i = 1, 200 do check(all[i] == 2 * i, "an item is wrong") end
+  check(killer:try(LIMIT))
+  if k % 2 == 0 then check(pool:close(LIMIT)) end
+end
+
 -- All that the library keeps alive, once all handles are garbage.
 local function counts()
   collectgarbage()
