@@ -409,6 +409,11 @@ static void unlist_hand_locked(il_pool *p, il_hand *hand) {
   p->hands--;
 }
 
+/* No hand is there that will look at the queue by itself: all begin, or wait for others. */
+static bool alone_locked(const il_pool *p) {
+  return p->hands - p->beginning == p->waiting;
+}
+
 /* There was no memory for an isolate. */
 static void never_started(il_pool *p, il_hand *hand) {
   il_result r = {ISOLUA_MEMORY, NULL, NULL, NULL};
@@ -417,7 +422,8 @@ static void never_started(il_pool *p, il_hand *hand) {
   hand->over = true;
   p->beginning--;
   unlist_hand_locked(p, hand);
-  alone = p->hands == p->beginning;
+  alone = alone_locked(p);
+  hand->in_vain = !alone;
   unlock(p);
   if (alone) fail_next(p, &r);
   il_handle_release(&hand->h); /* that of the isolate */
@@ -453,7 +459,7 @@ static bool begin(il_pool *p) {
   if (p->start(p, hand, name) == ISOLUA_MEMORY) never_started(p, hand);
   lock(p);
   hand->starting = false;
-  goes_on = !hand->over || p->hands == p->beginning;
+  goes_on = !hand->in_vain || alone_locked(p);
   unlock(p);
   il_handle_release(&hand->h);
   return goes_on;
@@ -472,7 +478,10 @@ static bool again_locked(const il_hand *hand, const il_result *r) {
 /* The job leaves its hand. */
 static void put_down_locked(il_pool *p, il_hand *hand) {
   p->taken--;
-  if (!hand->waiting) p->busy--;
+  if (hand->waiting)
+    p->waiting--;
+  else
+    p->busy--;
   hand->work->hand = NULL;
   hand->work = NULL;
   hand->waiting = false;
@@ -522,9 +531,10 @@ static void hand_ended(il_isolate *i, il_result *r) {
   hand->isolate = NULL;
   if (!entered) p->beginning--;
   unlist_hand_locked(p, hand);
-  alone = p->hands == p->beginning;
+  alone = alone_locked(p);
   vain = !entered && r->code == ISOLUA_KILLED && p->vain++ < VAIN;
-  more = !hand->starting && (entered || alone || r->code == ISOLUA_ERROR);
+  hand->in_vain = !entered && !alone && r->code != ISOLUA_ERROR;
+  more = entered || (!hand->starting && !hand->in_vain); /* `begin` does not know of a job's end */
   w = hand->work;
   if (w != NULL && again_locked(hand, r)) {
     put_down_locked(p, hand);
@@ -556,6 +566,7 @@ static void hand_waits(il_isolate *i, bool begins) {
   }
   hand->waiting = begins;
   p->busy += begins ? (size_t)-1 : 1;
+  p->waiting += begins ? 1 : (size_t)-1;
   unlock(p);
   if (begins) dispatch(p);
 }

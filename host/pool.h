@@ -68,8 +68,9 @@ struct il_hand {
   bool waiting;   /* its job waits, for a future too: another one may run meanwhile */
   bool doomed;    /* it is being killed: it gets no more jobs */
   bool last;      /* it gets no more jobs, and leaves */
-  bool starting;  /* whoever starts it looks after it what else is to be done */
+  bool starting;  /* whoever starts it looks after it what else is to be done, unless it was ready */
   bool over;      /* it has ended */
+  bool in_vain;   /* before it was ready, and others will see to the queue */
   long long done; /* jobs */
   il_hand *prev, *next, *idle_next;
 
@@ -106,6 +107,7 @@ struct il_pool {
   size_t busy;                           /* hands whose jobs do not wait */
   size_t idle, beginning;                /* hands */
   size_t hands;                          /* that have not ended, with those that begin */
+  size_t waiting;                        /* hands whose jobs wait */
   il_hand *first_idle;                   /* the one that was idle last */
   il_hand *all;
   int vain; /* isolates that were killed before they were ready, since one was */

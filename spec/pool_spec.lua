@@ -600,6 +600,19 @@ describe("nested use of a pool", function()
     assert.is_true(ok, err)
   end)
 
+  it("goes on however soon the isolates that it made up with die", function()
+    local pool <close> = isolate.pool(1)
+    local n = scale(500, 100)
+    assert.equal(n, (await(pool:submit(function(p)
+      local killed = 0
+      for _ = 1, n do
+        local _, err = p:submit(function() isolate.self():kill() end):try()
+        if err.code == "killed" then killed = killed + 1 end
+      end
+      return killed
+    end, pool))))
+  end)
+
   it("may cancel what it waits for, and be cancelled", function()
     local pool <close> = isolate.pool(1)
     local begun = isolate.atomic(0)
