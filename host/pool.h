@@ -64,13 +64,13 @@ struct il_hand {
   /* pool's lock */
   il_isolate *isolate; /* one hold, from when it runs; or NULL */
   il_work *work;
-  bool idle;      /* in the pool's list */
-  bool waiting;   /* its job waits, for a future too: another one may run meanwhile */
-  bool doomed;    /* it is being killed: it gets no more jobs */
-  bool last;      /* it gets no more jobs, and leaves */
-  bool starting;  /* whoever starts it looks after it what else is to be done, unless it was ready */
-  bool over;      /* it has ended */
-  bool in_vain;   /* before it was ready, and others will see to the queue */
+  bool idle;     /* in the pool's list */
+  bool waiting;  /* its job waits, for a future too: another one may run meanwhile */
+  bool doomed;   /* it is being killed: it gets no more jobs */
+  bool last;     /* it gets no more jobs, and leaves */
+  bool starting; /* whoever starts it looks after it what else is to be done, unless it was ready */
+  bool over;     /* it has ended */
+  bool in_vain;  /* before it was ready, and others will see to the queue */
   long long done; /* jobs */
   il_hand *prev, *next, *idle_next;
 

@@ -44,8 +44,8 @@ struct il_wait {
   int64_t deadline;
   bool reserved, timed_out, watching;
   bool awaits, inside; /* counted in the loop's `awaits`, and `inside` */
-  bool foreign; /* in another event loop, which knows it by `token` */
-  bool called;  /* in the loop's list `called` */
+  bool foreign;        /* in another event loop, which knows it by `token` */
+  bool called;         /* in the loop's list `called` */
   long long token;
   il_wait *next_called;
   lua_KContext ctx;

@@ -465,6 +465,7 @@ describe("a job that dies", function()
     for round = 1, 20 do
       local iso = await(pool:submit(function() return isolate.self() end))
       iso:kill()
+      iso:join(limit)
       assert.equal(round, (await(pool:submit(function() return round end))))
     end
   end)
