@@ -87,8 +87,8 @@ end
 
 local found = {}
 local pool <close> = isolate.pool()
-local progress = isolate.progress or function(_, ...) return ... end
-for i, result in progress({ total = #lists, label = "sizes" }, pool:imap(compare, lists)) do
+local options = { total = #lists, label = "sizes" }
+for i, result in isolate.progress(options, pool:imap(compare, lists)) do
   found[i] = result[1]
   for _, reason in ipairs(result[2]) do complain(reason) end
 end

@@ -1570,3 +1570,110 @@ describe("pool:stats()", function()
     assert.is_true(stats.wait.p99 >= 0.1 * 0.85)
   end)
 end)
+
+describe("code that is sent to a pool again", function()
+  -- From the second time on it goes by a block, which each isolate loads once.
+  local function thrice(fn, ...)
+    local pool <close> = isolate.pool(1)
+    local results = {}
+    for i = 1, 4 do results[i] = await(pool:submit(fn, ...)) end
+    for i = 2, 4 do assert.same(results[1], results[i]) end
+    return results[1]
+  end
+
+  it("is the same function each time", function()
+    local function fib(n) return n < 2 and n or fib(n - 1) + fib(n - 2) end
+    assert.equal(610, thrice(fib, 15))
+    assert.equal(3, thrice(function(...) return select("#", ...) end, nil, 1, nil))
+    assert.equal("aaa", thrice(string.rep, "a", 3))
+    assert.is_true(thrice(load "return _ENV == _G and ... == 5", 5))
+    assert.equal(7, thrice(load(string.dump(function() return 7 end, true), "=stripped", "b")))
+  end)
+
+  it("has upvalues of its own in each job, as they are when it is submitted", function()
+    local pool <close> = isolate.pool(1)
+    local n, list = 0, {}
+    local function count()
+      n = n + 1
+      list[#list + 1] = n
+      return n, #list
+    end
+    for i = 1, 4 do
+      n = 10 * i
+      assert.same({ 10 * i + 1, 1 }, { pool:submit(count):await() })
+    end
+    local function both()
+      local a = count()
+      return a, n
+    end
+    for _ = 1, 4 do assert.same({ 41, 41 }, { pool:submit(both):await() }) end
+    assert.equal(0, #list)
+  end)
+
+  it("makes a new function for each job", function()
+    local pool <close> = isolate.pool(1)
+    local value = 1
+    local function get() return value end
+    local function keep()
+      local kept = package.loaded.spec_kept or {}
+      package.loaded.spec_kept = kept
+      kept[#kept + 1] = get
+      local values = {}
+      for i, fn in ipairs(kept) do values[i] = fn() end
+      return table.concat(values, " ")
+    end
+    local seen
+    for i = 1, 4 do
+      value = i
+      seen = await(pool:submit(keep))
+    end
+    assert.equal("1 2 3 4", seen)
+  end)
+
+  it("finds the globals that it names, as they are then", function()
+    local pool <close> = isolate.pool(1)
+    local function use() return spec_helper(2) end
+    for i = 1, 4 do
+      spec_helper = function(x) return x * i end
+      assert.equal(2 * i, await(pool:submit(use)))
+    end
+    spec_helper = nil
+    assert.matches("spec_helper", tostring(failure(pool:submit(use))))
+  end)
+
+  it("may have many upvalues, to be closed ones, and be of many kinds", function()
+    for _, count in ipairs { 2, 120, 248, 254 } do
+      local lines = {}
+      -- Of 200 local variables at most, in functions one in the other.
+      for i = 1, count do lines[i] = ("local v%d = %d"):format(i, i) end
+      local first = table.concat(lines, " ", 1, math.min(count, 190))
+      local rest = table.concat(lines, " ", math.min(count, 190) + 1)
+      local names = {}
+      for i = 1, count do names[i] = "v" .. i end
+      local text = first .. " return (function() " .. rest .. " return function() return " ..
+        table.concat(names, " + ") .. " end end)()"
+      assert.equal(count * (count + 1) // 2, thrice(assert(load(text))()))
+    end
+    local closed = 0
+    local function closes()
+      do local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end }) end
+      return closed
+    end
+    assert.equal(1, thrice(closes))
+    local pool <close> = isolate.pool(1)
+    for i = 1, settle.scale(600, 300) do
+      local fn = load("return " .. i)
+      for _ = 1, 3 do assert.equal(i, await(pool:submit(fn))) end
+    end
+  end)
+
+  it("tells where its errors are", function()
+    local pool <close> = isolate.pool(1)
+    local function bad() error "here" end
+    for _ = 1, 4 do
+      local future = pool:submit(bad)
+      assert.matches("pool_spec.lua:%d+: here", tostring(failure(future)))
+      assert.matches("pool_spec.lua:%d+: in function", future:traceback())
+    end
+  end)
+end)
