@@ -255,7 +255,8 @@ describe("isolate.supervisor{}", function()
   it("takes the options and the globals of its children along", function()
     spec_supervisor_word = "hello"
     local rx, tx = isolate.port()
-    local sup <close> = supervisor { children = { { name = "x", memory = "8MB", restart = "temporary",
+    local sup <close> = supervisor { children = { { name = "x", memory = "8MB",
+      restart = "temporary",
       libs = { "string", "package" }, args = { tx, nil, 2, n = 3 },
       fn = function(out, gap, n)
         out:send { spec_supervisor_word, gap == nil, n, io == nil }
