@@ -10,8 +10,10 @@
 ** DESIGN. The queue belongs to nobody's event loop: whoever sends a job, ends one, begins to wait within
 ** one, or sees a hand end, looks whether a job and a hand can come together (`dispatch`), and gives the hand its
 ** job at once. A hand that ends a job takes the next one itself.
-**  - `size` is how many jobs may run. One that waits for a future does not run, so another one may, on
-**    another hand: nobody waits for a job that has no hand.
+**  - `size` is how many jobs may run. One that waits, itself or a task of it for a future, does not run, so
+**    another one may, on another hand: nobody waits for a job that has no hand.
+**  - Hands that fail to start are replaced by whoever else looks at the queue; where nobody would, as all others
+**    begin too or wait, the next job fails with that error, so that it does not go on for ever.
 **  - A future is settled first, and then its job is counted as ended: so who is told that there are none left
 **    finds all futures settled.
 **  - To end a job that runs is to kill its hand. That the hand is `doomed` is set under the lock, while it has that

@@ -2,7 +2,7 @@
 --
 -- A part is some items that go to a pool as one job, and how many follows from the time that the
 -- parts before it took: about `PART` seconds of work, so that messages cost little against it. A
--- part that takes longer stops after `LIMIT` and what is left of it is a new one: so items that
+-- part that takes longer stops after `LIMIT` and what is left of it is divided anew: so items that
 -- take a thousand times as long as others hold up none of them.
 -- @module isolate.pools
 -- SPDX-License-Identifier: MIT
