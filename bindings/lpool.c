@@ -163,7 +163,8 @@ static int push_item(lua_State *L, lua_Integer i) {
 enum { RESULTS = 6 };
 static int run_part(lua_State *L) {
   lua_Integer count, i = 0;
-  double begin = isolua_now(), limit = lua_tonumber(L, 3), now = begin;
+  lua_Integer step = 1, look = 1; /* at this item the clock is looked at */
+  double begin = isolua_now(), limit = lua_tonumber(L, 3), now = begin, then;
   bool drop = lua_toboolean(L, 5);
   lua_settop(L, RESULTS - 1);
   count = (lua_Integer)lua_rawlen(L, 2);
@@ -174,10 +175,15 @@ static int run_part(lua_State *L) {
     n = push_item(L, ++i);
     lua_call(L, n, drop ? 0 : 1);
     if (!drop) lua_rawseti(L, RESULTS, i);
-    if (i % 16 == 0 || limit == 0 || now - begin > limit / 64) {
-      now = isolua_now();
-      if (now - begin > limit) break;
-    }
+    if (i < look) continue;
+    then = now;
+    now = isolua_now();
+    if (now - begin > limit) break;
+    if (now - then >= limit / 256) /* slow ones are looked at one by one */
+      step = 1;
+    else if (step < 16)
+      step *= 2;
+    look = i + step;
   }
   lua_pushinteger(L, i);
   lua_pushnumber(L, isolua_now() - begin);
