@@ -514,6 +514,93 @@ local function readers_kib(prepare)
   end
 end
 
+local function add_one(x)
+  return x + 1
+end
+
+local IN_FLIGHT = 1000
+
+-- Futures that are awaited in their order, so many behind.
+local function pool_submit(size)
+  local pool = isolate.pool(2)
+  return function()
+    local futures, sum = {}, 0
+    local seconds = timed(function()
+      for i = 1, size do
+        local k = i % IN_FLIGHT
+        if futures[k] then sum = sum + futures[k]:await() end
+        futures[k] = pool:submit(add_one, i)
+      end
+      for _, future in pairs(futures) do sum = sum + future:await() end
+    end)
+    assert(sum == size * (size + 3) // 2)
+    return size / seconds * 1e-6
+  end, pool
+end
+
+local function pool_map(size)
+  local pool, list = isolate.pool(2), {}
+  for i = 1, size do list[i] = i end
+  return function()
+    local seconds, results = timed(pool.map, pool, add_one, list)
+    for i = 1, size do assert(results[i] == i + 1) end
+    return size / seconds * 1e-6
+  end, pool
+end
+
+-- From submit to the result, one after another: that quantile of the times.
+local function pool_latency(quantile)
+  return function(size)
+    local pool = isolate.pool(2)
+    return function()
+      local times = {}
+      for i = 1, size do
+        times[i] = timed(function() assert(pool:submit(add_one, i):await() == i + 1) end)
+      end
+      table.sort(times)
+      return times[math.ceil(size * quantile)] * 1e6
+    end, pool
+  end
+end
+
+local function pool_cpu(size)
+  local pool, sum = isolate.pool(2), cpu_work(size)
+  return function()
+    local in_turn = timed(function()
+      for _ = 1, 2 do assert(pool:submit(cpu_work, size):await() == sum) end
+    end)
+    local at_once = timed(function()
+      for _, result in ipairs(pool:map(cpu_work, {size, size})) do assert(result == sum) end
+    end)
+    return in_turn / at_once
+  end, pool
+end
+
+-- A job with a buffer of so many bytes, until its length is back; moved buffers come back.
+local function pool_bytes(moved)
+  return function(size)
+    local pool, jobs = isolate.pool(2), 100
+    local function back(buf)
+      local n = #buf
+      return n, isolate.transfer(buf)
+    end
+    return function()
+      local buf = isolate.buffer(size)
+      return timed(function()
+        for _ = 1, jobs do
+          local n
+          if moved then
+            n, buf = pool:submit(back, isolate.transfer(buf)):await()
+          else
+            n = pool:submit(length, buf):await()
+          end
+          assert(n == size)
+        end
+      end) / jobs * 1e6
+    end, pool
+  end
+end
+
 -- Before examples/server.lua: says which process it is, and for comparison does jobs in its loop.
 local PROCESS = [[print(io.open "/proc/self/stat":read "n")]]
 local INLINE = PROCESS .. [[
@@ -643,6 +730,18 @@ local rows = {
    size = 1000000, maker = frozen_send},
   {name = "frozen_kib_8", unit = "KiB", rounds = 1,
    size = 1000000, maker = beside(in_child("frozen_kib_8"), in_child("plain_kib_8"))},
+  {name = "pool_submit", unit = "M/s", reach = 0.5, absolute = true, more = true,
+   size = 200000, maker = pool_submit, scaled = true},
+  {name = "pool_map", unit = "M/s", reach = 3, absolute = true, more = true,
+   size = 2000000, maker = pool_map, scaled = true},
+  {name = "pool_p50", unit = "us", limit = "round_trip",
+   size = 20000, maker = pool_latency(0.5)},
+  {name = "pool_p99", unit = "us", limit = "round_trip_parked",
+   size = 20000, maker = pool_latency(0.99)},
+  {name = "pool_cpu", unit = "x", limit = "cpu_two", reach = 0.95, more = true,
+   size = 10000000, maker = pool_cpu},
+  {name = "pool_copy_1m", unit = "us", size = 1 << 20, maker = pool_bytes(false)},
+  {name = "pool_move_1m", unit = "us", size = 1 << 20, maker = pool_bytes(true)},
   {name = "server_small", unit = "/s", rounds = 3, size = 2, maker = server},
   {name = "server_large", unit = "/s", rounds = 3, size = 20000, maker = server},
 }
