@@ -132,11 +132,32 @@ void push_outcome(lua_State *L, int index, isolua_future *f) {
   lua_remove(L, -(n + 1));
 }
 
+enum { PLAIN_RESULTS = 3, PLAIN_STRING = 40 }; /* at most; bytes of a string */
+
+/* Is the result one that is as quickly made anew, and has no identity? */
+static bool is_plain_result(isolua_future *f, int i) {
+  size_t len = 0;
+  isolua_future_string(f, i, &len);
+  return isolua_future_type(f, i) <= ISOLUA_TSTRING && len <= PLAIN_STRING;
+}
+
+/* Pushes the results of one that has succeeded, without keeping them: how many; -1: push_result is to do it. */
+static int push_plain_results(lua_State *L, isolua_future *f) {
+  int n = isolua_future_count(f);
+  if (isolua_future_is_local(f) || n == 0 || n > PLAIN_RESULTS) return -1;
+  for (int i = 1; i <= n; i++)
+    if (!is_plain_result(f, i)) return -1;
+  isolua_future_push(L, f);
+  return n;
+}
+
 static int awaited(lua_State *L, int winner, int code, lua_KContext ctx) {
   isolua_future *f = check_future(L, 1);
   int n;
   (void)winner, (void)code, (void)ctx;
   lua_settop(L, 1);
+  n = push_plain_results(L, f);
+  if (n >= 0) return n;
   push_result(L, f);
   n = unpack(L);
   if (lua_toboolean(L, -n)) return n - 1;
@@ -155,6 +176,7 @@ static int future_await(lua_State *L) {
   luaL_argcheck(L, lua_isnoneornil(L, 2), 2, "await has no timeout; try has one");
   lua_settop(L, 1);
   isolua_future_look(c.future);
+  if (isolua_future_now(L, c.future)) return awaited(L, 0, ISOLUA_OK, 0);
   return isolua_wait(L, &c, 1, ISOLUA_FOREVER, 0, awaited);
 }
 

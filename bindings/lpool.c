@@ -58,24 +58,20 @@ static int job_options(lua_State *L, isolua_job_options *o) {
   return fn;
 }
 
-/* A new future handle lies at 1, and the job on the top. */
-static int finish_submit(lua_State *L, bool raise) {
-  isolua_future *f;
-  if (isolua_job_take(L, -1, &f) != ISOLUA_OK) {
-    if (!raise) return push_reason(L, ISOLUA_CLOSED);
-    isolua_pusherror(L, ISOLUA_CLOSED, "the pool is closed: it takes no more jobs", NULL);
-    return lua_error(L);
-  }
-  lua_settop(L, 1);
-  lua_pushnil(L);
-  set_future(L, 1, f);
-  return 1;
+static int raise_closed(lua_State *L) {
+  isolua_pusherror(L, ISOLUA_CLOSED, "the pool is closed: it takes no more jobs", NULL);
+  return lua_error(L);
 }
 
+/* A future handle lies at 1, the job at 2. */
 static int admitted(lua_State *L, int winner, int code, lua_KContext ctx) {
+  isolua_future *f;
   (void)winner, (void)code, (void)ctx;
-  lua_settop(L, 2);
-  return finish_submit(L, true);
+  if (isolua_job_take(L, 2, &f) != ISOLUA_OK) return raise_closed(L);
+  lua_pushnil(L);
+  set_future(L, 1, f);
+  lua_settop(L, 1);
+  return 1;
 }
 
 /* The pool at 1, the arguments of submit after it. */
@@ -83,23 +79,26 @@ static int submit_job(lua_State *L, bool wait, int hidden) {
   isolua_pool *p = check_pool(L, 1);
   isolua_job_options o;
   isolua_case c = {.kind = ISOLUA_FUTURE};
+  isolua_future *f;
   int fn = job_options(L, &o), code;
   o.wait = wait;
   o.hidden = hidden;
   push_future(L, NULL);
-  lua_insert(L, fn);
-  fn++;
-  code = isolua_job_submit(L, p, &o, fn, lua_gettop(L) - fn);
-  if (code == ISOLUA_CLOSED && wait) {
-    isolua_pusherror(L, code, "the pool is closed: it takes no more jobs", NULL);
-    return lua_error(L);
+  lua_insert(L, fn++);
+  code = isolua_job_submit(L, p, &o, fn, lua_gettop(L) - fn, &f);
+  switch (code) {
+  case ISOLUA_OK:
+    lua_pushnil(L);
+    set_future(L, fn - 1, f);
+    return 1;
+  case ISOLUA_CLOSED: return wait ? raise_closed(L) : push_reason(L, code);
+  case ISOLUA_FULL: break;
+  default: return lua_error(L);
   }
-  if (code == ISOLUA_CLOSED || (code == ISOLUA_FULL && !wait)) return push_reason(L, code);
-  if (code != ISOLUA_OK && code != ISOLUA_FULL) return lua_error(L);
+  if (!wait) return push_reason(L, code);
   lua_copy(L, fn - 1, 1);
-  lua_replace(L, 2); /* from here on: the future's handle, the job */
+  lua_replace(L, 2);
   lua_settop(L, 2);
-  if (code == ISOLUA_OK) return finish_submit(L, wait);
   c.future = isolua_job_room(L, 2);
   return isolua_wait(L, &c, 1, ISOLUA_FOREVER, 0, admitted);
 }

@@ -113,6 +113,7 @@ ISOLUA_API int isolua_exit(lua_State *L, int tx);
 **   with the caller: isolua_future_push gives none.
 ** isolua_future_push: pushes what a settled future holds: ISOLUA_OK and its values, or its error
 **   number and the one error value. [-0, +n, m]
+** isolua_future_now: 1 when it is settled, and isolua_wait for it would not let others have a turn first.
 ** isolua_future_look: says that somebody sees to the future's error, so that it will not be logged.
 **   isolua_future_overlook: that nobody has, after all.
 ** isolua_future_forgo: nobody wants its results or its error any more. The isolate behind it, if it is not
@@ -127,6 +128,7 @@ ISOLUA_API isolua_future *isolua_future_new(lua_State *L);
 ISOLUA_API int isolua_future_settle(isolua_future *future, int ok, const char *message,
                                     const char *traceback);
 ISOLUA_API int isolua_future_push(lua_State *L, isolua_future *future);
+ISOLUA_API int isolua_future_now(lua_State *L, isolua_future *future);
 ISOLUA_API void isolua_future_look(isolua_future *future);
 ISOLUA_API void isolua_future_overlook(isolua_future *future);
 ISOLUA_API void isolua_future_forgo(isolua_future *future);
@@ -312,9 +314,10 @@ ISOLUA_API int isolua_frozen_next(lua_State *L, int index, long long *at);
 **   `reason` may be NULL. isolua_pool_empty: a future of the pool's, settled when it is closed and has no more jobs.
 ** isolua_pool_is_own: 1 when L is of an isolate of the pool. isolua_cores: processors that this process may use.
 ** isolua_job_submit: the function at `index` with `nargs` values above it, which end the stack, becomes a
-**   job, and they a userdata: ISOLUA_OK: it is in; ISOLUA_CLOSED; ISOLUA_FULL: it is not, or (with `wait`) it is
-**   when isolua_job_room is settled; unless the userdata was collected before. Else they become an error object. [-n, +1, m]
-** isolua_job_take: of one that is in, the future, the caller's: ISOLUA_OK; else ISOLUA_CLOSED.
+**   job, and they are popped. ISOLUA_OK: it is in, and *future is the caller's. ISOLUA_FULL, or ISOLUA_CLOSED: it is not; but
+**   with `wait` FULL pushes a userdata, and it is in when isolua_job_room is settled, unless the userdata was
+**   collected before. Else an error object is pushed. [-n, +0|1, m]
+** isolua_job_take: the future, the caller's, once that is settled: ISOLUA_OK; or ISOLUA_CLOSED: it is not in.
 */
 #define ISOLUA_TPOOL "isolate.pool"
 typedef struct il_pool isolua_pool;
@@ -335,7 +338,7 @@ ISOLUA_API int isolua_pool_is_own(lua_State *L, isolua_pool *pool);
 ISOLUA_API int isolua_cores(void);
 ISOLUA_API void isolua_pool_look(isolua_pool *pool, isolua_pool_stats *out);
 ISOLUA_API int isolua_job_submit(lua_State *L, isolua_pool *pool, const isolua_job_options *options,
-                                 int index, int nargs);
+                                 int index, int nargs, isolua_future **future);
 ISOLUA_API isolua_future *isolua_job_room(lua_State *L, int index);
 ISOLUA_API int isolua_job_take(lua_State *L, int index, isolua_future **future);
 

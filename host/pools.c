@@ -389,7 +389,9 @@ static int job_gc(lua_State *L) {
   return 0;
 }
 
-static job_box *push_job_box(lua_State *L) {
+/* Light userdata: the box's content. Returns a userdata with it. */
+static int new_job_box(lua_State *L) {
+  const job_box *from = lua_touserdata(L, 1);
   job_box *box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = (job_box){NULL, NULL};
   if (luaL_newmetatable(L, "isolate.job")) {
@@ -397,7 +399,21 @@ static job_box *push_job_box(lua_State *L) {
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
-  return box;
+  *box = *from;
+  return 1;
+}
+
+/* Pushes a userdata that keeps the job, which waits for room; or an error object. */
+static int push_job_box(il_vm *vm, lua_State *L, job_box *box) {
+  lua_pushcfunction(L, new_job_box);
+  lua_pushlightuserdata(L, box);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK) return ISOLUA_FULL;
+  lua_pop(L, 1);
+  il_pool_withdraw(box->work->pool, box->work);
+  il_work_release(box->work);
+  il_moves_undo(vm, box->moves);
+  isolua_pusherror(L, ISOLUA_MEMORY, isolua_code_message(ISOLUA_MEMORY), vm->isolate->name);
+  return ISOLUA_MEMORY;
 }
 
 static void name_work(lua_State *L, il_work *w, int index) {
@@ -409,9 +425,17 @@ static void name_work(lua_State *L, il_work *w, int index) {
   w->source[sizeof w->source - 1] = '\0';
 }
 
-int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_job_options *o, int index,
-                      int nargs) {
-  il_vm *vm = il_vm_check(L);
+/* It is in. */
+static isolua_future *take_future(il_vm *vm, il_work *w, il_moves *moves) {
+  il_moves_done(vm, moves);
+  il_future_retain(&w->future);
+  il_work_release(w);
+  return &w->future;
+}
+
+/* Nothing of Lua raises from here on until the job is in, or its userdata keeps it. */
+static int send_job(il_vm *vm, lua_State *L, il_pool *p, il_work *w, const isolua_job_options *o,
+                    int n, isolua_future **future) {
   const recipe *r = p->starting;
   il_sending how = {.root = IL_ROOT_CALL,
                     .libs = r->task->libs,
@@ -419,28 +443,40 @@ int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_job_options *o,
                     .strip = r->strip,
                     .share = true,
                     .hidden = o->hidden};
-  job_box *box;
+  job_box box = {w, NULL};
+  int err = il_encode_waiting(vm, L, n, &how, &w->call, &box.moves);
+  if (err != ISOLUA_OK) {
+    il_work_release(w);
+    return err;
+  }
+  err = il_pool_send(p, w, o->wait != 0);
+  if (err == ISOLUA_OK) {
+    *future = take_future(vm, w, box.moves);
+    return err;
+  }
+  if (err == ISOLUA_FULL && o->wait) return push_job_box(vm, L, &box);
+  il_work_release(w);
+  il_moves_undo(vm, box.moves);
+  if (err == ISOLUA_MEMORY) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
+  return err;
+}
+
+int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_job_options *o, int index,
+                      int nargs, isolua_future **future) {
+  il_vm *vm = il_vm_check(L);
   il_work *w;
-  int err;
-  index = lua_absindex(L, index);
   luaL_checkstack(L, 10, NULL);
-  box = push_job_box(L);
-  w = box->work = il_work_new(p);
-  if (w == NULL || (o->name != NULL && (w->name = strdup(o->name)) == NULL))
-    return luaL_error(L, "not enough memory");
+  w = il_work_new(p);
+  if (w != NULL && o->name != NULL && (w->name = strdup(o->name)) == NULL) {
+    il_work_release(w);
+    w = NULL;
+  }
+  if (w == NULL) return luaL_error(L, "not enough memory");
   if (o->name == NULL) name_work(L, w, index + o->hidden);
   w->timeout = o->timeout != 0 ? o->timeout : p->o.timeout;
   w->priority = o->priority;
   w->retries = p->o.retries;
-  lua_insert(L, index);
-  err = il_encode_waiting(vm, L, nargs + 1, &how, &w->call, &box->moves);
-  if (err != ISOLUA_OK) {
-    lua_remove(L, index);
-    return err;
-  }
-  err = il_pool_send(p, w, o->wait != 0);
-  if (err == ISOLUA_MEMORY) return luaL_error(L, "not enough memory");
-  return err;
+  return send_job(vm, L, p, w, o, nargs + 1, future);
 }
 
 isolua_future *isolua_job_room(lua_State *L, int index) {
@@ -450,14 +486,9 @@ isolua_future *isolua_job_room(lua_State *L, int index) {
 
 int isolua_job_take(lua_State *L, int index, isolua_future **future) {
   il_vm *vm = il_vm_check(L);
-  job_box *box = lua_touserdata(L, index);
-  il_work *w = box->work;
-  il_moves *moves = box->moves;
-  if (w->admitted != NULL && w->admitted->result.code != ISOLUA_OK) return ISOLUA_CLOSED;
+  job_box *box = lua_touserdata(L, index), mine = *box;
+  if (mine.work->admitted->result.code != ISOLUA_OK) return ISOLUA_CLOSED;
   *box = (job_box){NULL, NULL};
-  il_moves_done(vm, moves);
-  il_future_retain(&w->future);
-  *future = &w->future;
-  il_work_release(w);
+  *future = take_future(vm, mine.work, mine.moves);
   return ISOLUA_OK;
 }

@@ -466,6 +466,10 @@ int isolua_future_push(lua_State *L, isolua_future *f) {
   return ISOLUA_OK;
 }
 
+int isolua_future_now(lua_State *L, isolua_future *f) {
+  return il_future_is_done(f) && !il_loop_wants_turn(il_vm_check(L));
+}
+
 void isolua_future_look(isolua_future *f) {
   atomic_store(&f->looked, true);
 }
