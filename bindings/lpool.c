@@ -99,6 +99,7 @@ static int submit_job(lua_State *L, bool wait, int hidden) {
   lua_copy(L, fn - 1, 1);
   lua_replace(L, 2);
   lua_settop(L, 2);
+  lua_toclose(L, 2); /* who is cancelled here has submitted nothing */
   c.future = isolua_job_room(L, 2);
   return isolua_wait(L, &c, 1, ISOLUA_FOREVER, 0, admitted);
 }

@@ -15,6 +15,7 @@
 **   port.lock      > (waiter: no lock)
 **   isolate.lock   > port.lock
 **   control.lock   > none
+**   pool.lock      > host.lock
 ** Nothing calls Lua, allocates, calls back or gives up a last hold under a lock.
 **
 ** DESIGN. An isolate ends once: `dying` is set by the first kill and never reset. From then on the

@@ -105,6 +105,7 @@ static void enqueue_locked(il_pool *p, il_work *w, bool first) {
   p->some[i / 64] |= 1ULL << i % 64;
   p->queued++;
   w->stage = IL_QUEUED;
+  w->in = true;
 }
 
 static void dequeue_locked(il_pool *p, il_work *w) {
@@ -346,7 +347,7 @@ static int64_t ring(il_alarm *a) {
   il_isolate *victim = NULL;
   int64_t late;
   lock(hand->pool);
-  late = hand->over || hand->doomed ? 0 : atomic_load(&hand->late);
+  late = hand->over || hand->doomed ? 0 : hand->late;
   if (late != 0 && late <= il_now()) {
     doom_locked(hand, &victim);
     late = 0;
@@ -436,7 +437,7 @@ static void never_started(il_pool *p, il_hand *hand) {
 static bool begin(il_pool *p) {
   char name[192];
   long long number;
-  bool goes_on;
+  bool goes_on = true;
   il_result r = {ISOLUA_MEMORY, NULL, NULL, NULL};
   il_hand *hand = hand_new(p);
   lock(p);
@@ -448,11 +449,12 @@ static bool begin(il_pool *p) {
   } else {
     p->beginning--;
     p->hands--;
+    goes_on = alone_locked(p);
   }
   unlock(p);
   if (hand == NULL) {
-    fail_next(p, &r);
-    return true;
+    if (goes_on) fail_next(p, &r);
+    return goes_on;
   }
   snprintf(name, sizeof name, "%.150s/%lld", p->name, number);
   hand->starting = true;
@@ -487,8 +489,8 @@ static void put_down_locked(il_pool *p, il_hand *hand) {
   hand->work->hand = NULL;
   hand->work = NULL;
   hand->waiting = false;
-  atomic_store(&hand->begun, false);
-  atomic_store(&hand->late, 0);
+  hand->begun = false;
+  hand->late = 0;
 }
 
 /* A copy: what was in *r may be without the holds that it needs elsewhere. */
@@ -533,14 +535,20 @@ static void hand_ended(il_isolate *i, il_result *r) {
   hand->isolate = NULL;
   if (!entered) p->beginning--;
   unlist_hand_locked(p, hand);
+  if (hand->waiting) { /* it does so no more, and its job is not ended yet */
+    hand->waiting = false;
+    p->waiting--;
+    p->busy++;
+  }
   alone = alone_locked(p);
   vain = !entered && r->code == ISOLUA_KILLED && p->vain++ < VAIN;
-  hand->in_vain = !entered && !alone && r->code != ISOLUA_ERROR;
+  hand->in_vain = !entered && !alone && !vain && r->code != ISOLUA_ERROR;
   more = entered || (!hand->starting && !hand->in_vain); /* `begin` does not know of a job's end */
   w = hand->work;
   if (w != NULL && again_locked(hand, r)) {
     put_down_locked(p, hand);
     enqueue_locked(p, w, true);
+    w->since = il_now();
     w = NULL;
   }
   unlock(p);
@@ -596,11 +604,13 @@ const il_hooks il_hand_hooks = {hand_ended, hand_waits, hand_freed, hand_subject
 
 void il_hand_enter(il_hand *hand, il_isolate *i) {
   il_pool *p = hand->pool;
-  il_handle_retain(&i->h);
   lock(p);
-  hand->isolate = i;
-  p->beginning--;
-  p->vain = 0;
+  if (!hand->over) { /* it was not left for stuck meanwhile */
+    il_handle_retain(&i->h);
+    hand->isolate = i;
+    p->beginning--;
+    p->vain = 0;
+  }
   unlock(p);
 }
 
@@ -646,7 +656,7 @@ il_work *il_hand_next(il_hand *hand, il_result *r) {
     hand->last = true;
   }
   next = hand->work;
-  more = hand->last && p->queued > 0;
+  more = p->queued > 0 && (hand->last || admitted != NULL);
   unlock(p);
   if (more) dispatch(p);
   tell_admitted(admitted, ISOLUA_OK);
@@ -665,12 +675,18 @@ il_work *il_hand_job(il_hand *hand) {
   return w;
 }
 
-void il_hand_begin(il_hand *hand) {
-  int64_t timeout = hand->held->timeout;
-  atomic_store(&hand->begun, true);
-  if (timeout == 0) return;
-  atomic_store(&hand->late, il_deadline(timeout));
-  il_alarm_set(&hand->pool->host->watchdog, &hand->alarm, atomic_load(&hand->late));
+bool il_hand_begin(il_hand *hand) {
+  int64_t timeout = hand->held->timeout, late = timeout > 0 ? il_deadline(timeout) : 0;
+  bool begins;
+  lock(hand->pool);
+  begins = !hand->over;
+  if (begins) {
+    hand->begun = true;
+    hand->late = late;
+  }
+  unlock(hand->pool);
+  if (begins && late != 0) il_alarm_set(&hand->pool->host->watchdog, &hand->alarm, late);
+  return begins;
 }
 
 void il_hand_retire(il_hand *hand) {
@@ -771,9 +787,10 @@ int il_pool_send(il_pool *p, il_work *w, bool wait) {
 }
 
 bool il_pool_withdraw(il_pool *p, il_work *w) {
-  bool outside, told = false;
+  bool outside, in, told = false;
   lock(p);
   outside = w->stage == IL_OUTSIDE;
+  in = w->in;
   if (outside) {
     detach(&p->outside, w);
     p->waiting_outside--;
@@ -783,7 +800,7 @@ bool il_pool_withdraw(il_pool *p, il_work *w) {
   unlock(p);
   tell_empty(p, told);
   if (outside) il_work_release(w);
-  return outside;
+  return !in;
 }
 
 /* Its future was cancelled. */

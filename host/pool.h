@@ -39,6 +39,7 @@ typedef struct il_work {
   /* pool's lock */
   enum il_stage stage;
   il_hand *hand;
+  bool in; /* it has been in the queue */
   int retries;
   int64_t since; /* when it came into its stage */
   struct il_work *prev, *next;
@@ -71,14 +72,12 @@ struct il_hand {
   bool starting; /* whoever starts it looks after it what else is to be done, unless it was ready */
   bool over;     /* it has ended */
   bool in_vain;  /* before it was ready, and others will see to the queue */
+  bool begun;    /* code of its job may have run */
+  int64_t late;  /* when its job has run over its time; 0: it has no end */
   long long done; /* jobs */
   il_hand *prev, *next, *idle_next;
 
   il_work *held; /* its thread's own hold on the job that it has, or had last; or NULL */
-
-  /* written by its thread for its job, read under the lock */
-  atomic_bool begun;     /* code of the job may have run */
-  _Atomic(int64_t) late; /* when the job has run over its time; 0: it has no end */
 
   atomic_bool called; /* it has a job, or is to leave; release */
 };
@@ -126,7 +125,7 @@ void il_work_release(il_work *w);
 /* Sends it. OK: it is queued. CLOSED. FULL: `wait` false, nothing was done; else it is in when w->admitted is
 ** settled (with ISOLUA_CLOSED: it is not), or il_pool_withdraw. MEMORY. Thread: any. */
 int il_pool_send(il_pool *p, il_work *w, bool wait);
-/* One that waits for room waits no more. False: it is in. */
+/* One that waits for room waits no more. False: it is in the queue, or was. */
 bool il_pool_withdraw(il_pool *p, il_work *w);
 /* No more jobs come; those that are in are run. */
 void il_pool_close(il_pool *p);
@@ -144,8 +143,8 @@ void il_hand_enter(il_hand *hand, il_isolate *i);
 il_work *il_hand_next(il_hand *hand, il_result *r);
 /* The job that it was called for; NULL: none (yet). */
 il_work *il_hand_job(il_hand *hand);
-/* Code of its job runs from now on. */
-void il_hand_begin(il_hand *hand);
+/* Code of its job runs from now on. False: it was left for stuck, and others have the job. */
+bool il_hand_begin(il_hand *hand);
 /* It has nothing to do, and goes: false, it has after all. */
 bool il_hand_leave(il_hand *hand);
 /* It is to go after its job: whatever that left behind goes with it. */

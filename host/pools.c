@@ -123,7 +123,8 @@ static int run_job(lua_State *L) {
   il_work *w = lua_touserdata(L, 1);
   int n;
   lua_settop(L, 0);
-  if (w->retries > 0)
+  if (w->pool->o.retries >
+      0) /* it may be needed again, and by somebody else before this one is done */
     n = il_decode_kept(vm, L, w->call);
   else
     n = il_vm_decode_owned(vm, L, &w->call);
@@ -131,13 +132,18 @@ static int run_job(lua_State *L) {
   return lua_gettop(L);
 }
 
-/* Nothing that the job has begun goes on after it, or fails another one. */
+/* Nothing that the job has begun goes on after it, or fails another one. The saved globals are at 1. */
 static void end_job(il_vm *vm, lua_State *L, il_hand *hand) {
-  if (vm->loop.suspect) { /* a task of it has failed, and perhaps nobody will look */
-    vm->loop.suspect = false;
+  lua_sethook(L, NULL, 0, 0);
+  lua_pushcfunction(L, restore_globals);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 0);
+  if (vm->loop.failed_tasks) { /* perhaps nobody looks at the error: if so it is to be this job's */
+    vm->loop.failed_tasks = false;
     lua_gc(L, LUA_GCCOLLECT);
+    il_hand_retire(hand);
   }
-  if (!il_loop_is_over(vm)) il_hand_retire(hand);
+  if (vm->loop.sources != NULL || !il_loop_is_over(vm)) il_hand_retire(hand);
 }
 
 /* The text of the library's own error. */
@@ -148,17 +154,17 @@ static void name_end(const il_work *w, il_result *r) {
   if (r->message == NULL) r->message = strdup(text);
 }
 
-/* Runs the job, whose results become *r. Does not return when the isolate is to end. */
-static void run_one(il_vm *vm, lua_State *L, il_hand *hand, il_work *w, il_result *r) {
+/* Runs the job, whose results become *r. False: it is not its job any more. Does not return when the isolate is to
+** end. */
+static bool run_one(il_vm *vm, lua_State *L, il_hand *hand, il_work *w, il_result *r) {
   int base = lua_gettop(L), status;
   bool before = il_vm_unwinding(vm);
-  il_hand_begin(hand);
+  if (!il_hand_begin(hand)) return false;
   lua_pushcfunction(L, il_vm_traceback);
   lua_pushcfunction(L, run_job);
   lua_pushlightuserdata(L, w);
   status = lua_pcall(L, 1, LUA_MULTRET, base + 1);
   lua_remove(L, base + 1);
-  lua_sethook(L, NULL, 0, 0); /* the job's */
   if (!il_vm_passes(vm, before)) end_job(vm, L, hand);
   if (il_vm_passes(vm, before)) il_vm_pass_on(L);
   *r = (il_result){ISOLUA_MEMORY, NULL, NULL, NULL};
@@ -174,6 +180,7 @@ static void run_one(il_vm *vm, lua_State *L, il_hand *hand, il_work *w, il_resul
   }
   lua_settop(L, base);
   if (r->code == ISOLUA_MEMORY) name_end(w, r);
+  return true;
 }
 
 static bool is_called(il_vm *vm, lua_State *L, void *arg) {
@@ -212,11 +219,8 @@ static int serve(lua_State *L) {
       w = il_hand_job(hand);
       continue;
     }
-    run_one(vm, L, hand, w, &r);
+    if (!run_one(vm, L, hand, w, &r)) return 0;
     w = il_hand_next(hand, &r);
-    lua_pushcfunction(L, restore_globals);
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 0);
   }
 }
 
@@ -369,23 +373,20 @@ typedef struct job_box {
   il_moves *moves;
 } job_box;
 
+/* __gc and __close: the submit was left. If the job is in all the same, it runs. */
 static int job_gc(lua_State *L) {
-  job_box *box = lua_touserdata(L, 1);
+  job_box box = *(job_box *)lua_touserdata(L, 1);
   il_vm *vm = il_vm_of(L);
-  il_work *w = box->work;
-  il_moves *moves = box->moves;
-  bool in = false;
-  *box = (job_box){NULL, NULL};
-  if (w != NULL) {
-    in = !il_pool_withdraw(w->pool, w) && w->admitted != NULL && il_future_is_done(w->admitted) &&
-         w->admitted->result.code == ISOLUA_OK;
-    il_work_release(w);
-  }
+  bool out;
+  *(job_box *)lua_touserdata(L, 1) = (job_box){NULL, NULL};
+  if (box.work == NULL) return 0;
+  out = il_pool_withdraw(box.work->pool, box.work);
+  il_work_release(box.work);
   if (vm == NULL) return 0;
-  if (in)
-    il_moves_done(vm, moves);
+  if (out)
+    il_moves_undo(vm, box.moves);
   else
-    il_moves_undo(vm, moves);
+    il_moves_done(vm, box.moves);
   return 0;
 }
 
@@ -397,19 +398,32 @@ static int new_job_box(lua_State *L) {
   if (luaL_newmetatable(L, "isolate.job")) {
     lua_pushcfunction(L, job_gc);
     lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, job_gc);
+    lua_setfield(L, -2, "__close");
   }
   lua_setmetatable(L, -2);
   *box = *from;
   return 1;
 }
 
-/* Pushes a userdata that keeps the job, which waits for room; or an error object. */
-static int push_job_box(il_vm *vm, lua_State *L, job_box *box) {
+/* It is in. */
+static isolua_future *take_future(il_vm *vm, il_work *w, il_moves *moves) {
+  il_moves_done(vm, moves);
+  il_future_retain(&w->future);
+  il_work_release(w);
+  return &w->future;
+}
+
+/* Pushes a userdata that keeps the job, which waits for room; or an error object. Or it is in by now. */
+static int push_job_box(il_vm *vm, lua_State *L, job_box *box, isolua_future **future) {
   lua_pushcfunction(L, new_job_box);
   lua_pushlightuserdata(L, box);
   if (lua_pcall(L, 1, 1, 0) == LUA_OK) return ISOLUA_FULL;
   lua_pop(L, 1);
-  il_pool_withdraw(box->work->pool, box->work);
+  if (!il_pool_withdraw(box->work->pool, box->work)) {
+    *future = take_future(vm, box->work, box->moves);
+    return ISOLUA_OK;
+  }
   il_work_release(box->work);
   il_moves_undo(vm, box->moves);
   isolua_pusherror(L, ISOLUA_MEMORY, isolua_code_message(ISOLUA_MEMORY), vm->isolate->name);
@@ -423,14 +437,6 @@ static void name_work(lua_State *L, il_work *w, int index) {
   w->line = ar.what[0] == 'C' ? -1 : ar.linedefined;
   memcpy(w->source, ar.short_src, sizeof w->source < LUA_IDSIZE ? sizeof w->source : LUA_IDSIZE);
   w->source[sizeof w->source - 1] = '\0';
-}
-
-/* It is in. */
-static isolua_future *take_future(il_vm *vm, il_work *w, il_moves *moves) {
-  il_moves_done(vm, moves);
-  il_future_retain(&w->future);
-  il_work_release(w);
-  return &w->future;
 }
 
 /* Nothing of Lua raises from here on until the job is in, or its userdata keeps it. */
@@ -449,12 +455,18 @@ static int send_job(il_vm *vm, lua_State *L, il_pool *p, il_work *w, const isolu
     il_work_release(w);
     return err;
   }
+  if (!il_moves_begin(box.moves)) { /* an __isolate_pack sent or closed it */
+    il_work_release(w);
+    il_moves_undo(vm, box.moves);
+    isolua_pusherror(L, ISOLUA_TRANSFERRED, "the buffer was transferred to another isolate", NULL);
+    return ISOLUA_TRANSFERRED;
+  }
   err = il_pool_send(p, w, o->wait != 0);
   if (err == ISOLUA_OK) {
     *future = take_future(vm, w, box.moves);
     return err;
   }
-  if (err == ISOLUA_FULL && o->wait) return push_job_box(vm, L, &box);
+  if (err == ISOLUA_FULL && o->wait) return push_job_box(vm, L, &box, future);
   il_work_release(w);
   il_moves_undo(vm, box.moves);
   if (err == ISOLUA_MEMORY) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);

@@ -424,7 +424,7 @@ int isolua_future_settle(isolua_future *f, int ok, const char *message, const ch
   if (traceback != NULL) r.traceback = strdup(traceback);
   if (!ok && !atomic_load(&f->looked)) { /* whether somebody still has it, the collector tells */
     il_loop *loop = &((il_vm *)f->maker)->loop;
-    loop->suspect = true;
+    loop->suspect = loop->failed_tasks = true;
     loop->quiet = false;
   }
   return il_future_settle(f, &r);

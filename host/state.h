@@ -107,6 +107,7 @@ typedef struct il_loop {
   bool told;  /* whom the isolate serves knows that it waits for a future */
   bool hopeless;           /* waits of coroutines that are resumed now raise `deadlock` */
   bool suspect;            /* a task has failed whose future may be garbage */
+  bool failed_tasks;       /* tasks have failed, and it was not asked since: pools.c */
   bool quiet;              /* garbage was collected since the last wait began */
   int64_t idle;            /* ns of sleep before it is collected */
   il_item held;            /* a message on its way into a box */

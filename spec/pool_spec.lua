@@ -1677,3 +1677,73 @@ describe("code that is sent to a pool again", function()
     end
   end)
 end)
+
+describe("a pool under pressure", function()
+  it("blames the job whose task has failed, also when that is found out late", function()
+    local pool <close> = isolate.pool(1)
+    local late = pool:submit(function()
+      local task = isolate.async(function() error("by a task", 0) end)
+      isolate.sleep(0.1) -- garbage is collected meanwhile, and `task` is none
+      return task ~= nil
+    end)
+    assert.equal("by a task", tostring(failure(late)))
+    assert.equal(2, await(pool:submit(function()
+      collectgarbage()
+      isolate.sleep(0)
+      return 2
+    end)))
+    local global = pool:submit(function()
+      spec_task = isolate.async(function() error("by a global task", 0) end)
+      isolate.sleep(0)
+    end)
+    assert.equal("by a global task", tostring(failure(global)))
+    assert.equal(3, await(pool:submit(function()
+      collectgarbage()
+      isolate.sleep(0)
+      return 3
+    end)))
+  end)
+
+  it("runs as many jobs as its size is, though fewer may wait", function()
+    local pool <close> = isolate.pool{ size = 4, queue = 1 }
+    local rx, tx = isolate.port()
+    local futures, answers = {}, {}
+    for i = 1, 4 do
+      futures[i] = pool:submit(function()
+        local input, to_me = isolate.port()
+        tx:send(to_me)
+        to_me:close()
+        return input:receive()
+      end)
+    end
+    for i = 1, 4 do answers[i] = assert(rx:receive(limit)) end
+    local sum = 0
+    for i = 1, 4 do answers[i]:send(i) end
+    for i = 1, 4 do sum = sum + await(futures[i]) end
+    assert.equal(10, sum)
+  end)
+
+  it("has the buffers of a submit that waits, and gives them back when it is cancelled", function()
+    local pool <close> = isolate.pool{ size = 1, queue = 1 }
+    local gate = isolate.channel()
+    local first = pool:submit(function() return gate:receive() end)
+    local second = pool:submit(function() return 2 end)
+    local buf, ran = isolate.buffer "hello", isolate.atomic()
+    local task = isolate.async(function()
+      return pool:submit(function(b)
+        ran:add(1)
+        return b:sub()
+      end, isolate.transfer(buf)):await()
+    end)
+    isolate.sleep(0)
+    assert.matches("transferred", tostring(select(2, pcall(buf.sub, buf))))
+    task:cancel()
+    isolate.sleep(0)
+    assert.is_false((task:try(limit)))
+    assert.equal("hello", buf:sub())
+    gate:send(1)
+    assert.same({ 1, 2 }, { await(first), await(second) })
+    pool:close()
+    assert.equal(0, ran:load())
+  end)
+end)
