@@ -7,6 +7,8 @@
 #include <string.h>
 
 /*
+** Past 500 lines: jobs, hands and their pool are under one lock, and each function sees to all three.
+**
 ** DESIGN. The queue belongs to nobody's event loop: whoever sends a job, ends one, begins to wait within
 ** one, or sees a hand end, looks whether a job and a hand can come together (`dispatch`), and gives the hand its
 ** job at once. A hand that ends a job takes the next one itself.

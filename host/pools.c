@@ -11,6 +11,8 @@
 #include "pool.h"
 #include "task.h"
 
+/* Past 500 lines: what a pool's isolates do, and those who use it. */
+
 /* What the isolates of a pool are started with. */
 typedef struct recipe {
   isolua_options base;
