@@ -9,7 +9,10 @@
 
 static isolua_pool *check_pool(lua_State *L, int at) {
   isolua_pool *p = isolua_pool_of(L, at);
-  if (p == NULL) luaL_typeerror(L, at, ISOLUA_TPOOL);
+  if (p == NULL)
+    luaL_argerror(L, at,
+                  lua_pushfstring(L, ISOLUA_TPOOL " expected, got %s; call it with a colon",
+                                  luaL_typename(L, at)));
   return p;
 }
 
@@ -140,11 +143,13 @@ static int submit_part(lua_State *L) {
 
 /* -- A part of a list -------------------------------------------------------------------------- */
 
-/* Item `i` of the list at 2 becomes arguments; how many. */
+enum { PART_FN = 1, ITEMS, COUNT, SECONDS, PACKED, DROP, RESULTS };
+
+/* Item `i` becomes arguments; how many. */
 static int push_item(lua_State *L, lua_Integer i) {
   int n, packed;
-  lua_rawgeti(L, 2, i);
-  if (!lua_toboolean(L, 4)) return 1;
+  lua_rawgeti(L, ITEMS, i);
+  if (!lua_toboolean(L, PACKED)) return 1;
   packed = lua_gettop(L);
   lua_getfield(L, packed, "n");
   n = (int)lua_tointeger(L, -1);
@@ -156,22 +161,21 @@ static int push_item(lua_State *L, lua_Integer i) {
 }
 
 /*
-** run_part(fn, items, seconds, packed, drop): calls fn(item) for one after the other, but stops when `seconds` are over
-** and some are left. Gives the list of first results, how many there are, and the seconds. `packed`:
-** each item is the table {n=, …} of several arguments. `drop`: the list stays empty. The job of map and its like.
+** run_part(fn, items, count, seconds, packed, drop): calls fn(item) for one after the other, but stops when
+** `seconds` are over and some are left. Gives the list of first results, how many there are, and the seconds.
+** `packed`: each item is the table {n=, …} of several arguments. `drop`: the list stays empty. The job of map
+** and its like.
 */
-enum { RESULTS = 6 };
 static int run_part(lua_State *L) {
-  lua_Integer count, i = 0;
+  lua_Integer count = lua_tointeger(L, COUNT), i = 0;
   lua_Integer step = 1, look = 1; /* at this item the clock is looked at */
-  double begin = isolua_now(), limit = lua_tonumber(L, 3), now = begin, then;
-  bool drop = lua_toboolean(L, 5);
+  double begin = isolua_now(), limit = lua_tonumber(L, SECONDS), now = begin, then;
+  bool drop = lua_toboolean(L, DROP);
   lua_settop(L, RESULTS - 1);
-  count = (lua_Integer)lua_rawlen(L, 2);
   lua_createtable(L, drop ? 0 : count < INT_MAX ? (int)count : INT_MAX, 0);
   while (i < count) {
     int n;
-    lua_pushvalue(L, 1);
+    lua_pushvalue(L, PART_FN);
     n = push_item(L, ++i);
     lua_call(L, n, drop ? 0 : 1);
     if (!drop) lua_rawseti(L, RESULTS, i);
@@ -190,15 +194,15 @@ static int run_part(lua_State *L) {
   return 3;
 }
 
-/* fold_part(fn, items): fn(fn(fn(i1, i2), i3), …). The job of reduce. */
+/* fold_part(fn, items, count): fn(fn(fn(i1, i2), i3), …). The job of reduce. */
 static int fold_part(lua_State *L) {
-  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
-  lua_settop(L, 2);
-  lua_rawgeti(L, 2, 1);
+  lua_Integer count = lua_tointeger(L, COUNT);
+  lua_settop(L, ITEMS);
+  lua_rawgeti(L, ITEMS, 1);
   for (lua_Integer i = 2; i <= count; i++) {
-    lua_pushvalue(L, 1);
+    lua_pushvalue(L, PART_FN);
     lua_insert(L, -2);
-    lua_rawgeti(L, 2, i);
+    lua_rawgeti(L, ITEMS, i);
     lua_call(L, 2, 1);
   }
   return 1;
@@ -215,8 +219,6 @@ static int emptied(lua_State *L, int winner, int code, lua_KContext ctx) {
 
 static int wait_empty(lua_State *L, int64_t timeout) {
   isolua_case c = {.kind = ISOLUA_FUTURE, .future = isolua_pool_empty(check_pool(L, 1))};
-  if (timeout != 0 && isolua_pool_is_own(L, check_pool(L, 1)))
-    return luaL_error(L, "a job cannot wait for the end of the pool that it runs in");
   return isolua_wait(L, &c, 1, timeout, 0, emptied);
 }
 
@@ -231,6 +233,8 @@ static int pool_close(lua_State *L) {
   isolua_pool *p = check_pool(L, 1);
   int64_t timeout = check_timeout(L, 2);
   lua_settop(L, 1);
+  if (timeout != 0 && isolua_pool_is_own(L, p))
+    return luaL_error(L, "a job cannot wait for the end of the pool that it runs in");
   isolua_pool_close(p);
   return wait_empty(L, timeout);
 }

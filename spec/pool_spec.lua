@@ -1747,3 +1747,60 @@ describe("a pool under pressure", function()
     assert.equal(0, ran:load())
   end)
 end)
+
+describe("lists and iterators that are unlike others", function()
+  local function id(x) return x end
+
+  it("are worked through, holes and all", function()
+    local pool <close> = isolate.pool(2)
+    for _, list in ipairs { { 1, nil, 3 }, { nil, 2, 3 }, { 1, false, 3 } } do
+      local n = #list
+      local results, seen = pool:map(id, list), 0
+      for i = 1, n do assert.equal(list[i], results[i]) end
+      for i, v in pool:imap(id, list) do
+        seen = seen + 1
+        assert.same({ seen, list[i] }, { i, v })
+      end
+      assert.equal(n, seen)
+      pool:each(id, list)
+      local function add(a, b) return (a or 0) + (b or 0) end
+      local sum = 0
+      for i = 1, n do sum = add(sum, list[i]) end
+      assert.equal(sum, pool:reduce(add, list, 0))
+    end
+    assert.is_nil(pool:reduce(function() end, { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }))
+  end)
+
+  it("hand out what is ready, though the iterator is slow", function()
+    local pool <close> = isolate.pool(2)
+    local taken, ahead = 0, 0
+    local function slowly()
+      isolate.sleep(0.02)
+      if taken == 20 then return nil end
+      taken = taken + 1
+      return taken
+    end
+    for i in pool:imap(id, slowly) do ahead = math.max(ahead, taken - i) end
+    assert.equal(20, taken)
+    assert.is_true(ahead < 16, ahead .. " items ahead")
+  end)
+
+  it("are refused when they are none, in the place where they stand", function()
+    local pool <close> = isolate.pool(1)
+    local function refused(text, fn, ...)
+      assert.matches(text, select(2, pcall(fn, ...)), 1, true)
+    end
+    refused("#2 to 'map' (a list expected, but the table has the field 'a' and no items)",
+      pool.map, pool, id, { a = 1 })
+    refused("'map' takes a function and a list: options are for isolate.pool",
+      pool.map, pool, id, { 1 }, { timeout = 1 })
+    refused("options stand first", isolate.pool, 2, { timeout = 1 })
+    refused("called with a dot, not a colon", isolate.map, isolate, id, { 1 })
+    refused("isolate.pool expected, got function; call it with a colon", pool.submit, id)
+    refused("#2 to 'imap' (a list or an iterator expected, got string)", pool.imap, pool, id, "a")
+    refused("#3 to 'imap' (a list or an iterator expected, got nil)", pool.imap, pool, {}, id)
+    local own = pool:submit(function() pool:close() end)
+    assert.matches("a job cannot wait for the end of the pool", tostring(failure(own)), 1, true)
+    assert.equal(5, await(pool:submit(id, 5)))
+  end)
+end)

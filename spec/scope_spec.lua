@@ -343,6 +343,17 @@ describe("isolate.scope()", function()
     assert.matches("has been left", misuse(function() s:async(fail) end), 1, true)
   end)
 
+  it("raises an error that is nil, too", function()
+    assert.is_false((pcall(function()
+      local s <close> = isolate.scope()
+      s:run(function() error() end)
+    end)))
+    assert.is_false((pcall(function()
+      local s <close> = isolate.scope()
+      s:async(function() error(nil) end)
+    end)))
+  end)
+
   it("forgets children that are gone", function()
     local s <close> = isolate.scope()
     for _ = 1, 50 do s:async(function() end):await() end

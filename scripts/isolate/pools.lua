@@ -59,7 +59,10 @@ end
 -- @treturn pool
 -- @usage local pool <close> = isolate.pool()
 function M.pool(opts, size)
-  if type(opts) ~= "table" then opts, size = {}, opts end
+  if type(opts) ~= "table" then
+    if size ~= nil then error("isolate.pool: options stand first: isolate.pool({…}, size)", 2) end
+    opts, size = {}, opts
+  end
   if core.is_module(opts) then
     error("isolate's functions are called with a dot, not a colon", 2)
   end
@@ -73,6 +76,9 @@ end
 -- -- Checking -----------------------------------------------------------------------------------
 
 local function check_function(fn, who, i, level)
+  if core.is_module(fn) then
+    error("isolate's functions are called with a dot, not a colon", level + 1)
+  end
   if type(fn) ~= "function" then
     error(("bad argument #%d to '%s' (function expected, got %s)"):format(i, who, type(fn)),
       level + 1)
@@ -90,14 +96,28 @@ local function is_callable(v)
   return meta == true or type(meta) == "table" and meta.__call ~= nil
 end
 
+-- Fields without items are a mistake; a list may have both.
 local function check_list(list, who, i, level)
   if not is_list(list) then
     error(("bad argument #%d to '%s' (a list expected, got %s)"):format(i, who, type(list)),
       level + 1)
   end
+  local key = type(list) == "table" and next(list)
+  if key ~= nil and key ~= false and #list == 0 and key ~= "n" then
+    error(("bad argument #%d to '%s' (a list expected, but the table has the field '%s' and no " ..
+      "items)"):format(i, who, tostring(key)), level + 1)
+  end
+end
+
+local function check_end(rest, who, level)
+  if rest ~= nil then
+    error(("'%s' takes a function and a list: options are for isolate.pool"):format(who), level + 1)
+  end
 end
 
 -- -- Where items come from: take(n) -> list, count, packed --------------------------------------
+
+local function never() return false end
 
 local function from_list(list)
   local at, n = 0, #list
@@ -111,10 +131,10 @@ local function from_list(list)
 end
 
 -- Of a generic for: an iteration with several values is a table of them, and so are then all of
--- its part.
+-- its part. Gives also a function that tells whether the last part was long in coming.
 local function from_iterator(iter, state, control)
   local held -- one that begins the next part
-  local over = false
+  local over, slow = false, false
   local function next_item()
     local item = held
     held = nil
@@ -127,9 +147,11 @@ local function from_iterator(iter, state, control)
     end
     return item
   end
-  return function(count)
+  local function take(count)
     local items, n, packed = {}, 0, false
-    while n < count do
+    local stop = core.now() + PART
+    slow = false
+    while n < count and not slow do
       local item = next_item()
       if not item then break end
       if n == 0 then
@@ -140,9 +162,11 @@ local function from_iterator(iter, state, control)
       end
       n = n + 1
       if packed then items[n] = item else items[n] = item[1] end
+      slow = (n < 16 or n % 16 == 0) and core.now() > stop
     end
     return items, n, packed
   end
+  return take, function() return slow end
 end
 
 -- -- Working through them -----------------------------------------------------------------------
@@ -151,10 +175,12 @@ local work = {}
 work.__index = work
 
 -- opts: `ordered`, `chunk`, `window`; `left()` tells how many items are still to be taken, if
--- that is known; `drop`: the results are not wanted.
-local function start(pool, fn, take, left, opts)
+-- that is known; `slow()` whether the last ones were long in coming; `drop`: the results are not
+-- wanted.
+local function start(pool, fn, take, left, slow, opts)
   return setmetatable({
-    pool = pool, fn = fn, take = take, left = left, chunk = opts.chunk, drop = opts.drop,
+    pool = pool, fn = fn, take = take, left = left, slow = slow,
+    chunk = opts.chunk, drop = opts.drop,
     window = opts.window, ordered = opts.ordered ~= false, size = pool:stats().size,
     closing = false, -- what the iterator wants closed
     each = nil, -- seconds that an item took
@@ -210,10 +236,19 @@ function work:submit()
     local part = self:part()
     if not part then return end
     self.parts = self.parts + 1
-    local future = core.submit_part(self.pool, core.run_part, self.fn, part.items,
+    local future = core.submit_part(self.pool, core.run_part, self.fn, part.items, part.n,
       self.chunk and math.huge or LIMIT, part.packed, self.drop)
     self.running[future] = part
+    if self.slow() and self:is_ready() then return end
   end
+end
+
+-- Has a part ended? While a slow iterator is asked for more, its results would wait.
+function work:is_ready()
+  for future in pairs(self.running) do
+    if future:done() then return true end
+  end
+  return false
 end
 
 -- A part has ended; its error is raised, of ordered ones when it is their turn.
@@ -286,7 +321,7 @@ end
 
 local function run_list(pool, fn, list, drop)
   local take, left = from_list(list)
-  local job <close> = start(pool, fn, take, left, { ordered = false, drop = drop })
+  local job <close> = start(pool, fn, take, left, never, { ordered = false, drop = drop })
   local out = drop and nil or table.move({}, 1, 0, 1, {})
   for part in work.get, job do
     if out then table.move(part.results, 1, part.n, part.at, out) end
@@ -301,9 +336,10 @@ end
 -- @tparam table list
 -- @treturn table the results, in the order of the list
 -- @usage local squares = pool:map(function(x) return x * x end, { 1, 2, 3 })
-function M.pool_map(pool, fn, list)
+function M.pool_map(pool, fn, list, rest)
   check_function(fn, "map", 1, 3)
   check_list(list, "map", 2, 3)
+  check_end(rest, "map", 3)
   return run_list(pool, fn, list, false)
 end
 
@@ -311,9 +347,10 @@ end
 -- @function pool:each
 -- @tparam function fn
 -- @tparam table list
-function M.pool_each(pool, fn, list)
+function M.pool_each(pool, fn, list, rest)
   check_function(fn, "each", 1, 3)
   check_list(list, "each", 2, 3)
+  check_end(rest, "each", 3)
   run_list(pool, fn, list, true)
 end
 
@@ -341,25 +378,25 @@ end
 -- @param ...
 -- @return an iterator, for a generic `for`, over the number of the item and the first result
 -- @usage for i, n in pool:imap(count_words, io.lines "big.txt") do total = total + n end
-function M.pool_imap(pool, opts, fn, iter, ...)
-  if type(opts) == "function" then return M.pool_imap(pool, {}, opts, fn, iter, ...) end
-  if type(opts) ~= "table" then
-    error(("bad argument #1 to 'imap' (function or table of options expected, got %s)"):format(
-      type(opts)), 3)
-  end
-  check_function(fn, "imap", 2, 3)
+function M.pool_imap(pool, ...)
+  local opts, i = ..., 0
+  if type(opts) == "table" then i = 1 else opts = {} end
+  local fn, iter = select(i + 1, ...)
+  check_function(fn, "imap", i + 1, 3)
   check_imap(opts)
   local job
   if not is_callable(iter) then
     if not is_list(iter) then
-      error(("bad argument #3 to 'imap' (a list or an iterator expected, got %s)"):format(
-        type(iter)), 3)
+      error(("bad argument #%d to 'imap' (a list or an iterator expected, got %s)"):format(
+        i + 2, type(iter)), 3)
     end
+    check_list(iter, "imap", i + 2, 3)
     local take, left = from_list(iter)
-    job = start(pool, fn, take, left, opts)
+    job = start(pool, fn, take, left, never, opts)
   else
-    local state, control, closing = ...
-    job = start(pool, fn, from_iterator(iter, state, control), nil, opts)
+    local state, control, closing = select(i + 3, ...)
+    local take, slow = from_iterator(iter, state, control)
+    job = start(pool, fn, take, nil, slow, opts)
     job.closing = closing or false
   end
   return job, nil, nil, job
@@ -382,15 +419,18 @@ function M.pool_reduce(pool, fn, list, init)
   local parts <close> = setmetatable({}, { __close = function(all)
     for _, future in ipairs(all) do future:cancel() end
   end })
-  local values = { init }
   while true do
     local items, count = take(chunk)
     if count == 0 then break end
-    parts[#parts + 1] = core.submit_part(pool, core.fold_part, fn, items)
+    parts[#parts + 1] = core.submit_part(pool, core.fold_part, fn, items, count)
   end
-  for _, future in ipairs(parts) do values[#values + 1] = future:await() end
-  if #values == 1 then return values[1] end
-  return core.submit_part(pool, core.fold_part, fn, values):await()
+  local values, count = { init }, init ~= nil and 1 or 0
+  for _, future in ipairs(parts) do
+    count = count + 1
+    values[count] = future:await()
+  end
+  if count == 1 then return values[1] end
+  return core.submit_part(pool, core.fold_part, fn, values, count):await()
 end
 
 local default -- of this isolate
@@ -402,9 +442,10 @@ local default -- of this isolate
 -- @tparam table list
 -- @treturn table
 -- @usage local squares = isolate.map(function(x) return x * x end, { 1, 2, 3 })
-function M.map(fn, list)
+function M.map(fn, list, rest)
   check_function(fn, "map", 1, 2)
   check_list(list, "map", 2, 2)
+  check_end(rest, "map", 2)
   default = default or M.pool{ name = "map", idle = 1 }
   return run_list(default, fn, list, false)
 end

@@ -368,7 +368,7 @@ function meta.__close(self, err)
   if self.deadline and core.now() >= self.deadline then time_over(self) end
   if err == nil then wait_at_end(self) else cancel_and_drain(self) end
   local failure = self.failure
-  if failure and not rawequal(failure.err, err) then failure.future:await() end
+  if failure and (err == nil or not rawequal(failure.err, err)) then failure.future:await() end
 end
 
 -- A part of the scope with a finalizer: the scope itself would be refused for that when it is sent.
