@@ -186,10 +186,7 @@ static int free_factory(lua_State *L) {
 static void push_factory(lua_State *L, const il_block *b) {
   factory *f = lua_newuserdatauv(L, sizeof *f, 0);
   f->p = NULL;
-  if (luaL_newmetatable(L, "isolate.factory")) {
-    lua_pushcfunction(L, free_factory);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.factory", free_factory);
   lua_setmetatable(L, -2);
   if (il_dump_known(b->data, b->size)) f->p = il_dump_factory(b->data, b->size, &f->size);
   if (f->p != NULL)
@@ -205,10 +202,7 @@ static void push_factory(lua_State *L, const il_block *b) {
 static void push_loaded(lua_State *L, il_block *b) {
   il_block **held = lua_newuserdatauv(L, sizeof(il_block *), 1);
   *held = NULL;
-  if (luaL_newmetatable(L, "isolate.loaded")) {
-    lua_pushcfunction(L, loaded_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.loaded", loaded_gc);
   lua_setmetatable(L, -2);
   *held = b;
   il_handle_retain(&b->h);

@@ -1182,19 +1182,6 @@ static int shared_code_gc(lua_State *L) {
   return 0;
 }
 
-/* Pushes the table. [-0, +1, m] */
-static void push_codes(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &codes_key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &codes_key);
-}
-
 /* Pushes a userdata for the function on the top. [-0, +1, m] */
 static shared_code *push_shared_code(il_encoder *e) {
   lua_State *L = e->L;
@@ -1206,10 +1193,7 @@ static shared_code *push_shared_code(il_encoder *e) {
   lua_getinfo(L, ">u", &ar);
   s = lua_newuserdatauv(L, sizeof *s, 0);
   memset(s, 0, sizeof *s);
-  if (luaL_newmetatable(L, "isolate.code")) {
-    lua_pushcfunction(L, shared_code_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.code", shared_code_gc);
   lua_setmetatable(L, -2);
   s->nups = ar.nups;
   s->block = il_block_spare(e->data + at, e->len - at);
@@ -1228,7 +1212,7 @@ static shared_code *find_shared_code(il_encoder *e) {
   lua_State *L = e->L;
   int function = lua_gettop(L);
   shared_code *s = NULL;
-  push_codes(L);
+  il_weak_push(L, &codes_key, "k");
   lua_pushvalue(L, function);
   lua_rawget(L, function + 1);
   if (lua_isuserdata(L, -1)) {

@@ -110,16 +110,20 @@ void *isolua_checkhandle(lua_State *L, int index, const char *name) {
   return u->h;
 }
 
-void il_interned_push(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &interned_key) == LUA_TTABLE) return;
+void il_weak_push(lua_State *L, const void *key, const char *mode) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
+  lua_pushstring(L, mode);
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &interned_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
+void il_interned_push(lua_State *L) {
+  il_weak_push(L, &interned_key, "v");
 }
 
 /* The metatable is the binding's: it makes it when its module is loaded. */

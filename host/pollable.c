@@ -90,15 +90,7 @@ static pollable *push_new(il_vm *vm, lua_State *L, const isolua_case *what) {
 /* The table from handles to their pollables. [-0, +1, m] */
 static void push_table(lua_State *L) {
   static char key;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  il_weak_push(L, &key, "k");
 }
 
 static bool is_ready(const pollable *p) {

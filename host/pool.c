@@ -215,6 +215,19 @@ static void tell_empty(il_pool *p, bool told) {
   il_future_settle(p->empty, &r);
 }
 
+/* It waits outside no more. */
+static void leave_outside_locked(il_pool *p, il_work *w) {
+  detach(&p->outside, w);
+  p->waiting_outside--;
+}
+
+/* It was outside, and is out of it for good. True: as went_locked. */
+static bool turn_away_locked(il_pool *p, il_work *w) {
+  leave_outside_locked(p, w);
+  w->stage = IL_SETTLED;
+  return went_locked(p);
+}
+
 /* Who waits outside comes in: what it waits for is held, and to be settled. NULL: nobody does, or they are to
 ** wait until there is room for some, and not to be woken for each. */
 static isolua_future *let_in_locked(il_pool *p) {
@@ -223,8 +236,7 @@ static isolua_future *let_in_locked(il_pool *p) {
   if (p->queued <= p->o.queue - (p->o.queue + 7) / 8) p->admits = true;
   if (!p->admits) return NULL;
   p->admits = p->outside.first != p->outside.last;
-  detach(&p->outside, w);
-  p->waiting_outside--;
+  leave_outside_locked(p, w);
   enqueue_locked(p, w, false);
   il_future_retain(w->admitted);
   return w->admitted;
@@ -277,16 +289,21 @@ typedef struct step {
   bool begin; /* another hand */
 } step;
 
+/* It is idle no more, and is to look why: its isolate, with a hold, is to be woken. */
+static il_isolate *call_locked(il_pool *p, il_hand *hand) {
+  drop_idle_locked(p, hand);
+  atomic_store_explicit(&hand->called, true, memory_order_release);
+  il_handle_retain(&hand->isolate->h);
+  return hand->isolate;
+}
+
 static bool step_locked(il_pool *p, step *s) {
   il_hand *hand = p->first_idle;
   *s = (step){NULL, NULL, false};
   if (p->queued == 0 || p->busy >= p->o.size) return false;
   if (hand != NULL) {
-    drop_idle_locked(p, hand);
     s->admitted = give_locked(p, hand, il_now());
-    atomic_store_explicit(&hand->called, true, memory_order_release);
-    s->called = hand->isolate;
-    il_handle_retain(&s->called->h);
+    s->called = call_locked(p, hand);
     return true;
   }
   if (p->beginning >= p->queued || p->busy + p->beginning >= p->o.size) return false;
@@ -793,12 +810,7 @@ bool il_pool_withdraw(il_pool *p, il_work *w) {
   lock(p);
   outside = w->stage == IL_OUTSIDE;
   in = w->in;
-  if (outside) {
-    detach(&p->outside, w);
-    p->waiting_outside--;
-    w->stage = IL_SETTLED;
-    told = went_locked(p);
-  }
+  if (outside) told = turn_away_locked(p, w);
   unlock(p);
   tell_empty(p, told);
   if (outside) il_work_release(w);
@@ -836,12 +848,7 @@ static bool refuse_one(il_pool *p) {
   bool told = false;
   lock(p);
   w = p->outside.first;
-  if (w != NULL) {
-    detach(&p->outside, w);
-    p->waiting_outside--;
-    w->stage = IL_SETTLED;
-    told = went_locked(p);
-  }
+  if (w != NULL) told = turn_away_locked(p, w);
   unlock(p);
   if (w == NULL) return false;
   il_future_retain(w->admitted);
@@ -858,11 +865,8 @@ static bool call_one(il_pool *p) {
   lock(p);
   hand = p->queued == 0 ? p->first_idle : NULL;
   if (hand != NULL) {
-    drop_idle_locked(p, hand);
     hand->last = true;
-    atomic_store_explicit(&hand->called, true, memory_order_release);
-    s.called = hand->isolate;
-    il_handle_retain(&s.called->h);
+    s.called = call_locked(p, hand);
   }
   unlock(p);
   take_step(p, &s);

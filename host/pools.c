@@ -125,8 +125,7 @@ static int run_job(lua_State *L) {
   il_work *w = lua_touserdata(L, 1);
   int n;
   lua_settop(L, 0);
-  if (w->pool->o.retries >
-      0) /* it may be needed again, and by somebody else before this one is done */
+  if (w->pool->o.retries > 0) /* others may need it, before this one is done with it */
     n = il_decode_kept(vm, L, w->call);
   else
     n = il_vm_decode_owned(vm, L, &w->call);
@@ -150,10 +149,9 @@ static void end_job(il_vm *vm, lua_State *L, il_hand *hand) {
 
 /* The text of the library's own error. */
 static void name_end(const il_work *w, il_result *r) {
-  char subject[192], text[256];
+  char subject[192];
   il_work_subject(w, subject, sizeof subject);
-  snprintf(text, sizeof text, "%s %s", subject, il_end_message(r->code));
-  if (r->message == NULL) r->message = strdup(text);
+  if (r->message == NULL) r->message = il_end_text(subject, r->code);
 }
 
 /* Runs the job, whose results become *r. False: it is not its job any more. Does not return when the isolate is to
@@ -283,10 +281,7 @@ static int recipe_gc(lua_State *L) {
 static recipe **push_recipe(lua_State *L) {
   recipe **box = lua_newuserdatauv(L, sizeof(recipe *), 0);
   *box = NULL;
-  if (luaL_newmetatable(L, "isolate.recipe")) {
-    lua_pushcfunction(L, recipe_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.recipe", recipe_gc);
   lua_setmetatable(L, -2);
   return box;
 }
@@ -397,9 +392,7 @@ static int new_job_box(lua_State *L) {
   const job_box *from = lua_touserdata(L, 1);
   job_box *box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = (job_box){NULL, NULL};
-  if (luaL_newmetatable(L, "isolate.job")) {
-    lua_pushcfunction(L, job_gc);
-    lua_setfield(L, -2, "__gc");
+  if (il_newtype(L, "isolate.job", job_gc)) {
     lua_pushcfunction(L, job_gc);
     lua_setfield(L, -2, "__close");
   }

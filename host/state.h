@@ -159,6 +159,9 @@ void il_handle_pushtype(lua_State *L, const char *name);
 /* Pushes the metatable of userdata of type `name`, made at the first call, with `gc` as its __gc: then 1
 ** (handle.c). [-0, +1, m] */
 int il_newtype(lua_State *L, const char *name, lua_CFunction gc);
+/* Pushes the weak table under that key of the registry, made at the first call with that `__mode` (handle.c).
+** [-0, +1, m] */
+void il_weak_push(lua_State *L, const void *key, const char *mode);
 /* Pushes the table of userdata by the address of what they stand for; weak, so that it keeps none
 ** (handle.c). [-0, +1, m] */
 void il_interned_push(lua_State *L);

@@ -828,7 +828,7 @@ static enum il_status run_protected(il_vm *vm, lua_State *L, il_result *r) {
   return dying != 0 ? IL_KILLED : IL_FAILED;
 }
 
-const char *il_end_message(int code) {
+static const char *end_message(int code) {
   switch (code) {
   case ISOLUA_TIMEOUT: return "ran over its time and was killed";
   case ISOLUA_MEMORY: return "ran out of memory";
@@ -836,6 +836,14 @@ const char *il_end_message(int code) {
   case ISOLUA_KILLED: return "was killed";
   default: return NULL;
   }
+}
+
+char *il_end_text(const char *subject, int code) {
+  const char *what = end_message(code);
+  char text[256];
+  if (what == NULL) return NULL;
+  snprintf(text, sizeof text, "%s %s", subject, what);
+  return strdup(text);
 }
 
 /* The message goes before the traceback that the kill has noted. */
@@ -855,13 +863,11 @@ static void head_traceback(il_result *r) {
 }
 
 static void message_for(il_isolate *i, il_result *r) {
-  char text[256], subject[192];
-  const char *what = il_end_message(r->code);
-  if (r->message != NULL || what == NULL) return;
+  char subject[192];
+  if (r->message != NULL || end_message(r->code) == NULL) return;
   if (i->hooks == NULL || !i->hooks->subject(i, subject, sizeof subject))
     snprintf(subject, sizeof subject, "isolate '%.150s'", i->name);
-  snprintf(text, sizeof text, "%s %s", subject, what);
-  r->message = strdup(text);
+  r->message = il_end_text(subject, r->code);
   head_traceback(r);
 }
 

@@ -39,8 +39,8 @@ int il_vm_traceback(lua_State *L);
 /* After a call that ended with `status`: the results, or the error value, above `base` are popped, and become
 ** *r. False: there is no memory for that. [-n, +0, -] */
 bool il_vm_result(il_vm *vm, lua_State *L, int base, int status, il_result *r);
-/* What an isolate does that ends with that error of the library's; NULL: nothing is said. */
-const char *il_end_message(int code);
+/* What is said of `subject`, which ended with that error of the library's, in memory of malloc; NULL: nothing. */
+char *il_end_text(const char *subject, int code);
 /* Takes *m, and pushes what is in it; how many. [-0, +n, e] */
 int il_vm_decode_owned(il_vm *vm, lua_State *L, il_msg **m);
 /* A handler of the event loop raised the value at index 1 and nobody caught it: main logs it, an
