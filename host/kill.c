@@ -323,9 +323,10 @@ const void *il_vm_hash_of(lua_State *L, int index, size_t *size) {
   return nodes;
 }
 
-/* Padding, and what lies in an empty node, are anything. */
+/* Padding, and what lies in an empty node, are anything: but mostly they are the same too. */
 bool il_vm_same_hash(const void *then, const void *now, size_t size) {
   const unsigned char *a = then, *b = now;
+  if (memcmp(a, b, size) == 0) return true;
   for (const unsigned char *end = a + size; a < end; a += NODE, b += NODE) {
     if (a[NODE_TYPE] != b[NODE_TYPE]) return false;
     if ((a[NODE_TYPE] & 0x0f) == LUA_TNIL) continue;

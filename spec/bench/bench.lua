@@ -732,7 +732,7 @@ local rows = {
    size = 1000000, maker = beside(in_child("frozen_kib_8"), in_child("plain_kib_8"))},
   {name = "pool_submit", unit = "M/s", reach = 0.5, absolute = true, more = true,
    size = 200000, maker = pool_submit, scaled = true},
-  {name = "pool_map", unit = "M/s", reach = 3, absolute = true, more = true,
+  {name = "pool_map", unit = "M/s", limit = "jobs", reach = 0.6, more = true,
    size = 2000000, maker = pool_map, scaled = true},
   {name = "pool_p50", unit = "us", limit = "round_trip",
    size = 20000, maker = pool_latency(0.5)},

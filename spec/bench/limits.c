@@ -692,6 +692,86 @@ static double batches(long count) {
   return traffic_rate(&traffic);
 }
 
+/* ---- Jobs ---- */
+
+/*
+ * `x -> x + 1` for each integer of a Lua list, by two threads that take one job at a time; the
+ * results are a Lua list again. Who meets the other at the mutex waits in the kernel, as one that
+ * finds nothing to do yields.
+ */
+typedef struct Jobs {
+  /* the mutex and what it guards */
+  pthread_mutex_t mutex;
+  long next, there; /* of the arguments: the first that nobody took; how many there are */
+  /* fixed once they are taken; what a thread took is that thread's */
+  long count;
+  lua_Integer *values; /* the argument, then the result */
+} Jobs;
+
+static long take_job(Jobs *jobs) {
+  for (;;) {
+    pthread_mutex_lock(&jobs->mutex);
+    long taken = jobs->next < jobs->there ? jobs->next++ : -1, next = jobs->next;
+    pthread_mutex_unlock(&jobs->mutex);
+    if (taken >= 0 || next == jobs->count) return taken;
+    sched_yield();
+  }
+}
+
+static void *jobs_body(void *arg) {
+  Jobs *jobs = arg;
+  lua_State *L = new_state();
+  call(L, "return function(x) return x + 1 end", 0);
+  for (long i; (i = take_job(jobs)) >= 0;) {
+    lua_pushvalue(L, -1);
+    lua_pushinteger(L, jobs->values[i]);
+    check(lua_pcall(L, 1, 1, 0) == LUA_OK, "a job failed");
+    jobs->values[i] = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_close(L);
+  return NULL;
+}
+
+static double jobs_seconds(lua_State *L, long count) {
+  Jobs jobs = {.mutex = PTHREAD_MUTEX_INITIALIZER, .count = count};
+  jobs.values = malloc(sizeof *jobs.values * (size_t)count);
+  check(jobs.values != NULL, "no memory");
+  pthread_t a = start(jobs_body, &jobs), b = start(jobs_body, &jobs);
+  double t0 = now();
+  for (long i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    jobs.values[i] = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    if (i % QUEUE_SIZE != 0 && i + 1 != count) continue;
+    pthread_mutex_lock(&jobs.mutex);
+    jobs.there = i + 1;
+    pthread_mutex_unlock(&jobs.mutex);
+  }
+  join(a);
+  join(b);
+  lua_createtable(L, (int)count, 0);
+  for (long i = 0; i < count; i++) {
+    check(jobs.values[i] == i + 2, "wrong result");
+    lua_pushinteger(L, jobs.values[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  free(jobs.values);
+  return now() - t0;
+}
+
+static double jobs(long count) {
+  double samples[ROUNDS];
+  for (int r = 0; r < ROUNDS; r++) {
+    lua_State *L = new_state();
+    lua_pushinteger(L, count);
+    call(L, "local t = {} for i = 1, ... do t[i] = i end return t", 1);
+    samples[r] = (double)count * 1e-6 / jobs_seconds(L, count);
+    lua_close(L);
+  }
+  return median(samples, ROUNDS);
+}
+
 /* ---- Many at once ---- */
 
 typedef struct Crowd {
@@ -888,6 +968,7 @@ static const Row rows[] = {
   {"one_way_4", "M/s", 400000, one_way_4},
   {"one_way_4_free", "M/s", 400000, one_way_4_free},
   {"batches", "M/s", 10000000, batches},
+  {"jobs", "M/s", 2000000, jobs},
   {"signalled", "ms", 20, signalled},
   {"poll_1", "us", 10000, poll_1},
   {"poll_10", "us", 10000, poll_10},
