@@ -168,8 +168,7 @@ static int push_item(lua_State *L, lua_Integer i) {
 */
 static int run_part(lua_State *L) {
   lua_Integer count = lua_tointeger(L, COUNT), i = 0;
-  lua_Integer step = 1, look = 1; /* at this item the clock is looked at */
-  double begin = isolua_now(), limit = lua_tonumber(L, SECONDS), now = begin, then;
+  double begin = isolua_now(), end = begin + lua_tonumber(L, SECONDS);
   bool drop = lua_toboolean(L, DROP);
   lua_settop(L, RESULTS - 1);
   lua_createtable(L, drop ? 0 : count < INT_MAX ? (int)count : INT_MAX, 0);
@@ -179,15 +178,7 @@ static int run_part(lua_State *L) {
     n = push_item(L, ++i);
     lua_call(L, n, drop ? 0 : 1);
     if (!drop) lua_rawseti(L, RESULTS, i);
-    if (i < look) continue;
-    then = now;
-    now = isolua_now();
-    if (now - begin > limit) break;
-    if (now - then >= limit / 256) /* slow ones are looked at one by one */
-      step = 1;
-    else if (step < 16)
-      step *= 2;
-    look = i + step;
+    if (isolua_tick() > end) break;
   }
   lua_pushinteger(L, i);
   lua_pushnumber(L, isolua_now() - begin);

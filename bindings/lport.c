@@ -363,7 +363,9 @@ A channel: many senders, many receivers, each message to one of them. It can be 
 @treturn channel
 */
 static int new_channel(lua_State *L) {
-  lua_Integer capacity = luaL_optinteger(L, 1, 0);
+  lua_Integer capacity;
+  luaL_argexpected(L, lua_type(L, 1) != LUA_TSTRING, 1, "number");
+  capacity = luaL_optinteger(L, 1, 0);
   luaL_argcheck(L, capacity >= 0, 1, "a capacity of 0 or more expected");
   isolua_channel_push(L, capacity);
   return 1;

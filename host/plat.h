@@ -27,6 +27,8 @@ void *il_lines_new(size_t size);
 
 /* Nanoseconds on a clock that only goes forward. */
 int64_t il_now(void);
+/* The same, up to 10 ms late: for whoever asks very often. */
+int64_t il_now_coarse(void);
 
 /* The moment `timeout` ns from now; -1 (never) for -1; saturates. */
 int64_t il_deadline(int64_t timeout);

@@ -41,6 +41,12 @@ int64_t il_now(void) {
   return (int64_t)t.tv_sec * NS_PER_SECOND + t.tv_nsec;
 }
 
+int64_t il_now_coarse(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (int64_t)t.tv_sec * NS_PER_SECOND + t.tv_nsec;
+}
+
 int64_t il_deadline(int64_t timeout) {
   int64_t now;
   if (timeout < 0) return -1;

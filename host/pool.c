@@ -775,9 +775,14 @@ il_pool *il_pool_new(isolua_host *host, const isolua_pool_options *o, const char
   return p;
 }
 
+/* Those for which an isolate is free, or begins, do not wait. */
+static size_t bound_locked(const il_pool *p) {
+  return p->o.queue + (p->busy < p->o.size ? (size_t)(p->o.size - p->busy) : 0);
+}
+
 static int send_locked(il_pool *p, il_work *w, bool wait) {
   if (p->closing) return ISOLUA_CLOSED;
-  if (p->queued < p->o.queue && p->outside.first == NULL) {
+  if (p->queued < bound_locked(p) && p->outside.first == NULL) {
     enqueue_locked(p, w, false);
     came_locked(p, w);
     return ISOLUA_OK;

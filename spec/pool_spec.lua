@@ -916,7 +916,27 @@ describe("option", function()
     local pool <close> = isolate.pool(1)
     assert.matches("'memory'", misuse(function() pool:submit({ memory = 1 }, print) end))
     assert.matches("string", misuse(function() pool:submit({ 1 }, print) end))
+    assert.matches("options first", misuse(function()
+      pool:imap(print, { 1 }, { ordered = false })
+    end), 1, true)
+    assert.matches("function or options expected, got a list", misuse(function()
+      pool:imap({ 1, 2 }, print)
+    end), 1, true)
+    assert.matches("a list expected, got a stream", misuse(function()
+      pool:map(print, isolate.stream_of { 1 })
+    end), 1, true)
     assert.matches("'windows'", misuse(function() pool:imap({ windows = 1 }, print, {}) end))
+  end)
+
+  it("let as many jobs in as are free to run, beside those that may wait", function()
+    local pool <close> = isolate.pool { size = 2, queue = 1 }
+    local gate = isolate.channel()
+    local function wait() return gate:receive() end
+    local jobs = {}
+    for i = 1, 3 do jobs[i] = assert(pool:try_submit(wait)) end
+    assert.same({ nil, "full" }, { pool:try_submit(wait) })
+    for _ = 1, 3 do gate:send(true) end
+    for i = 1, 3 do assert.is_true(settle.await(jobs[i])) end
   end)
 
   it("values are checked", function()
@@ -1079,9 +1099,26 @@ describe("pool:map()", function()
     end
     assert.matches("function", misuse(function() pool:imap(5, {}) end))
     assert.matches("iterator", misuse(function() pool:imap(print, 5) end))
-    local ok, err = pcall(pool.map, pool, tostring, { 1, io.stdout })
+  end)
+
+  it("name an item that cannot be sent, or whose result cannot, by its number", function()
+    local pool <close> = isolate.pool(2)
+    local list = numbers(3000)
+    list[2500] = io.stdout
+    local ok, err = pcall(pool.map, pool, tostring, list)
     assert.is_false(ok)
     assert.equal("not_sendable", err.code)
+    assert.equal("item 2500", err.path)
+    assert.equal("cannot send userdata (FILE*): item 2500", err.message)
+    ok, err = pcall(pool.map, pool, function(x) return x == 2400 and io.stdout or x end,
+      numbers(3000))
+    assert.is_false(ok)
+    assert.equal("cannot send userdata (FILE*): result of item 2400", err.message)
+    ok, err = pcall(function()
+      for _ in pool:imap(function(x) return x == 2300 and io.stdout or x end, numbers(3000)) do end
+    end)
+    assert.is_false(ok)
+    assert.equal("cannot send userdata (FILE*): result of item 2300", err.message)
   end)
 end)
 
@@ -1128,6 +1165,36 @@ describe("pool:reduce()", function()
 end)
 
 describe("pool:imap()", function()
+  it("loses nothing when the last items take much longer than the first", function()
+    for _, size in ipairs { 2, 4 } do
+      local pool <close> = isolate.pool(size)
+      local count = 0
+      for i, v in pool:imap(function(x)
+        if x > 250 then require("isolate").sleep(0.003) end
+        return x
+      end, numbers(300)) do
+        count = count + 1
+        assert.equal(count, i)
+        assert.equal(i, v)
+      end
+      assert.equal(300, count)
+    end
+  end)
+
+  it("raises the error of an item that comes late", function()
+    local pool <close> = isolate.pool(2)
+    local count = 0
+    local ok, err = pcall(function()
+      for _ in pool:imap(function(x)
+        if x > 50 then require("isolate").sleep(0.005) end
+        if x == 100 then error("the last", 0) end
+        return x
+      end, numbers(100)) do count = count + 1 end
+    end)
+    assert.same({ false, "the last" }, { ok, err })
+    assert.is_true(count >= 50 and count < 100)
+  end)
+
   it("gives items in order, or as they are ready", function()
     local pool <close> = isolate.pool(2)
     for _, opts in ipairs { {}, { chunk = 1 }, { chunk = 7 }, { window = 1 }, { window = 5 },

@@ -64,6 +64,26 @@ describe("isolate.progress() in a pipe", function()
     assert.matches("x: 4/4 100%% [%d.]+/s in [%d.]+s\n$", result.stderr)
   end)
 
+  it("is not late for a slow item behind many fast ones", function()
+    local result = lines [[
+      local function step(_, i)
+        if i == 5000 then isolate.sleep(0.05) end
+        if i < 5001 then return i + 1 end
+      end
+      for _ in isolate.progress({ total = 5001, interval = 0.04 }, step, nil, 0) do end
+    ]]
+    assert.matches("5001/5001 100%% [%d.]+[kM]?/s .-\n5001/5001", result.stderr)
+  end)
+
+  it("refuses a table that has fields and no items, and a list in place of options", function()
+    local result = lines [[
+      print(pcall(isolate.progress, { label = "x" }, { a = 1 }))
+      print(pcall(isolate.progress, { 1, 2 }, { label = "x" }))
+    ]]
+    assert.matches("the table has the field 'a' and no items", result.stdout, 1, true)
+    assert.matches("options expected before what is looped over", result.stdout, 1, true)
+  end)
+
   it("writes no more than it is to", function()
     local result = lines [[
       for _ in isolate.progress({ label = "x", interval = 600 }, io.lines(arg[0])) do end

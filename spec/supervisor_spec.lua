@@ -362,9 +362,22 @@ describe("failures of children", function()
       print(sup:join())
     ]]
     local line = "supervisor 'top': child 'bad' failed: no luck\n"
-    assert.equal(line .. line .. "supervisor 'top' gave up: more than 1 restart in 5 s, the last "
-      .. "one for child 'bad': no luck\n", result.stderr)
-    assert.matches("^false\tsupervisor 'top' gave up: more than 1 restart in 5 s", result.stdout)
+    assert.equal(line .. line, result.stderr)
+    assert.matches("^false\tsupervisor 'top' gave up: more than 1 restart in 5 s, the last one for "
+      .. "child 'bad': no luck", result.stdout)
+  end)
+
+  it("that make a supervisor give up are an uncaught error where nobody looks at it", function()
+    local result = lua.source [[
+      local isolate = require "isolate"
+      local sup = isolate.supervisor { name = "top", intensity = 0, children = {
+        { name = "bad", fn = function() error("no luck", 0) end },
+      } }
+      isolate.sleep(0.3)
+    ]]
+    assert.matches("uncaught error in isolate 'top': supervisor 'top' gave up: more than 0",
+      result.stderr, 1, true)
+    if lua.is_host then assert.equal(1, result.status) end
   end)
 end)
 

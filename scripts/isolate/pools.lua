@@ -12,6 +12,7 @@ local M = {}
 
 local PART, LIMIT = 0.002, 0.01 -- seconds
 local MOST = 1 << 16 -- items
+local MOST_ISOLATES = 100000
 local LANES = 2 -- parts for each job that may run: while one runs the next one waits for it
 
 -- -- Making -------------------------------------------------------------------------------------
@@ -66,8 +67,12 @@ function M.pool(opts, size)
   if core.is_module(opts) then
     error("isolate's functions are called with a dot, not a colon", 2)
   end
-  if size ~= nil and (math.type(size) ~= "integer" or size < 1) then
-    error(("a pool's size is an integer of 1 or more, got %s")
+  if size ~= nil and opts.size ~= nil then
+    error("isolate.pool: the size is given twice, in the options and behind them", 2)
+  end
+  if math.type(size) == "float" then size = math.tointeger(size) or size end
+  if size ~= nil and (math.type(size) ~= "integer" or size < 1 or size > MOST_ISOLATES) then
+    error(("a pool's size is an integer from 1 to 100000, got %s")
       :format(type(size) == "number" and tostring(size) or type(size)), 2)
   end
   return (new(opts, size)) -- no tail call: errors tell where the caller stands
@@ -98,6 +103,10 @@ end
 
 -- Fields without items are a mistake; a list may have both.
 local function check_list(list, who, i, level)
+  if getmetatable(list) == "isolate.stream" then
+    error(("bad argument #%d to '%s' (a list expected, got a stream: pool:imap takes " ..
+      "stream:values(), and stream:parallel works through it)"):format(i, who), level + 1)
+  end
   if not is_list(list) then
     error(("bad argument #%d to '%s' (a list expected, got %s)"):format(i, who, type(list)),
       level + 1)
@@ -186,7 +195,8 @@ local function start(pool, fn, take, left, slow, opts)
     each = nil, -- seconds that an item took
     first = 1, -- number of the next item to be taken
     ahead = 0, -- items taken and not given out
-    parts = 0, running = {}, -- future -> part
+    parts = 0, -- that run, or are there and not given out
+    running = {}, busy = 0, -- future -> part; how many
     back = {}, -- what is left of parts that stopped: their items `from` on
     done = {}, -- parts that are there, by the number of their first item
     next = 1, -- number of the next item to be given out, of ordered ones
@@ -205,22 +215,28 @@ function work:count(left)
   return math.tointeger(n)
 end
 
--- A part of what is left of one that stopped; nil: there is none.
+-- A part of what is left of one that stopped, of what is wanted first.
 function work:rest()
-  local rest = self.back[#self.back]
-  if not rest then return nil end
+  local which = 1
+  for i = 2, #self.back do
+    if self.back[i].at < self.back[which].at then which = i end
+  end
+  local rest = self.back[which]
   local n = math.min(rest.n, self:count(rest.n))
   local part = { at = rest.at, n = n, packed = rest.packed,
                  items = table.move(rest.items, rest.from, rest.from + n - 1, 1, {}) }
   rest.at, rest.from, rest.n = rest.at + n, rest.from + n, rest.n - n
-  if rest.n == 0 then table.remove(self.back) end
+  if rest.n == 0 then table.remove(self.back, which) end
   return part
 end
 
--- The next part, or nil: there is none, or it must not be taken yet.
+-- The next part, or nil: there is none, or it must not be taken yet. What is left of others may be
+-- what those that are there wait for: it goes out however many they are.
 function work:part()
-  local part = self:rest()
-  if part then return part end
+  local most = LANES * self.size
+  if self.busy >= most then return nil end
+  if #self.back > 0 then return self:rest() end
+  if self.parts >= most then return nil end
   local n = self:count(self.left and self.left())
   if self.window then n = math.min(n, self.window - self.ahead) end
   if self.over or n < 1 then return nil end
@@ -231,13 +247,25 @@ function work:part()
   return { at = self.first - count, n = count, items = items, packed = packed }
 end
 
+-- An error of sending names the item by its number in the list, not in the part.
+local function name_item(err, pattern, text, at)
+  if type(err) ~= "table" or rawget(err, "code") ~= "not_sendable" then return err end
+  local function named(path)
+    return (path:gsub(pattern, function(i) return text:format(at - 1 + tonumber(i)) end))
+  end
+  err.message = named(err.message)
+  err.path = err.path and named(err.path)
+  return err
+end
+
 function work:submit()
-  while self.parts < LANES * self.size do
+  while true do
     local part = self:part()
     if not part then return end
-    self.parts = self.parts + 1
-    local future = core.submit_part(self.pool, core.run_part, self.fn, part.items, part.n,
-      self.chunk and math.huge or LIMIT, part.packed, self.drop)
+    local ok, future = pcall(core.submit_part, self.pool, core.run_part, self.fn, part.items,
+      part.n, self.chunk and math.huge or LIMIT, part.packed, self.drop)
+    if not ok then error(name_item(future, "argument #1%[(%d+)%]", "item %d", part.at), 0) end
+    self.parts, self.busy = self.parts + 1, self.busy + 1
     self.running[future] = part
     if self.slow() and self:is_ready() then return end
   end
@@ -254,12 +282,14 @@ end
 -- A part has ended; its error is raised, of ordered ones when it is their turn.
 function work:settle(future)
   local part = self.running[future]
-  if self.ordered and not future:try() then
-    self.running[future] = nil
+  local ok, err = future:try()
+  if not ok then name_item(err, "result #1%[(%d+)%]", "result of item %d", part.at) end
+  if self.ordered and not ok then
+    self.running[future], self.busy = nil, self.busy - 1
     return { at = part.at, n = part.n, failed = future }
   end
   local results, n, seconds = future:await()
-  self.running[future] = nil
+  self.running[future], self.busy = nil, self.busy - 1
   if n < part.n then
     self.parts = self.parts - 1
     self.back[#self.back + 1] = { at = part.at + n, n = part.n - n, packed = part.packed,
@@ -298,7 +328,7 @@ end
 -- Whatever still runs is of no use any more.
 function work:__close(err)
   for future in pairs(self.running) do future:cancel() end
-  self.running, self.over = {}, true
+  self.running, self.busy, self.over = {}, 0, true
   local closing = self.closing
   self.closing = false
   local close = closing and getmetatable(closing).__close
@@ -358,7 +388,9 @@ local IMAP = { ordered = true, window = true, chunk = true }
 
 local function check_imap(opts)
   for key, v in pairs(opts) do
-    if not IMAP[key] then
+    if key == 1 then
+      error("bad argument #1 to 'imap' (function or options expected, got a list)", 4)
+    elseif not IMAP[key] then
       error(("unknown option '%s' (imap has: ordered, window, chunk)"):format(tostring(key)), 4)
     elseif key == "ordered" then
       if type(v) ~= "boolean" then error("option 'ordered': true or false expected", 4) end
@@ -382,8 +414,8 @@ function M.pool_imap(pool, ...)
   local opts, i = ..., 0
   if type(opts) == "table" then i = 1 else opts = {} end
   local fn, iter = select(i + 1, ...)
-  check_function(fn, "imap", i + 1, 3)
   check_imap(opts)
+  check_function(fn, "imap", i + 1, 3)
   local job
   if not is_callable(iter) then
     if not is_list(iter) then
@@ -391,6 +423,9 @@ function M.pool_imap(pool, ...)
         i + 2, type(iter)), 3)
     end
     check_list(iter, "imap", i + 2, 3)
+    if select("#", ...) > i + 2 then
+      error("'imap' takes options first: pool:imap({ ordered = false }, fn, list)", 3)
+    end
     local take, left = from_list(iter)
     job = start(pool, fn, take, left, never, opts)
   else

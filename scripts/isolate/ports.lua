@@ -16,7 +16,9 @@ local function check(opts)
     error("isolate's functions are called with a dot, not a colon", 3)
   end
   for key in pairs(opts) do
-    if not KNOWN[key] then error(("unknown option '%s'"):format(tostring(key)), 3) end
+    if not KNOWN[key] then
+      error(("unknown option '%s' (known: capacity, name, on_full)"):format(tostring(key)), 3)
+    end
   end
   local capacity, mode, name = opts.capacity, opts.on_full or "block", opts.name
   if capacity ~= nil and (math.type(capacity) ~= "integer" or capacity < 1) then

@@ -8,9 +8,6 @@ local M = {}
 -- Seconds between two drawings: of the line of a terminal, and of lines elsewhere.
 local REDRAW, LINES = 0.1, 5
 
--- The clock is read once for so many items at most, or for so many seconds.
-local STRIDE, GLANCE = 64, 0.01
-
 local function width_of(text)
   return utf8 and utf8.len(text) or #text
 end
@@ -92,28 +89,16 @@ local function draw(self, over)
   io.stderr:write("\r" .. text .. rest .. (over and "\n" or ""))
 end
 
--- Draws if it is time to, and says how many items there may be before the next look at the clock.
-local function look(self, stride)
-  local now = core.now()
-  if now >= self.due then
-    draw(self)
-    self.due = now + self.interval
-  end
-  local each = (now - self.looked) / stride
-  self.looked = now
-  if each * STRIDE <= GLANCE then return STRIDE end
-  return math.max(1, math.floor(GLANCE / each))
-end
-
+-- It looks at the clock for every item: items may come in bursts, and a slow one after many.
 local function iterator(self, fn)
-  local count, next_look, stride = -1, 1, 1
+  local count, now = -1, core.now
   self.settle_count = function() self.count = math.max(count, 0) end
   return function(state, control)
     count = count + 1
-    if count >= next_look then
+    if now() >= self.due and count > 0 then
       self.count = count
-      stride = look(self, stride)
-      next_look = count + stride
+      draw(self)
+      self.due = now() + self.interval
     end
     return fn(state, control)
   end
@@ -159,6 +144,10 @@ end
 local KNOWN = { total = true, label = true, interval = true }
 
 local function check_options(opts)
+  if opts[1] ~= nil then
+    error("bad argument #1 to 'progress' (options expected before what is looped over, got a list)",
+      3)
+  end
   for key in pairs(opts) do
     if not KNOWN[key] then
       error(("unknown option '%s' (known: interval, label, total)"):format(tostring(key)), 3)
@@ -194,7 +183,7 @@ local function wrap(opts, length, fn, state, control, closing)
   local now = core.now()
   local self = setmetatable({ total = math.tointeger(opts.total or length), count = 0,
     label = opts.label and opts.label:gsub("%c", " "), interval = opts.interval
-      or (terminal and REDRAW or LINES), terminal = terminal, begun = now, looked = now, due = now,
+      or (terminal and REDRAW or LINES), terminal = terminal, begun = now, due = now,
     drawn = 0, inner = closing }, end_meta)
   if terminal then draw(self) end
   self.due = now + self.interval
@@ -222,6 +211,11 @@ function M.progress(...)
     check_options(opts)
   end
   local length, fn, state, control, closing = loop_of(select(at, ...))
+  if length == 0 and type(state) == "table" and next(state) ~= nil and next(state) ~= "n" then
+    error(("bad argument #%d to 'progress' (a list or an iterator expected, but the table has " ..
+      "the field '%s' and no items: pairs(t) loops over fields)"):format(at, tostring(next(state))),
+      2)
+  end
   if fn == nil then
     error(("bad argument #%d to 'progress' (list, iterator or stream expected, got %s)"):format(at,
       n < at and "no value" or type((select(at, ...)))), 2)

@@ -60,7 +60,6 @@ local function give_up(self, child, reason)
   local err = core.error(core.CANCELLED, ("supervisor '%s' gave up: more than %d restart%s in "
     .. "%g s, the last one for child '%s': %s"):format(self.name, self.intensity,
     self.intensity == 1 and "" or "s", self.period, child.name, reason))
-  log(self, "%s", err.message)
   err.code, err.isolate, err.child, err.reason = "restarts", self.name, child.name, reason
   error(err, 0)
 end
@@ -450,7 +449,8 @@ function M.supervisor(opts)
     if not d then error(why, 2) end
     self.children[i], names[i] = d, d.name
   end
-  local errors, errors_tx = core.new_port(-1, 0) -- it reports its failure by itself
+  local errors, errors_tx
+  if self.on_event then errors, errors_tx = core.new_port(-1, 0) end -- who hears events hears of it
   local iso = core.spawn({ name = self.name, on_error = errors_tx }, M.serve, self)
   local sup = handle { isolate = iso, names = names }
   sup.errors = errors
