@@ -6,8 +6,8 @@
 local ORDER = { "plat", "err", "due", "heap", "msg", "buf", "wire", "frozen", "build", "wait",
   "future", "cell", "port", "control", "watchdog", "worker", "isolate", "pool", "host", "arena",
   "state",
-  "names", "buffer", "kill", "codec", "freeze", "loop", "select", "handler", "vm", "task", "live",
-  "run", "ports", "shared", "pools" }
+  "names", "buffer", "kill", "codec", "freeze", "loop", "select", "handler", "answer", "vm",
+  "task", "live", "run", "ports", "shared", "pools" }
 local WITHOUT_LUA = { plat = true, err = true, due = true, heap = true, buf = true, msg = true,
   frozen = true, wire = true, build = true, wait = true, future = true, cell = true, port = true,
   control = true, watchdog = true, worker = true, isolate = true,

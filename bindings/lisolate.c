@@ -654,7 +654,8 @@ static void set_number(lua_State *L, const char *name, long long n) {
 Numbers about the isolate.
 @function isolate:stats
 @treturn table `memory` bytes of its heap, `cpu` seconds of processor time, `messages_in` received,
-  `messages_out` sent, `queued` in its inbox
+  `messages_out` sent, `queued` in its inbox; `age` in seconds; `spawned`: true unless it is main or ends
+  with its function
 */
 static int isolate_stats(lua_State *L) {
   isolua_stats s;
@@ -666,8 +667,31 @@ static int isolate_stats(lua_State *L) {
   set_number(L, "messages_in", s.messages_in);
   set_number(L, "messages_out", s.messages_out);
   set_number(L, "queued", (long long)s.queued);
+  lua_pushnumber(L, s.age);
+  lua_setfield(L, -2, "age");
+  lua_pushboolean(L, s.spawned);
+  lua_setfield(L, -2, "spawned");
   return 1;
 }
+
+/* inspect(iso, what[, source]) -> future: of what isolua_isolate_look and isolua_isolate_eval give; `what` is
+** "where", "traceback" or "eval". */
+static int inspect(lua_State *L) {
+  static const char *const all[] = {"where", "traceback", "eval", NULL};
+  isolua_isolate *i = check_isolate(L, 1);
+  int what = luaL_checkoption(L, 2, NULL, all);
+  const char *source = what == 2 ? luaL_checkstring(L, 3) : NULL;
+  isolua_future *answer;
+  push_future(L, NULL);
+  answer = source != NULL ? isolua_isolate_eval(L, i, source) : isolua_isolate_look(L, i, what);
+  if (answer == NULL) return luaL_error(L, "not enough memory");
+  lua_pushnil(L);
+  set_future(L, lua_gettop(L) - 1, answer);
+  isolua_future_look(answer);
+  return 1;
+}
+
+const luaL_Reg isolate_internals[] = {{"inspect", inspect}, {NULL, NULL}};
 
 static const luaL_Reg methods[] = {
   {"status", isolate_status}, {"join", isolate_join},       {"send", port_send},

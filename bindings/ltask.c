@@ -12,10 +12,11 @@ static int note_traceback(lua_State *L) {
   return 1;
 }
 
-/* Stack: future handle, handler, results or the error. ctx: what isolua_dying said before. */
+/* Stack: future handle, handler, results or the error. ctx: what isolua_dying said before. In main the
+** future settles also when Ctrl-C unwinds the task: it is not the end of all. */
 static int ended(lua_State *L, int status, lua_KContext ctx) {
   bool ok = status == LUA_OK || status == LUA_YIELD;
-  if (!ok) isolua_pass_on(L, (int)ctx);
+  if (!ok && !isolua_is_main(L)) isolua_pass_on(L, (int)ctx);
   if (!ok && isolua_interrupted(L, -1)) look_at_future(L, 1);
   lua_pushboolean(L, ok);
   lua_replace(L, 2);

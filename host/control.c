@@ -1,4 +1,4 @@
-/* control.c - listeners, pauses and pings of an isolate. */
+/* control.c - listeners, pauses and questions of an isolate. */
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
 
@@ -6,13 +6,6 @@
 #include <string.h>
 
 #include "isolua.h"
-
-/* Of malloc. */
-struct il_ping {
-  isolua_future *answer; /* one hold */
-  bool idle;
-  il_ping *next;
-};
 
 int il_control_init(il_control *c, isolua_future *gone, il_msg *(*make)(isolua_future *gone)) {
   memset(c, 0, sizeof *c);
@@ -26,19 +19,24 @@ static void free_keys(il_key *keys, int n) {
   free(keys);
 }
 
-static void settle_pings(il_ping *list, int code) {
+void il_question_settle(il_question *q, il_result *r) {
+  il_future_settle(q->answer, r);
+  il_future_release(q->answer);
+  free(q->text);
+  free(q);
+}
+
+static void refuse(il_question *list) {
   while (list != NULL) {
-    il_ping *p = list;
-    il_result r = {code, NULL, NULL, NULL};
-    list = p->next;
-    il_future_settle(p->answer, &r);
-    il_future_release(p->answer);
-    free(p);
+    il_question *q = list;
+    il_result r = {ISOLUA_CLOSED, NULL, NULL, NULL};
+    list = q->next;
+    il_question_settle(q, &r);
   }
 }
 
 void il_control_fini(il_control *c) {
-  settle_pings(c->pings, ISOLUA_CLOSED);
+  refuse(c->questions);
   il_listeners_free(c->listeners);
   free_keys(c->keys, atomic_load(&c->pauses));
   il_mutex_fini(&c->lock);
@@ -126,51 +124,47 @@ void il_control_resume(il_control *c, const il_key *key) {
   free((char *)one.text);
 }
 
-/* -- Pings ------------------------------------------------------------------------------------- */
+/* -- Questions --------------------------------------------------------------------------------- */
 
-int il_control_ping(il_control *c, isolua_future *answer, bool idle) {
-  il_ping *p = malloc(sizeof *p);
+int il_control_ask(il_control *c, isolua_future *answer, enum il_asks what, char *text) {
+  il_question *q = malloc(sizeof *q);
   bool ended;
-  if (p == NULL) return ISOLUA_MEMORY;
+  if (q == NULL) {
+    free(text);
+    return ISOLUA_MEMORY;
+  }
   il_future_retain(answer);
-  p->answer = answer;
-  p->idle = idle;
-  p->next = NULL;
+  *q = (il_question){answer, what, text, NULL};
   il_mutex_lock(&c->lock);
   ended = c->ended;
   if (!ended) {
-    p->next = c->pings;
-    c->pings = p;
+    q->next = c->questions;
+    c->questions = q;
     atomic_store_explicit(&c->asked, true, memory_order_release);
-    if (!idle) atomic_store_explicit(&c->pinged, true, memory_order_release);
+    if (what != IL_PING_IDLE) atomic_store_explicit(&c->pinged, true, memory_order_release);
   }
   il_mutex_unlock(&c->lock);
-  if (ended) settle_pings(p, ISOLUA_CLOSED);
+  if (ended) refuse(q);
   return ISOLUA_OK;
 }
 
-/* Those that are answered now leave the list. */
-static il_ping *take_pings(il_control *c, bool idle) {
-  il_ping *taken = NULL, **at;
+il_question *il_control_take(il_control *c, bool idle) {
+  il_question *taken = NULL, **at;
   il_mutex_lock(&c->lock);
   atomic_store_explicit(&c->pinged, false, memory_order_release);
-  for (at = &c->pings; *at != NULL;) {
-    il_ping *p = *at;
-    if (p->idle && !idle) {
-      at = &p->next;
+  for (at = &c->questions; *at != NULL;) {
+    il_question *q = *at;
+    if (q->what == IL_PING_IDLE && !idle) {
+      at = &q->next;
     } else {
-      *at = p->next;
-      p->next = taken;
-      taken = p;
+      *at = q->next;
+      q->next = taken;
+      taken = q;
     }
   }
-  atomic_store_explicit(&c->asked, c->pings != NULL, memory_order_release);
+  atomic_store_explicit(&c->asked, c->questions != NULL, memory_order_release);
   il_mutex_unlock(&c->lock);
   return taken;
-}
-
-void il_control_answer(il_control *c, bool idle) {
-  settle_pings(take_pings(c, idle), ISOLUA_OK);
 }
 
 void il_control_end(il_control *c) {
@@ -178,7 +172,7 @@ void il_control_end(il_control *c) {
   c->ended = true;
   il_mutex_unlock(&c->lock);
   il_control_resume(c, NULL);
-  settle_pings(take_pings(c, true), ISOLUA_CLOSED);
+  refuse(il_control_take(c, true));
 }
 
 /* -- Listeners --------------------------------------------------------------------------------- */

@@ -20,7 +20,22 @@ typedef struct il_listener {
   struct il_listener *next;
 } il_listener;
 
-typedef struct il_ping il_ping;
+/* What it is asked. */
+enum il_asks {
+  IL_PING,
+  IL_PING_IDLE, /* only its event loop answers */
+  IL_WHERE,
+  IL_TRACEBACK,
+  IL_EVAL
+};
+
+/* Of malloc. */
+typedef struct il_question {
+  isolua_future *answer; /* one hold */
+  enum il_asks what;
+  char *text; /* malloc; of IL_EVAL: the source */
+  struct il_question *next;
+} il_question;
 
 typedef struct il_control {
   /* fixed */
@@ -31,13 +46,13 @@ typedef struct il_control {
   bool ended;    /* it answers and pauses no more */
   bool told;     /* the exit message was sent: who listens from now on is told at once */
   il_listener *listeners;
-  il_ping *pings;
-  il_key *keys; /* malloc; of `pauses` pauses; their texts too */
+  il_question *questions; /* newest first */
+  il_key *keys;           /* malloc; of `pauses` pauses; their texts too */
   size_t room;
 
   atomic_int pauses;    /* written under the lock; acq_rel */
-  _Atomic(bool) pinged; /* there are pings that busy code answers; acq_rel */
-  _Atomic(bool) asked;  /* there are pings; acq_rel */
+  _Atomic(bool) pinged; /* there are questions that busy code answers; acq_rel */
+  _Atomic(bool) asked;  /* there are questions; acq_rel */
 } il_control;
 
 /* 0, ISOLUA_MEMORY */
@@ -52,9 +67,11 @@ int il_control_pause(il_control *c, const il_key *key);
 /* Takes back the pause by this key, or all (NULL). */
 void il_control_resume(il_control *c, const il_key *key);
 
-/* `answer` settles when it answers, or with ISOLUA_CLOSED when it has ended; takes a hold. `idle`: only
-** its event loop answers. 0 or ISOLUA_MEMORY. */
-int il_control_ping(il_control *c, isolua_future *answer, bool idle);
+/* `answer` settles when it answers, or with ISOLUA_CLOSED when it has ended; takes a hold. `text` (or NULL)
+** is taken over, whatever comes. 0 or ISOLUA_MEMORY. */
+int il_control_ask(il_control *c, isolua_future *answer, enum il_asks what, char *text);
+/* Settles the answer with *r, which it takes over, and frees the question. */
+void il_question_settle(il_question *q, il_result *r);
 
 /* A listener of malloc, taken over; it replaces one with the same port and kind. */
 void il_control_listen(il_control *c, il_listener *l);
@@ -68,8 +85,9 @@ void il_control_tell_error(il_control *c, const il_msg *m);
 
 /* Thread of these: its own, but for one that never got a thread, or whose thread is stuck. */
 
-/* Answers pings; `idle`: it is in its event loop, so all of them. */
-void il_control_answer(il_control *c, bool idle);
+/* Takes the questions that are to be answered now, oldest first; `idle`: it is in its event loop, so all of
+** them. NULL: none. */
+il_question *il_control_take(il_control *c, bool idle);
 /* It answers and pauses no more. */
 void il_control_end(il_control *c);
 /* Settles `gone` and tells those that listen for the end; the first time only. */

@@ -105,6 +105,7 @@ fail_lock:
 /* The end of the program waits for runs that main has started, or that such runs have. */
 static void take_start(il_isolate *i, const il_start *start) {
   static const il_key paused = {NULL, 0};
+  i->born = il_now();
   i->spawned = start->spawned;
   i->errors_go_on = start->errors_go_on;
   i->hooks = start->hooks;

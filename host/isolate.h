@@ -105,6 +105,7 @@ struct isolua_isolate {
   size_t memory;   /* bytes, 0: no cap */
   size_t stack;
   bool is_main;
+  int64_t born;                            /* il_now() then */
   bool spawned, errors_go_on;              /* il_start */
   bool awaited;                            /* the end of the program waits for it */
   const il_hooks *hooks;                   /* il_start */

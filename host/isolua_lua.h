@@ -388,6 +388,8 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 ** isolua_wait_all: runs it until every isolate but main has ended. Raises elsewhere than in main.
 ** isolua_fd: a descriptor that can be read from as soon as there is something for isolua_pump to do;
 **   -1: the system has none. From then on waits of this isolate are no deadlocks. [-0, +0, -]
+** isolua_fd_close: nobody looks at that descriptor any more, so they are deadlocks again; it stays L's.
+**   [-0, +0, -]
 ** isolua_pump: does what is there, at most `max` things (-1: no limit) for about `ns` (-1: no limit), and
 **   does not wait. How many are left. [-0, +0, e]
 ** isolua_next: ns until the next timer is due; -1: there is none.
@@ -414,13 +416,20 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   be read, written or closed. -1: the system has no more. [-0, +0, m]
 ** isolua_interrupt: makes L, a state of isolua_main_open, raise `interrupted` as soon as it runs Lua
 **   code or waits. Safe in a signal handler on any thread, while L is open.
+** isolua_breakable: as lua_pcall in a state of isolua_main_open, outside of its coroutines and not nested:
+**   what isolua_break stops. [-(nargs+1), +(nresults|1), -]
+** isolua_break: as isolua_interrupt, but what it raises is caught by isolua_breakable alone, and by no
+**   pcall, coroutine or task of Lua code that was entered before. Closers run.
+** isolua_hung: the id of an isolate whose future the wait was for that isolua_break ended in the last
+**   isolua_breakable; 0: it was in no such wait. [-0, +0, -]
 ** isolua_host_failed: 1 when an error was logged that nobody caught: of a future that nobody looked
 **   at, or in a handler of main. Thread: any.
-** isolua_now: seconds on a monotonic clock.
+** isolua_now: seconds on a monotonic clock. isolua_tick: the same, up to 10 ms late, at a fifth of the cost.
 */
 ISOLUA_API void isolua_drain(lua_State *L);
 ISOLUA_API void isolua_wait_all(lua_State *L);
 ISOLUA_API int isolua_fd(lua_State *L);
+ISOLUA_API void isolua_fd_close(lua_State *L);
 ISOLUA_API size_t isolua_pump(lua_State *L, long long max, int64_t ns);
 ISOLUA_API int64_t isolua_next(lua_State *L);
 ISOLUA_API int isolua_is_over(lua_State *L);
@@ -433,8 +442,12 @@ ISOLUA_API int isolua_callback(lua_State *L, int nargs, int nresults, int handle
 ISOLUA_API int isolua_pollfd(lua_State *L, int index, const isolua_case *what);
 ISOLUA_API int isolua_serve(lua_State *L, long long *token);
 ISOLUA_API void isolua_interrupt(lua_State *L);
+ISOLUA_API int isolua_breakable(lua_State *L, int nargs, int nresults, int handler);
+ISOLUA_API void isolua_break(lua_State *L);
+ISOLUA_API long long isolua_hung(lua_State *L);
 ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);
+ISOLUA_API double isolua_tick(void);
 /* Columns of the terminal that stderr is; 0: unknown; -1: stderr is no terminal. Thread: any. */
 ISOLUA_API int isolua_terminal_columns(void);
 
@@ -490,6 +503,12 @@ ISOLUA_API const char *isolua_isolate_status(isolua_isolate *isolate);
 **   ISOLUA_CLOSED when it has ended, ISOLUA_INVALID when it is main, ISOLUA_MEMORY. [-0, +0, -]
 ** isolua_fresh_key: an integer that no pause has yet. Thread: any.
 ** isolua_isolate_ping: a future that settles when it answers, the caller's; NULL: no memory.
+** isolua_isolate_look: a future, the caller's, of a text: in which file and line its code is, or the traceback.
+**   Answered as a ping, also by busy code; fails with ISOLUA_CLOSED when it has ended, and does not settle
+**   while it is in a C function. NULL: no memory. [-0, +0, e]
+** isolua_isolate_eval: the same of Lua code (an expression, or else statements), which runs there between two
+**   instructions of what runs, with the isolate's globals, and must not wait. It gives true and the results,
+**   those that cannot be sent as strings; or false and the message. isolua_future_cancel stops it.
 ** isolua_isolate_listen: the sender at `tx` is told of its end (with the value at `value`; 0: the exit
 **   message), or of its errors. [-0, +0, e] isolua_isolate_unlisten: it is told no more.
 ** isolua_isolate_stats: numbers for show.
@@ -499,6 +518,8 @@ typedef struct isolua_stats {
   double cpu;                          /* seconds of processor time */
   long long messages_in, messages_out; /* received and sent */
   size_t queued;                       /* in its inbox */
+  double age;                          /* seconds since it was started */
+  int spawned;                         /* 1: by isolua_spawn or isolua_spawn_file; else 0 */
 } isolua_stats;
 
 ISOLUA_API isolua_isolate *isolua_checkisolate(lua_State *L, int index);
@@ -517,6 +538,9 @@ ISOLUA_API int isolua_isolate_pause(lua_State *L, isolua_isolate *isolate, int i
 ISOLUA_API int isolua_isolate_resume(lua_State *L, isolua_isolate *isolate, int index);
 ISOLUA_API long long isolua_fresh_key(void);
 ISOLUA_API isolua_future *isolua_isolate_ping(lua_State *L, isolua_isolate *isolate, int idle);
+ISOLUA_API isolua_future *isolua_isolate_look(lua_State *L, isolua_isolate *isolate, int traceback);
+ISOLUA_API isolua_future *isolua_isolate_eval(lua_State *L, isolua_isolate *isolate,
+                                              const char *source);
 ISOLUA_API void isolua_isolate_listen(lua_State *L, isolua_isolate *isolate, int tx, int error,
                                       int value);
 ISOLUA_API void isolua_isolate_unlisten(lua_State *L, isolua_isolate *isolate, int tx);

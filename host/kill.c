@@ -45,7 +45,7 @@ int il_vm_dying(const il_vm *vm) {
 }
 
 bool il_vm_unwinding(const il_vm *vm) {
-  return atomic_load_explicit(&vm->isolate->acknowledged, memory_order_acquire);
+  return vm->breaking || atomic_load_explicit(&vm->isolate->acknowledged, memory_order_acquire);
 }
 
 static bool hard(const il_vm *vm) {
@@ -88,11 +88,17 @@ static void acknowledge(il_vm *vm, lua_State *L) {
     lua_sethook(L, NULL, 0, 0);
 }
 
+static int raise_interrupted(il_vm *vm, lua_State *L) {
+  isolua_pusherror(L, ISOLUA_INTERRUPTED, "interrupted", vm->isolate->name);
+  return lua_error(L);
+}
+
 int il_vm_raise(il_vm *vm, lua_State *L) {
   if (atomic_exchange(&vm->isolate->interrupted, false)) {
-    isolua_pusherror(L, ISOLUA_INTERRUPTED, "interrupted", vm->isolate->name);
-    return lua_error(L);
+    vm->breaking = vm->breaking || atomic_load(&vm->breaks);
+    return raise_interrupted(vm, L);
   }
+  if (vm->breaking) return raise_interrupted(vm, L);
   acknowledge(vm, L);
   return raise_memory_error(L);
 }
@@ -146,9 +152,19 @@ static void unhook(il_vm *vm, lua_State *L) {
 
 /* Whoever gets the answer may ping again at once: that signal's hook must not be taken for this one. So the
 ** answer is given once this one is gone. */
-static void answer_busy(il_vm *vm) {
+static void answer_busy(il_vm *vm, lua_State *L) {
   if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
-    il_control_answer(&vm->isolate->control, false);
+    il_vm_answer(vm, L, false);
+}
+
+void il_vm_answer(il_vm *vm, lua_State *L, bool idle) {
+  il_question *q = il_control_take(&vm->isolate->control, idle), *next;
+  for (; q != NULL; q = next) {
+    il_result r = {ISOLUA_OK, NULL, NULL, NULL};
+    next = q->next;
+    if (q->what != IL_PING && q->what != IL_PING_IDLE) vm->answer(vm, L, q, &r);
+    il_question_settle(q, &r);
+  }
 }
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
@@ -156,10 +172,10 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   (void)ar;
   if (vm == NULL || !il_vm_wanted(vm)) {
     unhook(vm, L);
-    if (vm != NULL) answer_busy(vm);
+    if (vm != NULL) answer_busy(vm, L);
     return;
   }
-  answer_busy(vm);
+  answer_busy(vm, L);
   atomic_store_explicit(&vm->isolate->signals, 0, memory_order_relaxed); /* it is in Lua */
   if (vm->isolate->is_main)
     lua_sethook(L, NULL, 0, 0);
@@ -367,13 +383,14 @@ void il_vm_probe(void) {
 
 /* Not "since it was told to end": a call entered after that and before the hook would swallow it. */
 bool il_vm_passes(const il_vm *vm, bool before) {
-  return vm != NULL && vm->isolate != NULL && !vm->isolate->is_main && !before &&
-         il_vm_dying(vm) != 0;
+  if (vm == NULL || vm->isolate == NULL || before) return false;
+  return vm->isolate->is_main ? vm->breaking : il_vm_dying(vm) != 0;
 }
 
 /* Whatever raised first, the kill is under way now: the hook, if it has not fired, must not fire in a
 ** closer. */
 int il_vm_pass_on(lua_State *L) {
+  if (current != NULL && current->breaking) return raise_interrupted(current, L);
   if (current != NULL) acknowledge(current, L);
   return raise_memory_error(L);
 }
@@ -485,6 +502,13 @@ void isolua_pass_on(lua_State *L, int before) {
 }
 
 /* Not acknowledged any more: the watchdog goes on, and the next wait raises again. */
+void il_vm_unwind_again(il_vm *vm) {
+  if (vm->isolate->is_main)
+    atomic_store(&vm->isolate->interrupted, true);
+  else
+    atomic_store_explicit(&vm->isolate->acknowledged, false, memory_order_release);
+}
+
 int isolua_callback(lua_State *L, int nargs, int nresults, int handler) {
   il_vm *vm = current;
   lua_State *outer = vm != NULL ? vm->running : NULL;
@@ -498,7 +522,7 @@ int isolua_callback(lua_State *L, int nargs, int nresults, int handler) {
   if (status == LUA_OK) return ISOLUA_OK;
   if (!wanted && !il_vm_passes(vm, before)) return ISOLUA_ERROR;
   lua_pop(L, 1);
-  atomic_store_explicit(&vm->isolate->acknowledged, false, memory_order_release);
+  il_vm_unwind_again(vm);
   return ISOLUA_KILLED;
 }
 

@@ -15,6 +15,8 @@ int il_vm_raise(il_vm *vm, lua_State *L);
 int il_vm_end(il_vm *vm, lua_State *L, int code);
 /* Error number the isolate is told to end with; 0: none. */
 int il_vm_dying(const il_vm *vm);
+/* Answers what others ask of the isolate; `idle`: it is in its event loop. L runs, or waits. [-0, +0, -] */
+void il_vm_answer(il_vm *vm, lua_State *L, bool idle);
 /* The thread's vm, for the signal handler, which is called at once if the isolate is dying already. */
 void il_vm_current(il_vm *vm);
 void il_vm_not_current(const il_vm *vm); /* no signal finds it any more */
@@ -27,6 +29,8 @@ bool il_vm_interrupt_again(il_vm *vm, lua_State *L, int index);
 ** of ours caught goes on with il_vm_pass_on. */
 bool il_vm_passes(const il_vm *vm, bool before);
 int il_vm_pass_on(lua_State *L); /* [-0, +0, v] */
+/* What has unwound something that goes on regardless raises again. */
+void il_vm_unwind_again(il_vm *vm);
 /* lua_resume, with the kill's knowledge of what runs. [-?, +?, -] */
 int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results);
 int il_vm_close_coroutine(lua_State *co);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "kill.h"
 #include "loop.h"
 #include "names.h"
 
@@ -190,15 +191,37 @@ long long isolua_fresh_key(void) {
   return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
-isolua_future *isolua_isolate_ping(lua_State *L, isolua_isolate *i, int idle) {
-  isolua_future *answer = il_future_new(il_vm_check(L)->host, NULL);
-  if (answer == NULL) return NULL;
-  if (il_control_ping(&i->control, answer, idle != 0) != ISOLUA_OK) {
+/* Its own code, which asks, answers at once. */
+static isolua_future *ask(il_vm *vm, lua_State *L, il_isolate *i, enum il_asks what, char *text) {
+  isolua_future *answer = il_future_new(vm->host, NULL);
+  if (answer == NULL) {
+    free(text);
+    return NULL;
+  }
+  if (il_control_ask(&i->control, answer, what, text) != ISOLUA_OK) {
     il_future_release(answer);
     return NULL;
   }
-  il_isolate_nudge(i, !idle);
+  if (i == vm->isolate && what != IL_PING_IDLE) {
+    il_vm_answer(vm, L, false);
+  } else {
+    il_isolate_nudge(i, what != IL_PING_IDLE);
+  }
   return answer;
+}
+
+isolua_future *isolua_isolate_ping(lua_State *L, isolua_isolate *i, int idle) {
+  return ask(il_vm_check(L), L, i, idle != 0 ? IL_PING_IDLE : IL_PING, NULL);
+}
+
+isolua_future *isolua_isolate_look(lua_State *L, isolua_isolate *i, int traceback) {
+  return ask(il_vm_check(L), L, i, traceback != 0 ? IL_TRACEBACK : IL_WHERE, NULL);
+}
+
+isolua_future *isolua_isolate_eval(lua_State *L, isolua_isolate *i, const char *source) {
+  il_vm *vm = il_vm_check(L);
+  char *text = strdup(source);
+  return text != NULL ? ask(vm, L, i, IL_EVAL, text) : NULL;
 }
 
 void isolua_isolate_stats(isolua_isolate *i, isolua_stats *stats) {
@@ -208,4 +231,6 @@ void isolua_isolate_stats(isolua_isolate *i, isolua_stats *stats) {
   stats->messages_in = atomic_load_explicit(&i->messages_in, memory_order_relaxed);
   stats->messages_out = atomic_load_explicit(&i->messages_out, memory_order_relaxed);
   stats->queued = il_port_waiting(&i->inbox);
+  stats->age = (double)(il_now() - i->born) / 1e9;
+  stats->spawned = i->spawned;
 }

@@ -321,7 +321,7 @@ void il_loop_fini(il_vm *vm) {
 
 static void answer(il_vm *vm) {
   il_control *c = &vm->isolate->control;
-  if (atomic_load_explicit(&c->asked, memory_order_acquire)) il_control_answer(c, true);
+  if (atomic_load_explicit(&c->asked, memory_order_acquire)) il_vm_answer(vm, vm->running, true);
 }
 
 static bool is_paused(il_vm *vm) {
@@ -493,7 +493,8 @@ bool il_loop_wants_turn(il_vm *vm) {
 }
 
 void il_loop_breathe(il_vm *vm, lua_State *L) {
-  if (vm->loop.current != NULL) return; /* it would nest: isolua_wait lets it yield now and then */
+  if (vm->loop.current != NULL || vm->asked != NULL)
+    return; /* it would nest: isolua_wait lets it yield now and then */
   if (vm->loop.foreign != LUA_NOREF && L != vm->L) return; /* the other loop's: no turns in there */
   if (!il_loop_wants_turn(vm)) return;
   vm->loop.due = false;

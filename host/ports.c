@@ -146,6 +146,7 @@ static bool all_ended(il_vm *vm, lua_State *L, void *arg) {
 void isolua_wait_all(lua_State *L) {
   il_vm *vm = il_vm_check(L);
   enum il_outcome out;
+  if (vm->asked != NULL) luaL_error(L, "code that is evaluated from outside cannot wait");
   if (!vm->isolate->is_main) luaL_error(L, "isolate.wait: only main waits for all isolates");
   il_loop_check_open(vm, L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
@@ -160,8 +161,13 @@ int isolua_fd(lua_State *L) {
   return il_waiter_event(&il_vm_check(L)->isolate->waiter);
 }
 
+void isolua_fd_close(lua_State *L) {
+  il_waiter_no_event(&il_vm_check(L)->isolate->waiter);
+}
+
 size_t isolua_pump(lua_State *L, long long max, int64_t ns) {
   il_vm *vm = il_vm_check(L);
+  if (vm->asked != NULL) luaL_error(L, "code that is evaluated from outside cannot pump");
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   if (!il_loop_pump(vm, L, max, il_deadline(ns))) il_loop_raise(vm, L, IL_ENDED);
   if (vm->loop.called != NULL) il_loop_announce(vm);

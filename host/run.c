@@ -105,6 +105,10 @@ double isolua_now(void) {
   return (double)il_now() / 1e9;
 }
 
+double isolua_tick(void) {
+  return (double)il_now_coarse() / 1e9;
+}
+
 int isolua_terminal_columns(void) {
   return il_terminal_columns();
 }
@@ -119,6 +123,28 @@ void isolua_interrupt(lua_State *L) {
   else if (pthread_equal(il_thread_self(), vm->isolate->thread))
     il_vm_on_signal();
   il_waiter_wake(&vm->isolate->waiter);
+}
+
+void isolua_break(lua_State *L) {
+  il_vm *vm = *(il_vm **)lua_getextraspace(L);
+  atomic_store(&vm->breaks, true);
+  isolua_interrupt(L);
+}
+
+/* A Ctrl-C that came too late to be raised is forgotten. */
+int isolua_breakable(lua_State *L, int nargs, int nresults, int handler) {
+  il_vm *vm = il_vm_check(L);
+  int status;
+  vm->hung = 0;
+  status = lua_pcall(L, nargs, nresults, handler);
+  vm->breaking = false;
+  atomic_store(&vm->breaks, false);
+  atomic_store(&vm->isolate->interrupted, false);
+  return status;
+}
+
+long long isolua_hung(lua_State *L) {
+  return il_vm_check(L)->hung;
 }
 
 int isolua_interrupted(lua_State *L, int index) {

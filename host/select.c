@@ -463,6 +463,15 @@ static bool try_fired(il_vm *vm, lua_State *L, void *arg) {
   return a->winner != NULL;
 }
 
+/* The last that began is the first in the list. */
+static void note_hung(il_vm *vm) {
+  for (il_source *s = vm->loop.sources; s != NULL && vm->hung == 0; s = s->next) {
+    const il_case *c = (const il_case *)s;
+    if (s->type == &case_type && c->what.kind == ISOLUA_FUTURE && c->what.future->isolate != NULL)
+      vm->hung = isolua_isolate_id(c->what.future->isolate);
+  }
+}
+
 static int wait_nested(il_vm *vm, lua_State *L, il_wait *w) {
   attempt a = {w, NULL, ISOLUA_OK};
   enum il_outcome out;
@@ -470,6 +479,7 @@ static int wait_nested(il_vm *vm, lua_State *L, il_wait *w) {
   out = il_loop_run(vm, L, try_fired, &a, w->deadline);
   if (out == IL_READY || out == IL_TIMED_OUT) return finish(vm, L, w, a.winner, a.code);
   if (out == IL_HOPELESS) il_loop_pushdeadlock(L);
+  if (out == IL_ENDED && vm->isolate->is_main) note_hung(vm);
   wait_end(vm, w, NULL);
   return out == IL_HOPELESS ? lua_error(L) : il_loop_raise(vm, L, out);
 }
@@ -735,6 +745,10 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   encode_sends(vm, L, cases, n, w);
   if (!yields && at_once(vm, L, w, &result)) return result;
   w->deadline = il_deadline(timeout);
+  if (vm->asked != NULL) {
+    wait_end(vm, w, NULL);
+    luaL_error(L, "code that is evaluated in an isolate from outside cannot wait");
+  }
   if (vm->loop.closed) wait_end(vm, w, NULL);
   il_loop_check_open(vm, L);
   if (coro != NULL) return wait_parked(vm, L, w, coro);

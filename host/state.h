@@ -122,16 +122,22 @@ typedef struct il_loop {
 struct il_encoder;
 struct il_search;
 
-/* Owner thread only, but for `running` and the isolate, which the signal handler reads. */
+/* Owner thread only, but for `running`, `breaks` and the isolate, which the signal handler reads. */
 typedef struct il_vm {
   lua_State *L; /* its main thread */
   bool owned;   /* made here: our allocator, pcall, coroutine functions */
   isolua_host *host;
   il_isolate *isolate;         /* one hold; NULL in a spare state */
   lua_State *volatile running; /* the coroutine that runs, as our resume knows it */
-  il_arena arena;              /* its heap, unless the host has an allocator of its own */
-  _Atomic(size_t) used;        /* bytes of its heap; relaxed: others read it for show */
-  size_t cap;                  /* of it; 0: none */
+  _Atomic(bool) breaks;        /* main: no pcall is to catch the next interrupt; seq_cst */
+  bool breaking;               /* such an interrupt unwinds main */
+  /* Answers a question: *r. What it raises is caught. [-0, +0, -] */
+  void (*answer)(struct il_vm *vm, lua_State *L, il_question *q, il_result *r);
+  const il_question *asked; /* whose code runs; NULL: none */
+  long long hung;       /* main: id of an isolate whose future its interrupted wait was for; 0 */
+  il_arena arena;       /* its heap, unless the host has an allocator of its own */
+  _Atomic(size_t) used; /* bytes of its heap; relaxed: others read it for show */
+  size_t cap;           /* of it; 0: none */
   ptrdiff_t
     pressure;    /* bytes that came outside of the heap since the collector took a step for them */
   unsigned libs; /* standard libraries it has, bits of il_libs */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer.h"
 #include "build.h"
 #include "codec.h"
 #include "kill.h"
@@ -178,6 +179,7 @@ static il_vm *vm_new(isolua_host *host) {
   il_arena_init(&vm->arena);
   il_names_init(&vm->names);
   il_loop_init(&vm->loop);
+  vm->answer = il_answer;
   vm->loop.traceback = il_vm_traceback;
   vm->loop.failed = il_vm_handler_failed;
   return vm;

@@ -26,6 +26,7 @@ void il_waiter_init(il_waiter *w) {
   atomic_init(&w->word, IL_BUSY);
   atomic_init(&w->fired, NULL);
   atomic_init(&w->fd, -1);
+  w->event = -1;
   w->spin = IL_SPIN_LONG;
   if (atomic_load_explicit(&processors, memory_order_relaxed) == 0)
     atomic_store_explicit(&processors, il_cpu_count(), memory_order_relaxed);
@@ -54,15 +55,18 @@ void il_sleeper_wake(il_sleeper *s) {
 int il_waiter_event(il_waiter *w) {
   int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
   if (fd >= 0) return fd;
-  fd = il_event_open();
-  if (fd >= 0) il_event_set(fd); /* what came before it is there to be looked at */
-  atomic_store(&w->fd, fd);
-  return fd;
+  if (w->event < 0) w->event = il_event_open();
+  if (w->event >= 0) il_event_set(w->event); /* what came before it is there to be looked at */
+  atomic_store(&w->fd, w->event);
+  return w->event;
+}
+
+void il_waiter_no_event(il_waiter *w) {
+  atomic_store(&w->fd, -1);
 }
 
 void il_waiter_fini(il_waiter *w) {
-  int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
-  if (fd >= 0) il_event_close(fd);
+  if (w->event >= 0) il_event_close(w->event);
 }
 
 void il_waiter_clear(il_waiter *w) {

@@ -25,7 +25,8 @@ enum { IL_BUSY, IL_SIGNALLED, IL_SLEEPING, IL_SPINNING };
 typedef struct il_waiter {
   _Atomic(uint32_t) word;    /* one of these; acq_rel with the fired stack */
   _Atomic(il_watch *) fired; /* stack, pushed by any thread */
-  atomic_int fd;             /* an event that a wake-up sets, too; -1: none */
+  atomic_int fd;             /* an event that a wake-up sets, too; -1: none is wanted */
+  int event;                 /* owner only: that event, open from its first use on; -1 */
   int64_t spin;              /* owner only: ns that a wait spins before it sleeps */
 } il_waiter;
 
@@ -54,6 +55,8 @@ bool il_waiter_sleep(il_waiter *w, int64_t deadline);
 /* An event (il_event_open) that is set from now on when it is woken: -1 when there is none to be had.
 ** Owner. */
 int il_waiter_event(il_waiter *w);
+/* It is set no more, but for a wake-up that is under way. Owner. */
+void il_waiter_no_event(il_waiter *w);
 void il_waiter_fini(il_waiter *w);
 /* No wake-up is pending: as il_waiter_sleep leaves it. Owner. */
 void il_waiter_clear(il_waiter *w);

@@ -144,8 +144,18 @@ static void pauses_at_once(void) {
 static isolua_future *ping(rig *r, bool idle) {
   isolua_future *answer = il_future_new(r->host, NULL);
   if (!CHECK(answer != NULL)) return NULL;
-  CHECK_INT(il_control_ping(&r->control, answer, idle), ISOLUA_OK);
+  CHECK_INT(il_control_ask(&r->control, answer, idle ? IL_PING_IDLE : IL_PING, NULL), ISOLUA_OK);
   return answer;
+}
+
+/* As the isolate's thread does. */
+static void answer_all(il_control *c, bool idle) {
+  il_question *q = il_control_take(c, idle), *next;
+  for (; q != NULL; q = next) {
+    il_result r = {ISOLUA_OK, NULL, NULL, NULL};
+    next = q->next;
+    il_question_settle(q, &r);
+  }
 }
 
 static void answered(isolua_future *answer, int code) {
@@ -160,20 +170,46 @@ static void answers(void) {
   isolua_future *busy, *idle;
   if (!open_rig(&r)) return;
   CHECK(!atomic_load(&r.control.asked) && !atomic_load(&r.control.pinged));
-  il_control_answer(&r.control, true); /* nobody has asked */
+  answer_all(&r.control, true); /* nobody has asked */
   idle = ping(&r, true);
   CHECK(atomic_load(&r.control.asked) && !atomic_load(&r.control.pinged));
   busy = ping(&r, false);
   CHECK(atomic_load(&r.control.pinged));
-  il_control_answer(&r.control, false); /* busy code answers */
+  answer_all(&r.control, false); /* busy code answers */
   answered(busy, ISOLUA_OK);
   CHECK(atomic_load(&r.control.asked) && !atomic_load(&r.control.pinged));
   CHECK(idle != NULL && !il_future_is_done(idle));
   busy = ping(&r, false);
-  il_control_answer(&r.control, true);
+  answer_all(&r.control, true);
   answered(busy, ISOLUA_OK);
   answered(idle, ISOLUA_OK);
   CHECK(!atomic_load(&r.control.asked));
+  close_rig(&r);
+}
+
+/* Those of one kind keep their order; the text goes with the question. */
+static void takes_questions_in_order(void) {
+  rig r;
+  isolua_future *a = NULL, *b = NULL;
+  il_question *q;
+  il_result ok = {ISOLUA_OK, NULL, NULL, NULL}, again = ok;
+  if (!open_rig(&r)) return;
+  a = il_future_new(r.host, NULL);
+  b = il_future_new(r.host, NULL);
+  if (CHECK(a != NULL && b != NULL)) {
+    CHECK_INT(il_control_ask(&r.control, a, IL_EVAL, strdup("1 + 1")), ISOLUA_OK);
+    CHECK_INT(il_control_ask(&r.control, b, IL_WHERE, NULL), ISOLUA_OK);
+    q = il_control_take(&r.control, false);
+    if (CHECK(q != NULL && q->what == IL_EVAL && strcmp(q->text, "1 + 1") == 0)) {
+      il_question *second = q->next;
+      CHECK(second != NULL && second->what == IL_WHERE && second->next == NULL);
+      il_question_settle(second, &again);
+      il_question_settle(q, &ok);
+    }
+    CHECK(il_control_take(&r.control, true) == NULL);
+  }
+  answered(a, ISOLUA_OK);
+  answered(b, ISOLUA_OK);
   close_rig(&r);
 }
 
@@ -204,7 +240,7 @@ static void ask_or_answer(int index, void *arg) {
   rig *r = arg;
   int n = check_scale(3000, 300), closed = 0;
   if (index == 0) {
-    for (int i = 0; i < n; i++) il_control_answer(&r->control, i % 3 == 0);
+    for (int i = 0; i < n; i++) answer_all(&r->control, i % 3 == 0);
     il_control_end(&r->control);
     return;
   }
@@ -436,6 +472,7 @@ static const check_case cases[] = {
   {"what has ended is not paused any more", pauses_no_more},
   {"several pause and resume at once", pauses_at_once},
   {"busy code answers pings, the event loop those that ask for it, too", answers},
+  {"questions are taken in the order in which they came", takes_questions_in_order},
   {"pings of what has ended are answered with that", answers_its_end},
   {"every ping is answered, also amid the end", pings_meet_the_end},
   {"the end is told once, whatever the capacity", tells_the_end_once},
