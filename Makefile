@@ -14,6 +14,8 @@ BUILD = build
 # The interpreter that runs tools and specs, Lua's name in pkg-config, and what the tests need.
 LUA = lua5.4
 LUA_PC = lua5.4
+# libedit's, for the prompt of the executable; nothing: its lines are not edited.
+LIBEDIT_PC = libedit
 PKG_CONFIG = pkg-config
 BUSTED = /usr/bin/busted
 LUAROCKS = luarocks-5.4
@@ -25,6 +27,7 @@ LIBDIR = $(PREFIX)/lib
 INCLUDEDIR = $(PREFIX)/include
 LMODDIR = $(PREFIX)/share/lua/5.4
 CMODDIR = $(PREFIX)/lib/lua/5.4
+MANDIR = $(PREFIX)/share/man
 
 # What `make run` runs: the line counter on the project's own sources.
 SCRIPT = examples/count_lines.lua
@@ -46,18 +49,21 @@ SHELL = /bin/sh
 .SUFFIXES:
 .DEFAULT_GOAL = all
 
-export CC BUSTED LUA LUA_PC LUAROCKS PKG_CONFIG
+export CC BUSTED LIBEDIT_PC LUA LUA_PC LUAROCKS PKG_CONFIG
 
 # ---- Sources ----
 
 SCRIPTS := $(shell find scripts -name '*.lua' 2>/dev/null | LC_ALL=C sort)
-CORE := $(filter-out host/main.c,$(sort $(wildcard host/*.c)))
+PROGRAM := host/main.c $(sort $(wildcard host/repl*.c))
+CORE := $(filter-out $(PROGRAM),$(sort $(wildcard host/*.c)))
 BINDINGS := $(sort $(wildcard bindings/*.c))
 HEADERS := host/isolua.h host/isolua_lua.h
 C_TESTS := $(sort $(wildcard spec/c/*_test.c))
 C_HELPERS := $(filter-out $(C_TESTS),$(sort $(wildcard spec/c/*.c)))
 # The scripts inside the library need a C file that only it has; bindings/lopen.c reads it.
 EMBEDDED := $(BUILD)/gen/scripts.c
+# What has LDoc comments on functions of the API.
+DOCUMENTED := $(BINDINGS) $(filter-out scripts/isolate/repl%,$(SCRIPTS))
 MODULE := $(CORE) $(filter-out bindings/lopen.c,$(BINDINGS))
 
 PROJECT = $(sort $(wildcard host/*.[ch] bindings/*.[ch]) $(SCRIPTS))
@@ -89,6 +95,10 @@ find_lua = l=$$($(PKG_CONFIG) --libs-only-l $(LUA_PC)); l=$${l\#-l}; l=$${l%% *}
   if test -f "$$a"; then echo -Wl,--whole-archive $$a -Wl,--no-whole-archive; \
   else $(PKG_CONFIG) --libs $(LUA_PC); fi
 
+EDIT_FLAGS = $(eval EDIT_FLAGS := $(shell $(have_edit) && echo -DISOLUA_LIBEDIT $$($(PKG_CONFIG) --cflags $(LIBEDIT_PC))))$(EDIT_FLAGS)
+EDIT_LIBS = $(eval EDIT_LIBS := $(shell $(have_edit) && $(PKG_CONFIG) --libs $(LIBEDIT_PC)))$(EDIT_LIBS)
+have_edit = test -n '$(LIBEDIT_PC)' && $(PKG_CONFIG) --exists '$(LIBEDIT_PC)'
+
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $1 $@)
 # Recursion uses all processors unless the caller has said how many.
@@ -100,7 +110,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(patsubst $(BUILD)/%,%,$1))
 MODULE_O := $(call objects,$(MODULE))
 LIBRARY_O := $(call objects,$(CORE) $(BINDINGS) $(EMBEDDED))
-MAIN_O := $(call objects,$(filter host/main.c,$(wildcard host/main.c)))
+MAIN_O := $(call objects,$(wildcard $(PROGRAM)))
 HELPERS_O := $(call objects,$(C_HELPERS))
 
 EXE := $(BUILD)/bin/isolua
@@ -118,7 +128,7 @@ c-tests: $(C_PROGRAMS)
 $(EXE): $(MAIN_O) $(LIBRARY_O) $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(LINK) -Wl,-E -o $@ $(MAIN_O) $(LIBRARY_O) $(LUA_LIBS) $(SYSTEM_LIBS)
+	$(Q)$(LINK) -Wl,-E -o $@ $(MAIN_O) $(LIBRARY_O) $(LUA_LIBS) $(EDIT_LIBS) $(SYSTEM_LIBS)
 
 $(LIB_A): $(LIBRARY_O) $(BUILD)/sources
 	@mkdir -p $(@D)
@@ -155,7 +165,7 @@ $(BUILD)/bin/limits: spec/bench/limits.c $(BUILD)/flags | $(BUILD)/.deps
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(FLAGS) $(LUA_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(FLAGS) $(LUA_CFLAGS) $(if $(findstring repl_,$@),$(EDIT_FLAGS)) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/gen/scripts.o: $(EMBEDDED) $(BUILD)/flags | $(BUILD)/.deps
 	@mkdir -p $(@D)
@@ -171,7 +181,7 @@ $(EMBEDDED): $(SCRIPTS) .ci/embed.lua $(BUILD)/sources | $(BUILD)/.deps
 
 # Two files that hold what a tree was built with. One that differs is written anew, and what depends
 # on it is built again: after a change of flags, after a source was added or removed.
-flags_now = $(strip $(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) $(LUA_PC) $(CURDIR))
+flags_now = $(strip $(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) $(LUA_PC) $(LIBEDIT_PC) $(CURDIR))
 sources_now = $(strip $(CORE) $(BINDINGS) $(MAIN_O) $(SCRIPTS))
 write_now = @mkdir -p $(@D) && printf '%s\n' '$($(@F)_now)' > $@
 ifneq ($(file <$(BUILD)/flags),$(flags_now))
@@ -199,7 +209,7 @@ $(PC): Makefile host/isolua.h $(BUILD)/flags
 
 # ---- What is run ----
 
-.PHONY: run test stress bench lint format asan tsan ubsan valgrind rockspec
+.PHONY: run test stress bench lint format asan tsan ubsan valgrind docs rockspec
 run: ## run the line counter on the project's own sources, or SCRIPT=… ARGS="…"
 	@$(RECURSE) all
 	@$(EXE) $(SCRIPT) $(if $(SCRIPT:examples/count_lines.lua=)$(ARGS),$(ARGS),$(PROJECT))
@@ -242,6 +252,10 @@ format: ## reformat the C sources
 	@.ci/deps lint
 	@clang-format -i $(wildcard host/*.[ch] bindings/*.[ch] spec/*/*.[ch] examples/*/*.c)
 
+docs: ## write what the prompt's `:doc` shows anew from the comments in the sources
+	@.ci/deps build
+	@$(LUA) .ci/apidoc.lua $(DOCUMENTED) > scripts/isolate/repl/reference.lua
+
 rockspec: ## write the lists of the rockspec anew from the folders
 	@.ci/deps build
 	@$(LUA) .ci/rockspec.lua '$(MODULE)' '$(SCRIPTS)'
@@ -264,8 +278,9 @@ env: ## print what makes stock Lua find the module: eval "$$(make -s env)"
 to = $(DESTDIR)$1
 install: all ## install below PREFIX (and DESTDIR)
 	install -d $(call to,$(BINDIR)) $(call to,$(LIBDIR))/pkgconfig $(call to,$(INCLUDEDIR))
-	install -d $(call to,$(CMODDIR))/isolate
+	install -d $(call to,$(CMODDIR))/isolate $(call to,$(MANDIR))/man1
 	install $(EXE) $(call to,$(BINDIR))
+	install -m 644 doc/isolua.1 $(call to,$(MANDIR))/man1
 	install -m 644 $(HEADERS) $(call to,$(INCLUDEDIR))
 	install -m 644 $(LIB_A) $(call to,$(LIBDIR))
 	install $(LIB_SO) $(call to,$(LIBDIR))/libisolua.so.$(VERSION)

@@ -1,4 +1,4 @@
-/* main.c - the executable: arguments, signals, scripts and a plain prompt. */
+/* main.c - the executable: arguments, signals, scripts, and a prompt for pipes. */
 /* SPDX-License-Identifier: MIT */
 
 /*
@@ -30,6 +30,7 @@
 
 #include "isolua.h"
 #include "isolua_lua.h"
+#include "repl.h"
 
 /* How long the end of the process waits for isolates, in ns. */
 #ifndef CLOSE_TIMEOUT
@@ -179,6 +180,7 @@ static int os_exit(lua_State *L) {
     status = lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
   else
     status = (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+  term_restore();
   if (lua_toboolean(L, 2) && !program.closing) {
     if (close_all() == ISOLUA_OK) exit(status);
   } else if (living_isolates() <= program.isolates) {
@@ -569,6 +571,48 @@ static void run_prompt(lua_State *L) {
   program.name = name;
 }
 
+/* -- The prompt of a terminal -------------------------------------------------------------------- */
+
+/* start(editor module, options) of the module isolate.repl, whose loop this is. [-1, +0, e] */
+static int run_repl(lua_State *L) {
+  const struct arguments *args = lua_touserdata(L, 1);
+  lua_getfield(L, 2, "start");
+  isolua_require(L, "isolate.repl.edit");
+  lua_createtable(L, 0, 2);
+  lua_pushboolean(L, !args->no_environment);
+  lua_setfield(L, -2, "startup");
+  lua_pushboolean(L, args->script < args->count || args->statement);
+  lua_setfield(L, -2, "script");
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+static int require_repl(lua_State *L) {
+  isolua_require(L, "isolate.repl");
+  return 1;
+}
+
+/* False: it cannot be had, for want of LPeg; the plain prompt will do. */
+static bool run_terminal(lua_State *L, const struct arguments *args, bool *good) {
+  const char *name = program.name;
+  lua_settop(L, 0);
+  lua_pushcfunction(L, require_repl);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+    const char *message = lua_tostring(L, -1);
+    fprintf(stderr, "%s: a plain prompt, since %.*s\n", name,
+            message != NULL ? (int)strcspn(message, "\n") : 0, message);
+    lua_settop(L, 0);
+    return false;
+  }
+  program.name = NULL;
+  lua_pushcfunction(L, run_repl);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)args);
+  lua_rotate(L, 1, -1);
+  *good = call(L, 2, 0);
+  program.name = name;
+  return true;
+}
+
 /* -- The run ----------------------------------------------------------------------------------- */
 
 static int drain(lua_State *L) {
@@ -605,7 +649,8 @@ static int run(lua_State *L) {
   good = run_code(L, args, prompt);
   if (good && prompt) {
     if (!args->version) print_version();
-    run_prompt(L);
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || !run_terminal(L, args, &good))
+      run_prompt(L);
   } else if (good) {
     lua_pushcfunction(L, drain);
     good = call(L, 0, 0);
@@ -638,6 +683,10 @@ static int open_modules(lua_State *L) {
     lua_getglobal(L, "os");
     lua_pushcfunction(L, os_exit);
     lua_setfield(L, -2, "exit");
+    lua_pop(L, 1);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushcfunction(L, repl_open_edit);
+    lua_setfield(L, -2, "isolate.repl.edit");
     lua_pop(L, 1);
   }
   return isolua_open_modules(L);

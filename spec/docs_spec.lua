@@ -7,6 +7,8 @@ local lua = require "spec.support.lua"
 local settle = require "spec.support.settle"
 local shell = require "spec.support.shell"
 
+local terminal = require "spec.support.terminal"
+
 local pages = { "README.md", "CHANGELOG.md" }
 for page in io.popen("ls doc/*.md | LC_ALL=C sort"):lines() do pages[#pages + 1] = page end
 
@@ -57,6 +59,29 @@ local function run_c(block)
   is_as_said(block, shell.run(program, { cwd = directory }))
 end
 
+-- Types the lines behind prompts, each once the screen shows all that stands before it.
+local function replay(block)
+  local text = block.text:gsub("\n$", "")
+  local t <close> = terminal.open({ lua.host() }, { columns = 100, rows = 200,
+    env = { "HOME=" .. directory, "NO_COLOR=1" } })
+  local shown = ""
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    local mark, input = line:match "^(%d+>) ?(.*)$"
+    if not mark then mark, input = line:match "^( +|) ?(.*)$" end
+    if mark then
+      t:shows(shown .. mark)
+      t:line(input)
+    end
+    shown = shown .. line .. "\n"
+  end
+  local screen
+  settle.eventually(function()
+    screen = t:screen():gsub("^[^\n]*\n", "", 1)
+    return screen:sub(1, #text) == text and screen:find "\n%d+>$"
+  end, settle.limit)
+  assert.equal(text, (screen:gsub("\n%d+>$", "")))
+end
+
 local function compiles(block, page)
   assert(load(block.text, ("=%s:%d"):format(page, block.line), "t"))
 end
@@ -68,6 +93,8 @@ local function test(page, block)
     if block.words.host and not lua.is_host then return end
     it(place .. (block.output and " prints what it says" or " runs"),
       function() run_script(block) end)
+  elseif block.lang == "console" then
+    if lua.is_host then it(place .. " is replayed", function() replay(block) end) end
   elseif block.lang == "lua" then
     it(place .. " compiles", function() compiles(block, page) end)
   elseif block.lang == "c" then

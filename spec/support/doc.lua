@@ -13,6 +13,7 @@ The words behind the language, in ```lua words, say what a block is:
   c                   a program: it compiles without a warning and runs with status 0
   text file=NAME      a file that lies beside the scripts of its page
   text                right behind a script or a program: all its output, stderr after stdout
+  console             a session at the prompt, which is replayed under isolua
   text plain, sh      for the reader alone
 ]]
 
@@ -24,6 +25,7 @@ local known = {
   lua = { status = true, host = true, script = true, module = true, fragment = true },
   c = {},
   sh = {},
+  console = {},
   text = { file = true, plain = true },
 }
 

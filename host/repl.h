@@ -1,0 +1,38 @@
+/* repl.h - the terminal of the prompt, and its line editor. Of the executable alone. */
+/* SPDX-License-Identifier: MIT */
+#ifndef IL_REPL_H
+#define IL_REPL_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <wchar.h>
+
+/* How term_wait ended. */
+enum term_event { TERM_KEY, TERM_INTERRUPT, TERM_RESIZE, TERM_CONTINUE, TERM_TIMEOUT, TERM_DRAW };
+
+/* One terminal a process; what is written to it is in repl_output.h. Thread of all: main's. */
+
+/* Takes descriptors 0 and 1, which are a terminal, and the signals INT and WINCH. 0, or an errno. */
+int term_open(void);
+void term_close(void);
+/* Whenever the process ends: the terminal is as it was. Safe to repeat. */
+void term_restore(void);
+/* Runs main's event loop until something is there, or `ns` are over (-1: forever). TERM_DRAW: others have
+** printed over the line whose cursor is `row` rows below its first. [-0, +0, -] */
+enum term_event term_wait(lua_State *L, int row, int64_t ns);
+/* Waits for bytes of a key and decodes it: 1; 0 at the end; -1: it is no character. */
+int term_read_char(wchar_t *c);
+
+/* isolua_breakable, in which Ctrl-C raises. [-(nargs+1), +(nresults|1), -] */
+int term_call(lua_State *L, int nargs, int nresults, int handler);
+
+/* Functions of that module: repl_file.c. */
+int repl_file_append(lua_State *L);
+int repl_file_rewrite(lua_State *L);
+int repl_file_make_directory(lua_State *L);
+
+/* luaopen of "isolate.repl.edit". */
+int repl_open_edit(lua_State *L);
+
+#endif

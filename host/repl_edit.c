@@ -1,0 +1,737 @@
+/* repl_edit.c - "isolate.repl.edit": lines that are edited on the terminal while the event loop runs. */
+/* SPDX-License-Identifier: MIT */
+
+/*
+** DESIGN. libedit asks for each character by a callback, in which main's event loop runs: so el_gets
+** stays on the C stack while Lua code runs, and nothing may be raised through it. What Lua code raises
+** there is caught. Without libedit, or on a terminal that cannot move its cursor, the lines are those
+** that the terminal's driver edits.
+** What is pasted arrives between two marks (bracketed paste). All of it is read at once, and given line
+** after line to the reads that follow, whatever keys they bind.
+*/
+
+#include "repl.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+#include "isolua.h"
+#include "isolua_lua.h"
+#include "repl_output.h"
+
+#ifdef ISOLUA_LIBEDIT
+#include <histedit.h>
+#endif
+
+#define TYPE "isolate.repl.editor"
+#define HISTORY_MAX 10000
+
+enum { PASTE_BEGIN_KEY = 200, LISTED_MAX = 200 };
+
+typedef struct editor {
+  bool open;
+  lua_State *L;
+  int self; /* stack index of the editor during a read: its user value is the completer */
+#ifdef ISOLUA_LIBEDIT
+  EditLine *el; /* NULL: plain lines */
+  History *history;
+  FILE *in, *out;
+  wchar_t *pasted; /* malloc; what follows the first `pasted_at` is still to be read */
+  size_t pasted_at, pasted_length;
+  bool pasting;    /* it is being read */
+  const char *key; /* of a key sequence that is given: what is left; NULL */
+#endif
+  const char *prompt;
+  enum { READING, INTERRUPTED, ENDED } state;
+} editor;
+
+/* -- Widths -------------------------------------------------------------------------------------- */
+
+/* Where the cursor is after a character at column *x, as libedit draws it: a row more or none. */
+static int advance(wchar_t c, int columns, int *x) {
+  int width = wcwidth(c);
+  if (c == L'\n') {
+    *x = 0;
+    return 1;
+  }
+  if (c == L'\t')
+    width = 8 - *x % 8;
+  else if (width < 0)
+    width = c < 0x80 ? 2 : c > 0xffff ? 8 : 7; /* ^X, \U+1f600, \U+feff */
+  if (*x + width > columns) {                  /* a wide one does not straddle */
+    *x = width;
+    return 1;
+  }
+  *x += width;
+  if (*x < columns) return 0;
+  *x = 0;
+  return 1;
+}
+
+static int rows_of(const wchar_t *text, const wchar_t *end, int columns, int *x) {
+  int rows = 0;
+  for (; text < end; text++) rows += advance(*text, columns, x);
+  return rows;
+}
+
+/* Without what stands between two \1: escape sequences. */
+static int prompt_rows(const char *prompt, int columns, int *x) {
+  mbstate_t state = {0};
+  bool hidden = false;
+  int rows = 0;
+  while (*prompt != '\0') {
+    wchar_t c;
+    size_t n = mbrtowc(&c, prompt, strlen(prompt), &state);
+    if (n == 0 || n > strlen(prompt)) {
+      n = 1;
+      c = L'?';
+      state = (mbstate_t){0};
+    }
+    if (*prompt == '\1')
+      hidden = !hidden;
+    else if (!hidden)
+      rows += advance(c, columns, x);
+    prompt += n;
+  }
+  return rows;
+}
+
+/* -- libedit ------------------------------------------------------------------------------------- */
+
+#ifdef ISOLUA_LIBEDIT
+
+static editor *editor_of(EditLine *el) {
+  void *e = NULL;
+  el_get(el, EL_CLIENTDATA, &e);
+  return e;
+}
+
+static char *get_prompt(EditLine *el) {
+  static char empty[] = "";
+  editor *e = editor_of(el);
+  return e->prompt != NULL ? (char *)(uintptr_t)e->prompt : empty;
+}
+
+/* Rows between the first of the line and the cursor's, or its end's. */
+static int rows_to(editor *e, bool end) {
+  const LineInfoW *line = el_wline(e->el);
+  int columns, rows, x = 0, n;
+  out_size(&columns, &rows);
+  n = prompt_rows(e->prompt, columns, &x);
+  return n + rows_of(line->buffer, end ? line->lastchar : line->cursor, columns, &x);
+}
+
+static void draw(editor *e) {
+  fflush(e->out);
+  out_fresh();
+  el_set(e->el, EL_REFRESH);
+  fflush(e->out);
+}
+
+static void write_text(const char *text) {
+  out_write(text, strlen(text));
+}
+
+/* The cursor goes below the line, which stays. */
+static void leave_line(editor *e, const char *text) {
+  int down = rows_to(e, true) - rows_to(e, false);
+  fflush(e->out);
+  while (down-- > 0) write_text("\n");
+  write_text(text);
+  write_text("\r\n");
+}
+
+static void to_cooked_and_back(editor *e) {
+  el_set(e->el, EL_PREP_TERM, 0);
+  el_set(e->el, EL_PREP_TERM, 1);
+}
+
+/* -- Pasting */
+
+static const char paste_end[] = "\033[201~";
+
+/* What libedit is to read next of what was pasted: a line end as a key, the line after it by a key
+** sequence that calls insert_pasted. */
+static bool next_pasted(editor *e, wchar_t *c) {
+  if (e->key != NULL) {
+    *c = (wchar_t)*e->key++;
+    if (*e->key == '\0') e->key = NULL;
+    return true;
+  }
+  if (e->pasted == NULL || e->pasting) return false;
+  if (e->pasted[e->pasted_at] == L'\n') {
+    e->pasted_at++;
+    *c = L'\n';
+    if (e->pasted_at == e->pasted_length) {
+      free(e->pasted);
+      e->pasted = NULL;
+    }
+    return true;
+  }
+  e->key = paste_end + 1;
+  *c = (wchar_t)paste_end[0];
+  return true;
+}
+
+static void drop_pasted(editor *e) {
+  free(e->pasted);
+  e->pasted = NULL;
+  e->key = NULL;
+}
+
+/* Inserts what was pasted up to its next line end. Control characters are no keys; but for tabs they
+** cannot be part of a line. */
+static unsigned char insert_pasted(EditLine *el, int key) {
+  editor *e = editor_of(el);
+  size_t begin = e->pasted_at, n;
+  wchar_t *line;
+  (void)key;
+  if (e->pasted == NULL) return CC_NORM;
+  line = e->pasted + begin;
+  n = wcscspn(line, L"\n");
+  e->pasted_at += n;
+  if (n > 0) {
+    wchar_t after = line[n];
+    line[n] = L'\0';
+    if (el_winsertstr(el, line) != 0) {
+      drop_pasted(e);
+      return CC_REFRESH_BEEP;
+    }
+    line[n] = after;
+  }
+  if (e->pasted_at == e->pasted_length) drop_pasted(e);
+  return CC_REFRESH;
+}
+
+static bool add_pasted(editor *e, size_t *room, wchar_t c) {
+  if (e->pasted_length + 1 >= *room) {
+    wchar_t *bigger = realloc(e->pasted, (*room = *room * 2 + 1024) * sizeof *bigger);
+    if (bigger == NULL) return false;
+    e->pasted = bigger;
+  }
+  e->pasted[e->pasted_length++] = c;
+  e->pasted[e->pasted_length] = L'\0';
+  return true;
+}
+
+/* Reads up to the mark that ends it. Line ends are those of any system. */
+static unsigned char paste(EditLine *el, int key) {
+  editor *e = editor_of(el);
+  size_t room = 0, matched = 0;
+  wchar_t c, before = 0;
+  drop_pasted(e);
+  e->pasted_at = e->pasted_length = 0;
+  e->pasting = true;
+  while (paste_end[matched] != '\0' && el_wgetc(el, &c) == 1) {
+    bool good = true;
+    if (c == (wchar_t)paste_end[matched]) {
+      matched++;
+      continue;
+    }
+    for (size_t i = 1; i < matched && good; i++) good = add_pasted(e, &room, (wchar_t)paste_end[i]);
+    matched = c == L'\033';
+    if (matched == 0 && !(c == L'\n' && before == L'\r') &&
+        (c >= L' ' || c == L'\t' || c == L'\r' || c == L'\n'))
+      good = good && add_pasted(e, &room, c == L'\r' ? L'\n' : c);
+    before = c;
+    if (!good) break;
+  }
+  e->pasting = false;
+  if (e->pasted_length == 0) drop_pasted(e);
+  return insert_pasted(el, key);
+}
+
+/* -- Keys */
+
+static void handle(editor *e, enum term_event event) {
+  if (event == TERM_CONTINUE) to_cooked_and_back(e);
+  if (event == TERM_RESIZE) {
+    el_resize(e->el);
+    write_text("\r\033[J");
+    draw(e);
+  } else if (event == TERM_CONTINUE || out_is_dirty()) {
+    draw(e);
+  }
+}
+
+/* The rows that a resized terminal has broken the line into are erased from its first one on. */
+static void erase_rows(int rows) {
+  while (rows-- > 0) write_text("\033[A");
+}
+
+static int read_char(EditLine *el, wchar_t *c) {
+  editor *e = editor_of(el);
+  if (e->state != READING) return 0;
+  if (next_pasted(e, c)) return 1;
+  for (;;) {
+    enum term_event event;
+    int row, got;
+    fflush(e->out);
+    row = rows_to(e, false);
+    event = term_wait(e->L, row, -1);
+    if (event == TERM_RESIZE && !out_is_dirty()) erase_rows(rows_to(e, false));
+    if (event == TERM_INTERRUPT) {
+      if (out_is_dirty())
+        out_fresh();
+      else
+        leave_line(e, "^C");
+      e->state = INTERRUPTED;
+      return 0;
+    }
+    handle(e, event);
+    if (event != TERM_KEY) continue;
+    got = term_read_char(c);
+    if (got == 0) e->state = ENDED;
+    if (got >= 0) return got;
+  }
+}
+
+/* -- Completion */
+
+static size_t common_prefix(const char *a, const char *b, size_t limit) {
+  size_t n = 0;
+  while (n < limit && a[n] != '\0' && a[n] == b[n]) n++;
+  while (n > 0 && ((unsigned char)a[n] & 0xc0) == 0x80) n--; /* whole characters */
+  return n;
+}
+
+static int width_of(const char *text) {
+  int x = 0;
+  return prompt_rows(text, 1 << 20, &x) * 0 + x;
+}
+
+/* Prints the list at index -1 above the line, in columns. [-0, +0, m] */
+static void list_words(editor *e, lua_State *L) {
+  lua_Integer n = luaL_len(L, -1), shown = n > LISTED_MAX ? LISTED_MAX : n;
+  int columns, rows, width = 1, per_row, down;
+  luaL_Buffer b;
+  out_size(&columns, &rows);
+  for (lua_Integer i = 1; i <= shown; i++) {
+    int w;
+    lua_geti(L, -1, i);
+    w = width_of(luaL_checkstring(L, -1));
+    if (w > width) width = w;
+    lua_pop(L, 1);
+  }
+  per_row = columns / (width + 2) > 0 ? columns / (width + 2) : 1;
+  down = (int)((shown + per_row - 1) / per_row);
+  luaL_buffinit(L, &b);
+  for (int row = 0; row < down; row++) {
+    for (int i = row; i < shown; i += down) {
+      int pad;
+      lua_geti(L, 2, i + 1);
+      pad = width + 2 - width_of(lua_tostring(L, -1));
+      luaL_addvalue(&b);
+      while (i + down < shown && pad-- > 0) luaL_addchar(&b, ' ');
+    }
+    luaL_addstring(&b, "\r\n");
+  }
+  if (n > shown) {
+    lua_pushfstring(L, "... and %I more\r\n", (LUAI_UACINT)(n - shown));
+    luaL_addvalue(&b);
+  }
+  luaL_pushresult(&b);
+  erase_rows(rows_to(e, false));
+  write_text("\r\033[J");
+  write_text(lua_tostring(L, -1));
+  lua_pop(L, 1);
+}
+
+/* What the words begin with is inserted instead of what stands there; nothing more: they are listed.
+** Stack: the editor's completer's results, from and list. [-0, +0, m] */
+static int apply(lua_State *L) {
+  editor *e = lua_touserdata(L, 3);
+  const LineInfo *line = el_line(e->el);
+  size_t cursor = (size_t)(line->cursor - line->buffer), length, had;
+  lua_Integer from = luaL_checkinteger(L, 1), n;
+  const char *first;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  n = luaL_len(L, 2);
+  if (n == 0 || from < 1 || (size_t)from > cursor + 1) return 0;
+  lua_geti(L, 2, 1);
+  first = luaL_checklstring(L, -1, &length);
+  for (lua_Integer i = 2; i <= n; i++) {
+    lua_geti(L, 2, i);
+    length = common_prefix(first, luaL_checkstring(L, -1), length);
+    lua_pop(L, 1);
+  }
+  had = cursor + 1 - (size_t)from;
+  if (length > had ||
+      (n == 1 && (length != had || memcmp(first, line->buffer + from - 1, had) != 0))) {
+    char *text = lua_newuserdatauv(L, length + 1, 0);
+    mbstate_t state = {0};
+    const char *at = line->buffer + from - 1;
+    size_t characters = mbsnrtowcs(NULL, &at, had, 0, &state);
+    memcpy(text, first, length);
+    text[length] = '\0';
+    if (characters != (size_t)-1 && characters > 0) el_deletestr(e->el, (int)characters);
+    lua_pushboolean(L, el_insertstr(e->el, text) == 0);
+    return 1;
+  }
+  lua_settop(L, 3);
+  lua_pushvalue(L, 2);
+  list_words(e, L);
+  out_fresh();
+  el_set(e->el, EL_REFRESH);
+  return 0;
+}
+
+static unsigned char complete(EditLine *el, int key) {
+  editor *e = editor_of(el);
+  lua_State *L = e->L;
+  const LineInfo *line = el_line(el);
+  int top = lua_gettop(L);
+  bool changed;
+  (void)key;
+  if (!lua_checkstack(L, LUA_MINSTACK)) return CC_ERROR;
+  fflush(e->out);
+  lua_pushcfunction(L, apply);
+  lua_getiuservalue(L, e->self, 1);
+  lua_pushlstring(L, line->buffer, (size_t)(line->lastchar - line->buffer));
+  lua_pushinteger(L, (lua_Integer)(line->cursor - line->buffer) + 1);
+  if (lua_isnil(L, -3) || term_call(L, 2, 2, 0) != LUA_OK) {
+    lua_settop(L, top);
+    return CC_ERROR;
+  }
+  lua_pushlightuserdata(L, e);
+  changed = lua_pcall(L, 3, 1, 0) == LUA_OK && lua_toboolean(L, -1);
+  lua_settop(L, top);
+  return changed ? CC_REFRESH : CC_NORM;
+}
+
+/* -- Opening and closing */
+
+static bool can_move(void) {
+  const char *kind = getenv("TERM");
+  return kind != NULL && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
+}
+
+static void bind_keys(EditLine *el) {
+  el_set(el, EL_EDITOR, "emacs");
+  el_set(el, EL_ADDFN, "isolua-complete", "completes a name", complete);
+  el_set(el, EL_ADDFN, "isolua-paste", "inserts what is pasted", paste);
+  el_set(el, EL_ADDFN, "isolua-pasted", "inserts the next pasted line", insert_pasted);
+  el_set(el, EL_BIND, "^I", "isolua-complete", NULL);
+  el_set(el, EL_BIND, "\033[200~", "isolua-paste", NULL);
+  el_set(el, EL_BIND, "\033[201~", "isolua-pasted", NULL);
+  el_set(el, EL_BIND, "^R", "em-inc-search-prev", NULL);
+  el_set(el, EL_BIND, "\033[1;5C", "em-next-word", NULL);
+  el_set(el, EL_BIND, "\033[1;5D", "ed-prev-word", NULL);
+  el_set(el, EL_BIND, "\033[3~", "ed-delete-next-char", NULL);
+  el_set(el, EL_BIND, "\033[H", "ed-move-to-beg", NULL);
+  el_set(el, EL_BIND, "\033[F", "ed-move-to-end", NULL);
+}
+
+/* The user's own ~/.editrc has the last word. False: it cannot be edited here. */
+static bool open_libedit(editor *e) {
+  HistEvent event;
+  e->in = fdopen(dup(STDIN_FILENO), "r");
+  e->out = fdopen(dup(out_fd()), "w");
+  if (e->in == NULL || e->out == NULL) return false;
+  e->el = el_init("isolua", e->in, e->out, e->out);
+  e->history = history_init();
+  if (e->el == NULL || e->history == NULL) return false;
+  history(e->history, &event, H_SETSIZE, HISTORY_MAX);
+  el_set(e->el, EL_CLIENTDATA, e);
+  el_set(e->el, EL_SIGNAL, 0);
+  el_set(e->el, EL_PROMPT_ESC, get_prompt, '\1');
+  el_set(e->el, EL_HIST, history, e->history);
+  bind_keys(e->el);
+  el_wset(e->el, EL_GETCFN, read_char);
+  el_source(e->el, NULL);
+  return true;
+}
+
+static void close_libedit(editor *e) {
+  drop_pasted(e);
+  if (e->el != NULL) el_end(e->el);
+  if (e->history != NULL) history_end(e->history);
+  if (e->in != NULL) fclose(e->in);
+  if (e->out != NULL) fclose(e->out);
+  e->el = NULL;
+  e->history = NULL;
+  e->in = e->out = NULL;
+}
+
+/* Where a chunk has left the cursor behind the first column, the prompt gets a row of its own, behind a
+** mark: that and blanks fill the row, so that the cursor is on the next one unless it stood at its
+** beginning. */
+static void begin_row(void) {
+  int columns, rows;
+  char text[64];
+  out_size(&columns, &rows);
+  int n = snprintf(text, sizeof text, "\033[7m%%\033[m%*s\r \r\033[J", columns - 1, "");
+  if (n < (int)sizeof text) {
+    out_write(text, (size_t)n);
+  } else {
+    write_text("\033[7m%\033[m");
+    for (int i = 1; i < columns; i++) write_text(" ");
+    write_text("\r \r\033[J");
+  }
+}
+
+/* The line with its end, libedit's; NULL: e->state says why. */
+static const char *edit(editor *e, int *length) {
+  const char *line;
+  out_begin(false);
+  begin_row();
+  write_text("\033[?2004h");
+  line = el_gets(e->el, length);
+  if (line == NULL && e->state == READING) e->state = ENDED;
+  if (e->state == INTERRUPTED) drop_pasted(e);
+  if (e->state == ENDED) write_text("\r\n");
+  fflush(e->out);
+  el_set(e->el, EL_PREP_TERM, 0);
+  write_text("\033[?2004l");
+  out_end();
+  return e->state == READING ? line : NULL;
+}
+
+#endif
+
+/* -- Plain lines ----------------------------------------------------------------------------------- */
+
+/* Reads a line from the terminal's driver onto the stack. [-0, +1|0, m] */
+static bool read_plain(editor *e, lua_State *L) {
+  luaL_Buffer b;
+  char byte = 0;
+  out_write(e->prompt, strlen(e->prompt));
+  for (;;) {
+    enum term_event event = term_wait(L, 0, -1);
+    if (event == TERM_KEY) break;
+    if (event == TERM_INTERRUPT) {
+      out_write("\n", 1);
+      e->state = INTERRUPTED;
+      return false;
+    }
+    if (event == TERM_CONTINUE) out_write(e->prompt, strlen(e->prompt));
+  }
+  luaL_buffinit(L, &b);
+  while (read(STDIN_FILENO, &byte, 1) == 1 && byte != '\n') luaL_addchar(&b, byte);
+  luaL_pushresult(&b);
+  if (byte == '\n' || lua_rawlen(L, -1) > 0) return true;
+  out_write("\n", 1);
+  e->state = ENDED;
+  return false;
+}
+
+/* -- The Lua type ---------------------------------------------------------------------------------- */
+
+static editor *check_editor(lua_State *L) {
+  editor *e = luaL_checkudata(L, 1, TYPE);
+  luaL_argcheck(L, e->open, 1, "the editor is closed");
+  return e;
+}
+
+static bool is_edited(const editor *e) {
+#ifdef ISOLUA_LIBEDIT
+  return e->el != NULL;
+#else
+  (void)e;
+  return false;
+#endif
+}
+
+/* editor:read(prompt) -> line | nil, "interrupted" | nil, "eof". Escape sequences of the prompt stand
+** between two \1. */
+static int editor_read(lua_State *L) {
+  editor *e = check_editor(L);
+  int length = 0;
+  const char *line = NULL;
+  lua_settop(L, 2);
+  e->L = L;
+  e->self = 1;
+  e->prompt = luaL_checkstring(L, 2);
+  e->state = READING;
+#ifdef ISOLUA_LIBEDIT
+  if (e->el != NULL) line = edit(e, &length);
+#endif
+  if (line != NULL) {
+    if (length > 0 && line[length - 1] == '\n') length--;
+    lua_pushlstring(L, line, (size_t)length);
+    return 1;
+  }
+  if (!is_edited(e) && read_plain(e, L)) return 1;
+  lua_pushnil(L);
+  lua_pushstring(L, e->state == INTERRUPTED ? "interrupted" : "eof");
+  return 2;
+}
+
+/* editor:add(entry): the newest of the history. */
+static int editor_add(lua_State *L) {
+  editor *e = check_editor(L);
+  const char *entry = luaL_checkstring(L, 2);
+#ifdef ISOLUA_LIBEDIT
+  HistEvent event;
+  if (e->history != NULL) history(e->history, &event, H_ENTER, entry);
+#else
+  (void)e, (void)entry;
+#endif
+  return 0;
+}
+
+/* editor:set_completer(function(line, cursor) -> from, list): what Tab asks. */
+static int editor_set_completer(lua_State *L) {
+  check_editor(L);
+  lua_settop(L, 2);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_setiuservalue(L, 1, 1);
+  return 0;
+}
+
+/* editor:size() -> columns, rows */
+static int editor_size(lua_State *L) {
+  int columns, rows;
+  check_editor(L);
+  out_size(&columns, &rows);
+  lua_pushinteger(L, columns);
+  lua_pushinteger(L, rows);
+  return 2;
+}
+
+/* editor:write(text): to the terminal, wherever standard output goes. */
+static int editor_write(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 2, &length);
+  check_editor(L);
+  out_write(text, length);
+  return 0;
+}
+
+/* editor:edits() -> boolean: can it move the cursor? */
+static int editor_edits(lua_State *L) {
+  lua_pushboolean(L, is_edited(check_editor(L)));
+  return 1;
+}
+
+/* editor:screen(on): a screen of its own, on which keys are not shown; what others print is kept until it
+** is left. */
+static int editor_screen(lua_State *L) {
+  editor *e = check_editor(L);
+  bool on = lua_toboolean(L, 2);
+  luaL_argcheck(L, is_edited(e), 1, "the terminal has no second screen");
+#ifdef ISOLUA_LIBEDIT
+  if (on) {
+    out_begin(true);
+    el_set(e->el, EL_PREP_TERM, 1);
+    write_text("\033[?1049h\033[?25l");
+  } else {
+    write_text("\033[?25h\033[?1049l");
+    el_set(e->el, EL_PREP_TERM, 0);
+    out_end();
+  }
+#else
+  (void)on;
+#endif
+  return 0;
+}
+
+/* editor:key(seconds) -> character | nil, "timeout"|"interrupted"|"resized"|"eof". On a screen of its own. */
+static int editor_key(lua_State *L) {
+  editor *e = check_editor(L);
+  int64_t ns = (int64_t)(luaL_checknumber(L, 2) * 1e9);
+  enum term_event event;
+  wchar_t c;
+  e->L = L;
+  event = term_wait(L, 0, ns);
+  if (event == TERM_KEY) {
+    int got = term_read_char(&c);
+    lua_pushfstring(L, "%U", got > 0 ? (unsigned long)c : 0xfffdUL);
+    if (got != 0) return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, event == TERM_KEY         ? "eof"
+                    : event == TERM_INTERRUPT ? "interrupted"
+                    : event == TERM_TIMEOUT   ? "timeout"
+                                              : "resized");
+  return 2;
+}
+
+/* editor:call(f, handler, …) -> true, … | false, what `handler` made of the error. Ctrl-C ends f, whatever
+** pcall it is in. */
+static int editor_call(lua_State *L) {
+  int n = lua_gettop(L), status;
+  check_editor(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  luaL_checktype(L, 3, LUA_TFUNCTION);
+  lua_pushvalue(L, 3);
+  lua_replace(L, 1);
+  lua_remove(L, 3);
+  status = term_call(L, n - 3, LUA_MULTRET, 1);
+  lua_pushboolean(L, status == LUA_OK);
+  lua_replace(L, 1);
+  return lua_gettop(L);
+}
+
+/* editor:hung() -> id | nil: of the isolate that the wait was for which Ctrl-C ended in the last call. */
+static int editor_hung(lua_State *L) {
+  long long id = isolua_hung(L);
+  check_editor(L);
+  if (id == 0) return 0;
+  lua_pushinteger(L, id);
+  return 1;
+}
+
+static int editor_close(lua_State *L) {
+  editor *e = luaL_checkudata(L, 1, TYPE);
+  if (!e->open) return 0;
+  e->open = false;
+#ifdef ISOLUA_LIBEDIT
+  close_libedit(e);
+#endif
+  term_close();
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+  {"read", editor_read},     {"add", editor_add},     {"set_completer", editor_set_completer},
+  {"size", editor_size},     {"write", editor_write}, {"edits", editor_edits},
+  {"screen", editor_screen}, {"key", editor_key},     {"call", editor_call},
+  {"hung", editor_hung},     {"close", editor_close}, {NULL, NULL}};
+
+/* edit.open() -> editor | nil, message. One at a time. */
+static int edit_open(lua_State *L) {
+  editor *e = lua_newuserdatauv(L, sizeof *e, 1);
+  int code;
+  memset(e, 0, sizeof *e);
+  luaL_setmetatable(L, TYPE);
+  code = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? term_open() : ENOTTY;
+  if (code != 0) {
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(code));
+    return 2;
+  }
+  e->open = true;
+  setlocale(LC_CTYPE, "");
+#ifdef ISOLUA_LIBEDIT
+  if (can_move() && !open_libedit(e)) close_libedit(e);
+#endif
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"open", edit_open},
+                                     {"append", repl_file_append},
+                                     {"rewrite", repl_file_rewrite},
+                                     {"make_directory", repl_file_make_directory},
+                                     {NULL, NULL}};
+
+int repl_open_edit(lua_State *L) {
+  luaL_newmetatable(L, TYPE);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, editor_close);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__gc");
+  lua_setfield(L, -2, "__close");
+  lua_pushliteral(L, "isolate.repl");
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,300 @@
+/* repl_output.c - the prompt's terminal as what is written to: by main, and by others above its line. */
+/* SPDX-License-Identifier: MIT */
+
+#include "repl_output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* Of output without a line end, so much is shown again when it goes on. */
+#define PARTIAL_MAX 512
+
+/* What the thread does with what comes through the pipe. */
+enum mode {
+  PASS, /* to the terminal */
+  LINE, /* above the line that is edited */
+  HOLD  /* kept for later */
+};
+
+static struct {
+  /* fixed while it is open */
+  int fd, pipe[2]; /* the terminal; reading end, writing end */
+  int wake, stop;  /* an event for main; one that ends the thread */
+  bool errors;     /* descriptor 2 is the terminal, too */
+  pthread_t thread;
+
+  /* the mutex and what it guards: who writes to the terminal, and so this */
+  pthread_mutex_t lock;
+  enum mode mode;
+  bool dirty; /* others have printed where the line was */
+  int row;    /* of its cursor */
+  char *kept; /* malloc; of `kept_length` bytes */
+  size_t kept_length, kept_room;
+  char partial[PARTIAL_MAX]; /* what was printed last, after its last line end */
+  size_t partial_length;
+  bool lone; /* the line stands below such output, on a row of its own */
+
+  /* main only */
+  bool open, edited;
+} out = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* -- Writing ----------------------------------------------------------------------------------- */
+
+/* All of it; a terminal that is gone takes nothing, and nothing is to be done about that. */
+static void write_all(int fd, const char *text, size_t length) {
+  while (length > 0) {
+    ssize_t n = write(fd, text, length);
+    if (n < 0 && errno == EAGAIN) {
+      struct pollfd p = {.fd = fd, .events = POLLOUT};
+      poll(&p, 1, -1);
+    } else if (n < 0 && errno != EINTR) {
+      return;
+    } else if (n > 0) {
+      text += n;
+      length -= (size_t)n;
+    }
+  }
+}
+
+void out_write(const char *text, size_t length) {
+  write_all(out.fd, text, length);
+}
+
+static void write_string(const char *text) {
+  out_write(text, strlen(text));
+}
+
+void out_size(int *columns, int *rows) {
+  struct winsize size;
+  *columns = 80;
+  *rows = 24;
+  if (ioctl(out.fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return;
+  *columns = size.ws_col;
+  *rows = size.ws_row;
+}
+
+/* -- What others print ------------------------------------------------------------------------- */
+
+/* The line goes, and output that had no line end goes on where it was. */
+static void erase_line_locked(void) {
+  char text[64];
+  int up = out.row + (out.lone ? 1 : 0);
+  int n = up > 0 ? snprintf(text, sizeof text, "\r\033[%dA\033[J", up)
+                 : snprintf(text, sizeof text, "\r\033[J");
+  out_write(text, (size_t)n);
+  if (out.lone) out_write(out.partial, out.partial_length);
+  out.lone = false;
+  out.dirty = true;
+}
+
+/* Notes what follows the last line end. Too much of it is not shown again. */
+static void note_partial_locked(const char *text, size_t length) {
+  const char *end = memrchr(text, '\n', length);
+  if (end != NULL) {
+    length -= (size_t)(end + 1 - text);
+    text = end + 1;
+    out.partial_length = 0;
+  }
+  if (length > PARTIAL_MAX - out.partial_length) {
+    text += length - PARTIAL_MAX;
+    if (length < PARTIAL_MAX) text = NULL; /* it was nearly full */
+    length = text != NULL ? PARTIAL_MAX : 0;
+    out.partial_length = 0;
+  }
+  if (length > 0) memcpy(out.partial + out.partial_length, text, length);
+  out.partial_length += length;
+}
+
+/* False: no memory. */
+static bool keep_locked(const char *text, size_t length) {
+  if (out.kept_room - out.kept_length < length) {
+    size_t room = (out.kept_length + length) * 2;
+    char *kept = realloc(out.kept, room);
+    if (kept == NULL) return false;
+    out.kept = kept;
+    out.kept_room = room;
+  }
+  memcpy(out.kept + out.kept_length, text, length);
+  out.kept_length += length;
+  return true;
+}
+
+static void show_locked(const char *text, size_t length) {
+  if (out.mode == HOLD && keep_locked(text, length)) return;
+  if (out.mode == LINE) {
+    if (!out.dirty) erase_line_locked();
+    note_partial_locked(text, length);
+  }
+  out_write(text, length);
+}
+
+void out_wake(void) {
+  eventfd_write(out.wake, 1); /* it fails only when main is woken already */
+}
+
+/* Ends once it is told to and the pipe is empty. */
+static void *pass_output(void *arg) {
+  static char text[1 << 16];
+  struct pollfd p[2] = {{.fd = out.pipe[0], .events = POLLIN}, {.fd = out.stop, .events = POLLIN}};
+  (void)arg;
+  for (;;) {
+    ssize_t n;
+    if (poll(p, 2, -1) < 0) continue;
+    if (p[0].revents == 0) return NULL;
+    n = read(out.pipe[0], text, sizeof text);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return NULL;
+    pthread_mutex_lock(&out.lock);
+    show_locked(text, (size_t)n);
+    pthread_mutex_unlock(&out.lock);
+    out_wake();
+  }
+}
+
+bool out_is_dirty(void) {
+  return out.dirty;
+}
+
+/* Output that fills more than a row is not gone on with. */
+void out_fresh(void) {
+  int columns, rows;
+  out_size(&columns, &rows);
+  if (out.partial_length > 0) write_string("\r\n");
+  if (out.partial_length >= (size_t)columns) out.partial_length = 0;
+  out.lone = out.partial_length > 0;
+  out.dirty = false;
+}
+
+static void show_kept_locked(void) {
+  out_write(out.kept, out.kept_length);
+  free(out.kept);
+  out.kept = NULL;
+  out.kept_length = out.kept_room = 0;
+}
+
+/* -- Whose descriptors 1 and 2 are ---------------------------------------------------------------- */
+
+static void set_output(int fd) {
+  fflush(stdout);
+  dup2(fd, STDOUT_FILENO);
+  if (out.errors) dup2(fd, STDERR_FILENO);
+}
+
+void out_begin(bool hold) {
+  set_output(out.pipe[1]);
+  pthread_mutex_lock(&out.lock);
+  out.mode = hold ? HOLD : LINE;
+  out.dirty = out.lone = false;
+  out.partial_length = 0;
+  out.row = 0;
+  out.edited = true;
+}
+
+void out_end(void) {
+  set_output(out.fd);
+  if (out.mode == HOLD) show_kept_locked();
+  out.mode = PASS;
+  out.edited = false;
+  pthread_mutex_unlock(&out.lock);
+}
+
+/* -- Whose turn it is -------------------------------------------------------------------------------- */
+
+void out_give(int row) {
+  out.row = row;
+  if (out.edited) pthread_mutex_unlock(&out.lock);
+}
+
+void out_take(void) {
+  if (out.edited) pthread_mutex_lock(&out.lock);
+}
+
+bool out_wants_line(void) {
+  bool dirty;
+  pthread_mutex_lock(&out.lock);
+  dirty = out.mode == LINE && out.dirty;
+  pthread_mutex_unlock(&out.lock);
+  return dirty;
+}
+
+/* -- Opening and closing --------------------------------------------------------------------------- */
+
+int out_fd(void) {
+  return out.fd;
+}
+
+int out_event(void) {
+  return out.wake;
+}
+
+static void close_descriptors(void) {
+  close(out.wake);
+  close(out.stop);
+  close(out.pipe[0]);
+  close(out.pipe[1]);
+  close(out.fd);
+}
+
+static int open_descriptors(void) {
+  int code;
+  out.errors = isatty(STDERR_FILENO);
+  out.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  if (out.fd < 0) return errno;
+  if (pipe2(out.pipe, O_CLOEXEC) != 0) goto fail_pipe;
+  out.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (out.wake < 0) goto fail_wake;
+  out.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (out.stop >= 0) return 0;
+  code = errno;
+  close(out.wake);
+  errno = code;
+fail_wake:
+  code = errno;
+  close(out.pipe[0]);
+  close(out.pipe[1]);
+  errno = code;
+fail_pipe:
+  code = errno;
+  close(out.fd);
+  return code;
+}
+
+int out_open(void) {
+  sigset_t all, old;
+  int code = open_descriptors();
+  if (code != 0) return code;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  code = pthread_create(&out.thread, NULL, pass_output, NULL);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  if (code != 0)
+    close_descriptors();
+  else
+    out.open = true;
+  return code;
+}
+
+void out_restore(void) {
+  if (!out.open || !out.edited) return;
+  dup2(out.fd, STDOUT_FILENO);
+  if (out.errors) dup2(out.fd, STDERR_FILENO);
+  write_string("\033[?2004l\r\n");
+}
+
+/* The thread has passed on all that was in the pipe before. Others may still hold its writing end. */
+void out_close(void) {
+  if (!out.open) return;
+  eventfd_write(out.stop, 1);
+  pthread_join(out.thread, NULL);
+  out.open = false;
+  close_descriptors();
+}

@@ -1,0 +1,214 @@
+/* repl_term.c - the prompt's terminal: signals, and waiting for a key. */
+/* SPDX-License-Identifier: MIT */
+
+#include "repl.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+#include "isolua.h"
+#include "isolua_lua.h"
+#include "repl_output.h"
+
+/* So long, in ns, the event loop may keep a key waiting. */
+#define PUMP_TIME 10000000
+
+static struct {
+  struct termios modes;                 /* of the terminal when it was opened */
+  struct sigaction interrupts, resizes; /* as they were */
+  bool open;
+} term;
+
+/* What signal handlers read and write. */
+static lua_State *volatile running; /* Ctrl-C breaks what it runs; NULL: nothing runs */
+static volatile sig_atomic_t interrupted, resized, stopped;
+
+/* -- Signals ------------------------------------------------------------------------------------- */
+
+static void on_interrupt(int signal) {
+  lua_State *L = running;
+  int before = errno;
+  (void)signal;
+  if (L != NULL)
+    isolua_break(L);
+  else
+    interrupted = 1;
+  out_wake();
+  errno = before;
+}
+
+static void on_resize(int signal) {
+  int before = errno;
+  (void)signal;
+  resized = 1;
+  out_wake();
+  errno = before;
+}
+
+static void on_stop(int signal) {
+  int before = errno;
+  (void)signal;
+  stopped = 1;
+  out_wake();
+  errno = before;
+}
+
+static void catch (int signal, void (*handler)(int), struct sigaction *old) {
+  struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, old);
+}
+
+/* With the terminal as the shell knows it. */
+static void stop_now(void) {
+  struct termios modes;
+  struct sigaction caught;
+  sigset_t set, old;
+  tcgetattr(STDIN_FILENO, &modes);
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &term.modes);
+  catch (SIGTSTP, SIG_DFL, &caught);
+  raise(SIGTSTP);
+  sigemptyset(&set);
+  sigaddset(&set, SIGTSTP);
+  pthread_sigmask(SIG_UNBLOCK, &set, &old); /* here it stops, if not before */
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  sigaction(SIGTSTP, &caught, NULL);
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &modes);
+}
+
+int term_call(lua_State *L, int nargs, int nresults, int handler) {
+  int status;
+  running = L;
+  status = isolua_breakable(L, nargs, nresults, handler);
+  running = NULL;
+  return status;
+}
+
+/* -- Waiting ------------------------------------------------------------------------------------- */
+
+static int pump(lua_State *L) {
+  isolua_pump(L, -1, PUMP_TIME);
+  return 0;
+}
+
+/* What the event loop raises is Ctrl-C's, or for want of memory; all else it reports by itself. */
+static void run_loop(lua_State *L) {
+  int top = lua_gettop(L);
+  lua_pushcfunction(L, pump);
+  if (term_call(L, 0, 0, 0) != LUA_OK && lua_type(L, -1) == LUA_TSTRING)
+    fprintf(stderr, "%s\n", lua_tostring(L, -1));
+  lua_settop(L, top);
+}
+
+/* Sleeps until a descriptor or a timer has something. */
+static bool sleep_until(lua_State *L, int fd, int64_t end) {
+  struct pollfd p[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                        {.fd = out_event(), .events = POLLIN},
+                        {.fd = fd, .events = POLLIN}};
+  int64_t ns = isolua_next(L), left = end;
+  eventfd_t count;
+  struct timespec now, *limit = NULL, time;
+  if (end >= 0) {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left = end - ((int64_t)now.tv_sec * ISOLUA_SECOND + now.tv_nsec);
+    if (left < 0) left = 0;
+    if (ns < 0 || left < ns) ns = left;
+  }
+  if (ns >= 0) {
+    time = (struct timespec){.tv_sec = ns / ISOLUA_SECOND, .tv_nsec = (long)(ns % ISOLUA_SECOND)};
+    limit = &time;
+  }
+  if (ppoll(p, 3, limit, NULL) < 0) return false;
+  if (p[1].revents != 0) eventfd_read(out_event(), &count);
+  if (p[2].revents != 0 || isolua_next(L) == 0) run_loop(L);
+  return p[0].revents != 0;
+}
+
+static bool take(volatile sig_atomic_t *flag) {
+  if (*flag == 0) return false;
+  *flag = 0;
+  return true;
+}
+
+static enum term_event wait_free(lua_State *L, int64_t end) {
+  int fd = isolua_fd(L);
+  for (;;) {
+    bool key = sleep_until(L, fd, end);
+    struct timespec now;
+    if (take(&interrupted)) return TERM_INTERRUPT;
+    if (take(&stopped)) {
+      stop_now();
+      return TERM_CONTINUE;
+    }
+    if (take(&resized)) return TERM_RESIZE;
+    if (out_wants_line()) return TERM_DRAW;
+    if (key) return TERM_KEY;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (end >= 0 && (int64_t)now.tv_sec * ISOLUA_SECOND + now.tv_nsec >= end) return TERM_TIMEOUT;
+  }
+}
+
+enum term_event term_wait(lua_State *L, int row, int64_t ns) {
+  struct timespec now;
+  struct sigaction stops;
+  enum term_event event;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  out_give(row);
+  catch (SIGTSTP, on_stop, &stops);
+  event = wait_free(L, ns >= 0 ? (int64_t)now.tv_sec * ISOLUA_SECOND + now.tv_nsec + ns : -1);
+  sigaction(SIGTSTP, &stops, NULL);
+  isolua_fd_close(L);
+  out_take();
+  return event;
+}
+
+/* One byte at a time: what follows may be for whoever reads standard input next. */
+int term_read_char(wchar_t *c) {
+  mbstate_t state = {0};
+  for (;;) {
+    char byte;
+    ssize_t n = read(STDIN_FILENO, &byte, 1);
+    size_t used;
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return 0;
+    used = mbrtowc(c, &byte, 1, &state);
+    if (used == (size_t)-2) continue;
+    return used == (size_t)-1 ? -1 : 1;
+  }
+}
+
+/* -- Opening and closing --------------------------------------------------------------------------- */
+
+int term_open(void) {
+  int code = out_open();
+  if (code != 0) return code;
+  tcgetattr(STDIN_FILENO, &term.modes);
+  term.open = true;
+  catch (SIGINT, on_interrupt, &term.interrupts);
+  catch (SIGWINCH, on_resize, &term.resizes);
+  atexit(term_restore);
+  return 0;
+}
+
+void term_restore(void) {
+  if (!term.open) return;
+  out_restore();
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &term.modes);
+}
+
+void term_close(void) {
+  if (!term.open) return;
+  sigaction(SIGINT, &term.interrupts, NULL);
+  sigaction(SIGWINCH, &term.resizes, NULL);
+  term.open = false;
+  out_close();
+}

@@ -1,0 +1,207 @@
+--- The prompt: reads, evaluates and shows, while the event loop of main runs.
+--
+-- The executable hands in the editor of its terminal (host/repl_edit.c). A session is one table
+-- that the parts share:
+--
+--  - `editor`, `chunks` (kept locals), `history`, `lines` (what was typed, by line number);
+--  - `options` of the pretty printer; `seen`, the isolates whose end is to be told;
+--  - `show(text)` prints, above the line when one is edited.
+-- @module isolate.repl
+-- SPDX-License-Identifier: MIT
+local isolate = require "isolate"
+local chunk = require "isolate.repl.chunk"
+local commands = require "isolate.repl.commands"
+local complete = require "isolate.repl.complete"
+local history = require "isolate.repl.history"
+local pretty = require "isolate.repl.pretty"
+local report = require "isolate.repl.report"
+local watch = require "isolate.repl.watch"
+
+local M = {}
+
+-- Results that are kept: `_` and `_1` are those of the last line, `_2` of the one before it.
+local KEPT = 3
+
+-- -- Lines ---------------------------------------------------------------------------------------
+
+local function dim(session, text)
+  return session.options.colour and ("\1\27[2m\1%s\1\27[m\1"):format(text) or text
+end
+
+-- Of an input whose first line has that number; `more`: a later line of it.
+local function prompt_of(session, first, more)
+  local custom = _G[more and "_PROMPT2" or "_PROMPT"]
+  if custom ~= nil then return tostring(custom) end
+  return dim(session, more and (" "):rep(#tostring(first)) .. "| " or first .. "> ")
+end
+
+local function is_command(line)
+  return line:find "^%s*:" ~= nil and not line:find "^%s*::"
+end
+
+-- One input: a command, or lines until they are a chunk or cannot be one. Gives its text, the
+-- chunk, the number of its first line, and a message; nil at the end of the input; "" for nothing.
+local function read_input(session)
+  local first, text = #session.lines + 1, nil
+  while true do
+    local line, reason = session.editor:read(prompt_of(session, first, text))
+    if not line then
+      for i = #session.lines, first, -1 do session.lines[i] = nil end
+      if reason == "eof" and not text then return nil end
+      return "", nil, first, reason
+    end
+    if not text and is_command(line) then return line end
+    if not text and not line:find "%S" then return "" end
+    text = text and text .. "\n" .. line or line
+    for part in (line .. "\n"):gmatch "(.-)\n" do session.lines[#session.lines + 1] = part end
+    local fn, message, kind = session.chunks:load(text, "=repl", first)
+    if kind ~= "incomplete" then return text, fn, first, message end
+  end
+end
+
+-- -- Values --------------------------------------------------------------------------------------
+
+-- They are globals, so that functions that use them can be sent.
+local function keep_results(session, first)
+  local kept = session.kept
+  table.insert(kept, 1, { first })
+  kept[KEPT + 1] = nil
+  _G._ = first
+  for i, value in ipairs(kept) do _G["_" .. i] = value[1] end
+end
+
+local function show_results(session, results)
+  if results.n == 0 then return end
+  local text = pretty.results(results.n, results, session.options)
+  if results.n > 1 or results[1] ~= nil then keep_results(session, results[1]) end
+  session.show(text)
+  for i = 1, results.n do watch.value(session, results[i]) end
+end
+
+--- Runs a function as a line of the prompt does: Ctrl-C ends it, errors are shown.
+-- @tparam table session
+-- @tparam function fn
+-- @param ... its arguments
+-- @treturn table|nil its results, with their number `n`; nil after an error
+function M.call(session, fn, ...)
+  local failure
+  local results = table.pack(session.editor:call(fn, function(err)
+    failure = report.capture(session, err)
+    return err
+  end, ...))
+  if results[1] then return table.pack(table.unpack(results, 2, results.n)) end
+  session.show(report.format(session, failure or report.bare(results[2])))
+  watch.hung(session, failure)
+end
+
+local function evaluate(session, fn, message, first)
+  if not fn then
+    if message ~= "interrupted" then session.show(report.syntax(session, message, first)) end
+    return
+  end
+  local results = M.call(session, fn)
+  if results then show_results(session, results) end
+end
+
+-- -- The session ---------------------------------------------------------------------------------
+
+local function complete_line(session)
+  return function(line, cursor)
+    return complete.find(line, cursor, session.chunks, commands.names())
+  end
+end
+
+local function startup_path()
+  local home, config = os.getenv "HOME", os.getenv "XDG_CONFIG_HOME"
+  if config and config:sub(1, 1) == "/" then return config .. "/isolua/init.lua" end
+  return home and home .. "/.config/isolua/init.lua"
+end
+
+local function load_startup(session)
+  local path = startup_path()
+  local file = path and io.open(path)
+  if not file then return end
+  file:close()
+  local fn, message = loadfile(path)
+  if fn then
+    M.call(session, fn)
+  else
+    session.show(report.syntax(session, message))
+  end
+end
+
+local function new_session(editor)
+  local session = { editor = editor, chunks = chunk.new(), lines = {}, kept = {}, call = M.call }
+  local columns = editor:size()
+  session.options = { width = columns,
+    colour = editor:edits() and (os.getenv "NO_COLOR" or "") == "" }
+  function session.show(text)
+    io.stdout:write(text, text:sub(-1) == "\n" and "" or "\n")
+    io.stdout:flush()
+  end
+  return session
+end
+
+local function open_history(session, edit)
+  local file, problem = history.open(edit)
+  if problem then session.show("history: " .. problem) end
+  session.history = file
+  for _, entry in ipairs(file:entries()) do session.editor:add(entry) end
+end
+
+local function remember(session, text)
+  if not text:find "%S" then return end
+  local added, problem = session.history:add(text)
+  if added then session.editor:add(text) end
+  if problem then session.show("history: " .. problem) end
+end
+
+-- Asks once whether to leave while isolates run: a second end of input does.
+local function may_leave(session)
+  local running = watch.running()
+  if #running == 0 or session.warned then return true end
+  session.warned = true
+  session.show(("%s still run%s: %s (Ctrl-D again leaves and ends %s; :ps shows more)"):format(
+    #running == 1 and "1 isolate" or #running .. " isolates", #running == 1 and "s" or "",
+    watch.names(running), #running == 1 and "it" or "them"))
+  return false
+end
+
+local function run(session)
+  while not session.over do
+    session.options.width = session.editor:size()
+    local text, fn, first, message = read_input(session)
+    if not text then
+      if may_leave(session) then return end
+    elseif text == "" then
+      if message == "interrupted" then watch.interrupted(session) end
+    else
+      session.warned = false
+      remember(session, text)
+      if first then
+        evaluate(session, fn, message, first)
+        watch.started(session)
+      else
+        commands.run(session, text)
+      end
+    end
+  end
+end
+
+--- Reads and evaluates lines until the end of the input.
+-- @tparam table edit the module of the executable's editor
+-- @tparam[opt] table opts `startup`: run the user's `init.lua`; `script`: a script ran before
+-- @raise when standard input and output are no terminal
+-- @usage require("isolate.repl").start(edit)
+function M.start(edit, opts)
+  local editor <close> = assert(edit.open())
+  local session = new_session(editor)
+  open_history(session, edit)
+  editor:set_completer(complete_line(session))
+  watch.open(session)
+  if rawget(_G, "isolate") == nil then _G.isolate = isolate end
+  if opts and opts.startup then load_startup(session) end
+  run(session)
+end
+
+return M

@@ -1,0 +1,322 @@
+--- The commands of the prompt: lines that begin with a colon.
+-- @module isolate.repl.commands
+-- SPDX-License-Identifier: MIT
+local core = require "isolate.core"
+local doc = require "isolate.repl.doc"
+local isolate = require "isolate"
+local pretty = require "isolate.repl.pretty"
+local report = require "isolate.repl.report"
+local table_of = require "isolate.repl.table"
+
+local M = {}
+
+-- Seconds that a look into an isolate may take; between two pictures of `:top`.
+local LOOK, REFRESH = 0.2, 1
+
+-- -- Arguments -----------------------------------------------------------------------------------
+
+local function misuse(text, ...)
+  error({ usage = text:format(...) }, 0)
+end
+
+-- The isolate of an id or a name.
+local function find(text)
+  if text == "" then misuse "which isolate? Give its id or its name; :ps lists them" end
+  local id = math.tointeger(tonumber(text))
+  for _, iso in ipairs(isolate.list()) do
+    if iso.id == id or iso.name == text then return iso end
+  end
+  misuse("there is no isolate '%s'; :ps lists them", text)
+end
+
+local function add_isolates(prefix, found)
+  for _, iso in ipairs(isolate.list()) do
+    local id = tostring(iso.id)
+    if id:sub(1, #prefix) == prefix then found[id] = true end
+    if prefix ~= "" and iso.name:sub(1, #prefix) == prefix then found[iso.name] = true end
+  end
+end
+
+local function add_docs(prefix, found)
+  for _, name in ipairs(doc.names()) do
+    if name:sub(1, #prefix) == prefix then found[name] = true end
+  end
+end
+
+local function look(iso, what, arg)
+  local ok, a, b = core.inspect(iso, what, arg):try(LOOK)
+  if ok then return a, b end
+  if ok == nil then return nil, "no answer: it is in a C function" end
+  return nil, a.code == "closed" and "it has ended" or a.message
+end
+
+-- -- What the commands do ------------------------------------------------------------------------
+
+local list, by_name = {}, {}
+
+local function command(names, arguments, kind, text, run)
+  local entry = { names = names, arguments = arguments, kind = kind, text = text, run = run }
+  list[#list + 1] = entry
+  for name in names:gmatch "%S+" do by_name[name] = entry end
+end
+
+command(":help :h", "[command]", function(prefix, found)
+  for name in pairs(by_name) do
+    if name:sub(1, #prefix) == prefix then found[name] = true end
+  end
+end, "what commands there are, or how one is used", function(session, argument)
+  if argument ~= "" then
+    local entry = by_name[argument] or by_name[":" .. argument]
+    if not entry then misuse("there is no command '%s'; :help lists them", argument) end
+    return session.show(("%s %s\n  %s"):format(entry.names:gsub(" ", ", "), entry.arguments,
+      entry.text))
+  end
+  local rows = {}
+  for _, entry in ipairs(list) do
+    rows[#rows + 1] = { entry.names:match "%S+" .. " " .. entry.arguments, entry.text }
+  end
+  session.show(table_of.text(nil, rows) .. [[
+
+Anything else is Lua: expressions print their values, and _ is the last one (_1 too; _2, _3 those
+before). Local variables live on from line to line. A future that is printed prints its results
+when they are there. Tab completes, Ctrl-R searches what was typed, Ctrl-C stops what runs, Ctrl-D
+leaves.]])
+end)
+
+-- One row for each isolate, of main first.
+local function isolates()
+  local rows, asked, all = {}, {}, isolate.list()
+  table.sort(all, function(a, b) return a.id < b.id end)
+  for i, iso in ipairs(all) do asked[i] = core.inspect(iso, "where") end
+  local deadline = isolate.now() + LOOK
+  for i, iso in ipairs(all) do
+    local ok, where = asked[i]:try(math.max(0, deadline - isolate.now()))
+    if iso == isolate.self() then where = "the prompt" end
+    rows[i] = { iso = iso, stats = iso:stats(), where = ok and where or "" }
+  end
+  return rows
+end
+
+local HEAD = { "ID", "NAME", "STATE", ">CPU", ">HEAP", ">INBOX", ">AGE", "AT" }
+
+local function cells(row, shares)
+  local iso, s = row.iso, row.stats
+  local share = shares and ("%.0f%%"):format(100 * (shares[iso.id] or 0))
+  return { tostring(iso.id), iso.name, iso:status(), share or table_of.seconds(s.cpu),
+    table_of.bytes(s.memory), tostring(s.queued), table_of.seconds(s.age), row.where }
+end
+
+local function picture(shares, rows)
+  local lines = {}
+  for i, row in ipairs(rows) do lines[i] = cells(row, shares) end
+  return table_of.text(HEAD, lines)
+end
+
+command(":ps", "", nil, "the isolates: processor time, heap, inbox, age, and where each of them is",
+  function(session) session.show(picture(nil, isolates())) end)
+
+-- What part of the time since the last picture each used, the busiest first.
+local function shares_of(rows, before, seconds)
+  local shares = {}
+  for _, row in ipairs(rows) do
+    local id = row.iso.id
+    shares[id] = before[id] and math.max(0, row.stats.cpu - before[id]) / seconds or 0
+    before[id] = row.stats.cpu
+  end
+  table.sort(rows, function(a, b)
+    local x, y = shares[a.iso.id], shares[b.iso.id]
+    if x ~= y then return x > y end
+    return a.iso.id < b.iso.id
+  end)
+  return shares
+end
+
+-- What fits the screen, from its top left corner.
+local function draw(editor, text)
+  local columns, rows = editor:size()
+  local out, n = { "\27[H" }, 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    n = n + 1
+    if n > rows - 1 then break end
+    local to = utf8.len(line) and utf8.offset(line, columns + 1) or columns + 1
+    out[#out + 1] = line:sub(1, (to or #line + 1) - 1) .. "\27[K\r\n"
+  end
+  out[#out + 1] = "\27[J"
+  editor:write(table.concat(out))
+end
+
+local function watch_top(session)
+  local before, last = {}, isolate.now()
+  repeat
+    local rows, now = isolates(), isolate.now()
+    local shares = shares_of(rows, before, math.max(now - last, 1e-3))
+    last = now
+    draw(session.editor, ("%d isolates (q leaves)\n%s"):format(#rows, picture(shares, rows)))
+    local key, reason = session.editor:key(REFRESH)
+  until key == "q" or key == "Q" or reason == "interrupted" or reason == "eof"
+end
+
+command(":top", "", nil, "the isolates, live, the busiest first; q leaves", function(session)
+  if not session.editor:edits() then
+    misuse ":top needs a terminal that can move its cursor; :ps shows the same once"
+  end
+  session.editor:screen(true)
+  local ok, err = pcall(watch_top, session)
+  session.editor:screen(false)
+  if not ok then error(err, 0) end
+end)
+
+command(":kill", "ID", add_isolates, "kills an isolate", function(session, argument)
+  local iso = find(argument)
+  if iso == isolate.self() then misuse "main cannot be killed; :quit leaves" end
+  iso:kill()
+  session.show(("isolate %d (%s) is told to end"):format(iso.id, iso.name))
+end)
+
+command(":pause", "ID", add_isolates, "pauses an isolate between two of its events",
+  function(session, argument)
+    local iso = find(argument)
+    if iso == isolate.self() then misuse "main cannot be paused" end
+    iso:pause "prompt"
+    session.show(("isolate %d (%s) is paused; :resume %d lets it go on"):format(iso.id, iso.name,
+      iso.id))
+  end)
+
+command(":resume", "ID", add_isolates, "ends all pauses of an isolate", function(session, argument)
+  local iso = find(argument)
+  if iso == isolate.self() then misuse "main is not paused" end
+  iso:resume()
+  session.show(("isolate %d (%s) goes on"):format(iso.id, iso.name))
+end)
+
+command(":bt", "ID", add_isolates, "where an isolate is: its traceback, also in an endless loop",
+  function(session, argument)
+    local iso = find(argument)
+    local text, problem = look(iso, "traceback")
+    session.show(text or ("isolate %d (%s): %s"):format(iso.id, iso.name, problem))
+  end)
+
+command(":in", "ID code", "code", "evaluates an expression or statements in an isolate",
+  function(session, argument)
+    local id, code = argument:match "^(%S+)%s+(.*)$"
+    local iso = find(id or argument)
+    if not code then misuse "what is to be evaluated? As in ':in 3 #queue'" end
+    local results = table.pack(core.inspect(iso, "eval", code):await())
+    if results[1] then
+      if results.n > 1 then
+        session.show(pretty.results(results.n - 1, { table.unpack(results, 2, results.n) },
+          session.options))
+      end
+    else
+      session.show(report.format(session, report.bare(results[2])))
+    end
+  end)
+
+command(":mem", "", nil, "the memory of the isolates' heaps, after a collection in main",
+  function(session)
+    collectgarbage()
+    local total, rows = 0, {}
+    for _, row in ipairs(isolates()) do
+      total = total + row.stats.memory
+      rows[#rows + 1] = { tostring(row.iso.id), row.iso.name, table_of.bytes(row.stats.memory) }
+    end
+    rows[#rows + 1] = { "", "all", table_of.bytes(total) }
+    local live = core.live()
+    session.show(("%s\n%s in messages, %s shared"):format(
+      table_of.text({ "ID", "NAME", ">HEAP" }, rows), table_of.bytes(live.bytes),
+      table_of.bytes(live.shared)))
+  end)
+
+command(":time", "code", "code", "how long a line takes, and what main's heap grows by",
+  function(session, argument)
+    if argument == "" then misuse "what is to be timed? As in ':time fib(30)'" end
+    local first = #session.lines + 1
+    session.lines[first] = argument
+    local fn, message = session.chunks:load(argument, "=repl", first)
+    if not fn then return session.show(report.syntax(session, message)) end
+    collectgarbage()
+    local heap, cpu, began = collectgarbage "count", os.clock(), isolate.now()
+    local results = session.call(session, fn)
+    local wall = isolate.now() - began
+    cpu, heap = os.clock() - cpu, (collectgarbage "count" - heap) * 1024
+    if results and results.n > 0 then
+      session.show(pretty.results(results.n, results, session.options))
+    end
+    session.show(("%s (%s of processors), %s of heap"):format(table_of.seconds(wall),
+      table_of.seconds(cpu), (heap < 0 and "-" or "+") .. table_of.bytes(math.abs(heap) // 1 | 0)))
+  end)
+
+command(":load", "file", "file", "runs a file as if it were typed: its local variables stay",
+  function(session, argument)
+    if argument == "" then misuse "which file? As in ':load script.lua'" end
+    local file, problem = io.open(argument, "rb")
+    local text
+    if file then
+      text, problem = file:read "a"
+      file:close()
+    end
+    if not text then misuse("cannot read %s", problem) end
+    text = text:gsub("^#[^\n]*", "", 1)
+    local fn, message = session.chunks:load(text, "@" .. argument, 1)
+    if not fn then return session.show(report.syntax(session, message)) end
+    session.call(session, fn)
+  end)
+
+command(":save", "file", "file", "writes what was typed into a file", function(session, argument)
+  if argument == "" then misuse "into which file? As in ':save session.lua'" end
+  local file, problem = io.open(argument, "wb")
+  if file then
+    local ok
+    ok, problem = file:write(table.concat(session.lines, "\n"), "\n")
+    if ok then ok, problem = file:close() end
+    if ok then problem = nil end
+  end
+  if problem then misuse("cannot write %s", problem) end
+  session.show(("%d lines in %s"):format(#session.lines, argument))
+end)
+
+command(":doc", "name", add_docs, "what is known of a function: :doc isolate.run, :doc await",
+  function(session, argument)
+    if argument == "" then misuse "of what? As in ':doc isolate.run' or ':doc string.format'" end
+    local text, others = doc.find(argument)
+    if text then return session.show(text) end
+    misuse("nothing is known of '%s'%s", argument,
+      #others > 0 and "; there are " .. table.concat(others, ", ") or "")
+  end)
+
+command(":quit :q", "", nil, "leaves, and ends what still runs", function(session)
+  session.over = true
+end)
+
+--- What completion has to know.
+-- @treturn table `names`, and `arguments` by name
+function M.names()
+  local words, arguments = {}, {}
+  for name, entry in pairs(by_name) do
+    words[#words + 1] = name
+    arguments[name] = entry.kind
+  end
+  return { names = words, arguments = arguments }
+end
+
+--- Runs a command.
+-- @tparam table session
+-- @tparam string line
+function M.run(session, line)
+  local name, argument = line:match "^%s*(:%S*)%s*(.-)%s*$"
+  local entry = by_name[name]
+  if not entry then
+    session.show(("there is no command '%s'; :help lists them"):format(name))
+    return
+  end
+  local usage
+  local done = session.call(session, function()
+    local ok, err = pcall(entry.run, session, argument)
+    if ok then return end
+    usage = type(err) == "table" and err.usage
+    if not usage then error(err, 0) end
+  end)
+  if done and usage then session.show(usage) end
+end
+
+return M

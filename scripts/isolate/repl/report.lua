@@ -1,0 +1,167 @@
+--- Errors at the prompt: the message, the line of source that it names with a caret, the traceback.
+-- @module isolate.repl.report
+-- SPDX-License-Identifier: MIT
+local core = require "isolate.core"
+local lexer = require "isolate.repl.lexer"
+
+local M = {}
+
+local FRAMES = 22
+
+local function paint(session, code, text)
+  return session.options.colour and ("\27[%sm%s\27[m"):format(code, text) or text
+end
+
+-- -- The line of source --------------------------------------------------------------------------
+
+local function line_of_file(path, number)
+  local file = io.open(path)
+  if not file then return end
+  local n = 0
+  for line in file:lines() do
+    n = n + 1
+    if n == number then
+      file:close()
+      return line
+    end
+  end
+  file:close()
+end
+
+-- The source that a message begins with: `repl:12:`, `dir/script.lua:3:`.
+local function find_source(session, message)
+  local name, number = message:match "^([^\n]-):(%d+):"
+  number = tonumber(number)
+  if not number then return end
+  if name == "repl" then return session.lines[number] end
+  return line_of_file(name, number)
+end
+
+-- What the message speaks of: the name in `(global 'x')`, the token in `near 'x'`.
+-- Else the function that raised it, when it is one in C: that is called in the line.
+local function find_subject(message, frames)
+  local called = frames and frames:match "^stack traceback:\n%s*%[C%]: in [%a ]*'([^'\n]+)'"
+  return message:match "%(%l+ '([^']+)'%)" or message:match "near '(.+)'$"
+    or message:match "near (<\\%d+>)$" or called and called:match "[^.]+$"
+end
+
+local function last_token(tokens)
+  for i = #tokens, 1, -1 do
+    if tokens[i].kind ~= "comment" then return tokens[i] end
+  end
+end
+
+-- Bytes of `line` where the caret begins and ends.
+local function find_caret(line, message, frames)
+  local tokens = lexer.tokens(line)
+  local subject = find_subject(message, frames)
+  if message:find "near <eof>$" or not subject then
+    local token = message:find "near <eof>$" and last_token(tokens) or tokens[1]
+    return token and token.from, token and token.to
+  end
+  for _, token in ipairs(tokens) do
+    if token.text == subject or subject:find "^<" and token.kind == "unknown"
+      or token.kind == "string" and token.text:sub(2, -2) == subject then
+      return token.from, token.to
+    end
+  end
+  local from, to = line:find(subject, 1, true)
+  return from, to
+end
+
+local function width(text)
+  return utf8.len(text) or #text
+end
+
+local function add_source(session, list, message, frames)
+  local line = find_source(session, message)
+  if not line or not line:find "%S" or #line > 500 then return end
+  local from, to = find_caret(line, message, frames)
+  list[#list + 1] = "    " .. line
+  if not from then return end
+  local before = line:sub(1, from - 1)
+  before = before:gsub(utf8.len(before) and utf8.charpattern or ".",
+    function(c) return c == "\t" and c or " " end)
+  local marks = ("^"):rep(math.max(1, math.min(width(line:sub(from, to)), 40)))
+  list[#list + 1] = "    " .. before .. paint(session, "1;31", marks)
+end
+
+-- -- Tracebacks ----------------------------------------------------------------------------------
+
+-- Frames of the prompt itself end a traceback; so do those of C between it and them.
+local function trim_frames(text)
+  local lines, last = {}, 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    if line:find("isolate/repl", 1, true) or line:find("in method 'call'", 1, true) then break end
+    lines[#lines + 1] = line
+    if line:find "^\t" and not line:find "^\t%[C%]: in %?" then last = #lines end
+  end
+  if #lines > FRAMES + 1 and last > FRAMES + 1 then
+    table.move(lines, last - 10, last, FRAMES - 9)
+    lines[FRAMES - 10] = "\t..."
+    last = FRAMES + 1
+  end
+  return table.concat(lines, "\n", 1, last)
+end
+
+local function describe(err)
+  if type(err) == "string" then return err end
+  local ok, text = pcall(tostring, err)
+  if not ok then text = "(error object whose __tostring fails)" end
+  local meta = debug.getmetatable(err)
+  if type(err) == "table" and not (meta and (meta.__tostring or meta.__name)) then
+    return "(error object is a table value)"
+  end
+  if err == nil then return "(error object is nil)" end
+  return text
+end
+
+--- What is to be known of an error, taken where it was raised: in a message handler.
+-- @tparam table session
+-- @param err
+-- @treturn table for `format`
+function M.capture(_, err)
+  local interrupted = type(err) == "table" and rawget(err, "code") == "interrupted"
+  local text = core.traceback(err)
+  text = type(text) == "string" and text or describe(err)
+  local message, frames = text:match "^(.-)\n(stack traceback:\n.*)$"
+  local n
+  repeat -- those of this function and of the handler that called it
+    frames, n = (frames or ""):gsub("^(stack traceback:\n)\t%.*[^\n]-isolate/repl[^\n]*\n", "%1", 1)
+  until n == 0
+  return { message = message or text, frames = frames, interrupted = interrupted, value = err }
+end
+
+--- An error of which only the value is left.
+-- @param err
+-- @treturn table for `format`
+function M.bare(err)
+  return { message = describe(err) }
+end
+
+--- The text of an error.
+-- @tparam table session
+-- @tparam table failure from `capture` or `bare`
+-- @treturn string
+function M.format(session, failure)
+  local list = {}
+  if failure.interrupted then
+    list[1] = paint(session, "33", "interrupted")
+  else
+    list[1] = paint(session, "31", failure.message)
+    add_source(session, list, failure.message, failure.frames)
+  end
+  local frames = failure.frames and trim_frames(failure.frames)
+  if frames and frames:find "\n" then list[#list + 1] = frames end
+  return table.concat(list, "\n")
+end
+
+--- The text of a message of the compiler.
+-- @tparam table session
+-- @tparam string message
+-- @treturn string
+function M.syntax(session, message)
+  return M.format(session, { message = message })
+end
+
+return M

@@ -1,0 +1,132 @@
+--- What goes on beside the prompt: futures that settle, isolates that end.
+-- @module isolate.repl.watch
+-- SPDX-License-Identifier: MIT
+local isolate = require "isolate"
+local pretty = require "isolate.repl.pretty"
+local report = require "isolate.repl.report"
+
+local M = {}
+
+-- So many isolates that one line started are told of one by one; of more, nothing is.
+local TOLD = 20
+
+local function is_a(value, name)
+  local meta = debug.getmetatable(value)
+  return type(value) == "userdata" and meta ~= nil and meta.__name == name
+end
+
+local function name_of(iso)
+  return ("isolate %d (%s)"):format(iso.id, iso.name)
+end
+
+-- -- Futures -------------------------------------------------------------------------------------
+
+local function settled(session, future, ok, ...)
+  local head = ("future %d: "):format(future.id)
+  if ok then
+    local n = select("#", ...)
+    session.show(head .. (n == 0 and "done" or pretty.results(n, { ... }, session.options)))
+  else
+    local err = ...
+    local trace = future:traceback()
+    local failure = report.bare(err)
+    failure.frames = trace and trace:match "stack traceback:\n.*$"
+    session.show(head .. report.format(session, failure))
+  end
+end
+
+--- A value was shown: if it is a future that is pending, its results will be, too.
+-- @tparam table session
+-- @param value
+function M.value(session, value)
+  if not is_a(value, "isolate.future") or session.futures[value] then return end
+  if value:done() then return end
+  session.futures[value] = true
+  value:on_done(function(...)
+    session.futures[value] = nil
+    settled(session, value, ...)
+  end)
+end
+
+-- -- Isolates ------------------------------------------------------------------------------------
+
+--- Isolates that run, but for main and for those that wait in pools.
+-- @treturn table a list of their handles
+function M.running()
+  local list, self = {}, isolate.self()
+  for _, iso in ipairs(isolate.list()) do
+    if iso ~= self then list[#list + 1] = iso end
+  end
+  return list
+end
+
+--- Names of isolates, of the first few.
+-- @tparam table list handles
+-- @treturn string
+function M.names(list)
+  local names = {}
+  for i = 1, math.min(#list, 5) do names[i] = ("%d (%s)"):format(list[i].id, list[i].name) end
+  if #list > 5 then names[6] = "…" end
+  return table.concat(names, ", ")
+end
+
+local function ended(session, message)
+  local reason = message.status == "failed" and message.reason
+  session.show(("isolate %d (%s): %s%s"):format(message.id, message.name, message.status,
+    reason and ": " .. tostring(reason) or ""))
+end
+
+--- A line has run: of isolates that it spawned the end will be told.
+-- @tparam table session
+function M.started(session)
+  local fresh = {}
+  for _, iso in ipairs(M.running()) do
+    if not session.seen[iso] and iso:stats().spawned then fresh[#fresh + 1] = iso end
+  end
+  for _, iso in ipairs(fresh) do
+    session.seen[iso] = true
+    if #fresh <= TOLD then iso:on_exit(session.exits) end
+  end
+end
+
+--- Begins to watch.
+-- @tparam table session
+function M.open(session)
+  session.futures, session.seen = {}, setmetatable({}, { __mode = "k" })
+  local rx, tx = isolate.port { name = "repl" }
+  session.exits, session.receiver = tx, rx
+  rx:on_message(function(message) ended(session, message) end)
+  rx:unref()
+  for _, iso in ipairs(M.running()) do session.seen[iso] = true end
+end
+
+-- -- Ctrl-C --------------------------------------------------------------------------------------
+
+local function find(id)
+  for _, iso in ipairs(M.running()) do
+    if iso.id == id then return iso end
+  end
+end
+
+--- A line was interrupted: if it waited for an isolate, a second Ctrl-C will kill that.
+-- @tparam table session
+-- @tparam table failure
+function M.hung(session, failure)
+  local id = failure and failure.interrupted and session.editor:hung()
+  session.hung = id and find(id)
+  if session.hung then
+    session.show(("%s still runs; Ctrl-C again kills it"):format(name_of(session.hung)))
+  end
+end
+
+--- Ctrl-C at an empty line.
+-- @tparam table session
+function M.interrupted(session)
+  local iso = session.hung
+  session.hung = nil
+  if not iso then return end
+  iso:kill()
+  session.show(name_of(iso) .. " is killed")
+end
+
+return M

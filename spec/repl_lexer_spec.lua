@@ -1,0 +1,165 @@
+-- repl_lexer_spec.lua - the tokens of Lua, and when an input is complete.
+-- SPDX-License-Identifier: MIT
+
+local shell = require "spec.support.shell"
+local lexer = require "isolate.repl.lexer"
+
+-- The tokens as `kind:text`, by blanks.
+local function tokens(source)
+  local list = {}
+  for i, t in ipairs((lexer.tokens(source))) do list[i] = t.kind .. ":" .. t.text end
+  return table.concat(list, " ")
+end
+
+local function problem(source)
+  local _, p = lexer.tokens(source)
+  return p and { p.what, p.from, p.more }
+end
+
+describe("isolate.repl.lexer", function()
+  describe("tokens()", function()
+    it("tells names from keywords", function()
+      assert.equal("keyword:local name:locals name:_x1 keyword:goto name:End", tokens
+        "local locals _x1 goto End")
+    end)
+
+    it("reads every operator, the longest first", function()
+      for op in ([[+ - * / % ^ # & ~ | << >> // == ~= <= >= < > = ( ) { } [ ] :: ; : , . .. ...]])
+        :gmatch "%S+" do
+        assert.equal("op:" .. op, tokens(op))
+      end
+      assert.equal("name:a op:.. op:. name:b", tokens "a.. .b")
+      assert.equal("op:... op:.. op://", tokens ".....//")
+      assert.equal("op:< name:const op:>", tokens "<const>")
+      assert.equal("op:~= op:~ op:=", tokens "~= ~ =")
+    end)
+
+    it("reads numerals as Lua does, also what is malformed", function()
+      for _, text in ipairs { "3", "345", "0xff", "0xBEBADA", "3.0", "3.1416", "314.16e-2",
+        "0.31416E1", "34e1", "0x0.1E", "0xA23p-4", "0X1.921FB54442D18P+1", ".5", "5.", "0x.1p4",
+        "1e+5", "3..2", "3x", "0xg", "1e", "08", "0x", "9e9e9" } do
+        assert.equal("number:" .. text, tokens(text))
+      end
+      assert.equal("number:1 op:- number:2", tokens "1-2")
+      assert.equal("name:a op:.. name:b", tokens "a..b")
+      assert.equal("number:0xep1 op:- number:1", tokens "0xep1 -1")
+    end)
+
+    it("reads short strings with every escape", function()
+      for _, text in ipairs { [["a"]], [['a']], [["\a\b\f\n\r\t\v\\\"\'"]], [["\x41\65\u{20AC}"]],
+        "'a\\\nb'", "'a\\\r\nb'", "'a\\z  \n\t b'", [['"']], [["'"]], [["\\"]], [[""]],
+        "'\xff\0'" } do
+        assert.equal("string:" .. text, tokens(text))
+        assert.is_nil(problem(text))
+      end
+      assert.equal([[string:"a" string:"b"]], tokens [["a""b"]])
+    end)
+
+    it("reads long strings and comments of every level", function()
+      for _, text in ipairs { "[[]]", "[[a]b]]", "[==[ a]]b]=]c ]==]", "[=[\n\n]=]" } do
+        assert.equal("string:" .. text, tokens(text))
+        assert.equal("comment:--" .. text, tokens("--" .. text))
+      end
+      assert.equal("comment:--[ no long one name:x", tokens "--[ no long one\nx")
+      assert.equal("comment:--[==x name:y", tokens "--[==x\ny")
+      assert.equal("comment:-- a name:b comment:--", tokens "-- a\r\nb --")
+    end)
+
+    it("tells where each token is", function()
+      local list = lexer.tokens "local x =\n  [[a\nb]] y"
+      local places = {}
+      for i, t in ipairs(list) do places[i] = { t.from, t.to, t.line } end
+      assert.same({ { 1, 5, 1 }, { 7, 7, 1 }, { 9, 9, 1 }, { 13, 19, 2 }, { 21, 21, 3 } }, places)
+    end)
+
+    it("skips a first line that begins with '#!'", function()
+      assert.equal("name:x", tokens "#!/usr/bin/env lua\nx")
+      assert.equal("op:# name:x", tokens "#x")
+    end)
+
+    it("says which token has no end, and whether lines that follow could end it", function()
+      assert.same({ "string", 5, false }, problem "x = 'abc")
+      assert.same({ "string", 5, false }, problem "x = 'abc\n'")
+      assert.same({ "string", 5, true }, problem "x = 'abc\\")
+      assert.same({ "string", 5, true }, problem "x = 'abc\\z  ")
+      assert.same({ "string", 5, false }, problem "x = 'abc\\\\z  ")
+      assert.same({ "string", 5, true }, problem "x = 'abc\\\n")
+      assert.same({ "long string", 1, true }, problem "[==[ ]=]")
+      assert.same({ "comment", 3, true }, problem "x --[[ a\n]")
+      assert.same({ "unknown", 5, false }, problem "x = $")
+      assert.same({ "unknown", 1, false }, problem "é = 1")
+      assert.is_nil(problem "x = 'a' -- b")
+    end)
+
+    it("gives back every source of this project, and loses nothing", function()
+      local list = shell.run "git ls-files '*.lua'".stdout
+      if list == "" then list = shell.run "find scripts spec examples -name '*.lua'".stdout end
+      local files = 0
+      for path in list:gmatch "[^\n]+" do
+        local source = shell.read(path)
+        local all, cut = lexer.tokens(source)
+        local at = 1
+        for i, t in ipairs(all) do
+          local before = source:sub(at, t.from - 1)
+          assert(not before:find "%S" or i == 1 and before:find "^#!", path)
+          assert.equal(t.text, source:sub(t.from, t.to))
+          at = t.to + 1
+        end
+        assert(not source:sub(at):find "%S", path)
+        assert.is_nil(cut, path)
+        files = files + 1
+      end
+      assert.is_true(files > 50)
+    end)
+  end)
+
+  describe("complete()", function()
+    it("is true for what can be loaded", function()
+      for _, source in ipairs { "", "x = 1", "return", "-- comment", "goto a ::a::",
+        "print '<eof>'" } do
+        assert.is_true(lexer.complete(source), source)
+      end
+    end)
+
+    it("is false for what more lines could end", function()
+      for _, source in ipairs { "for i = 1, 3 do", "x = [[", "x = [==[ ]]", "--[[", "f(",
+        "x = 'a\\",
+        "x =", "if x then y() else", "repeat", "local function f(", "x = '<eof>' ..", "goto",
+        "return {", "f { [[<eof>", "x = 1 +", "function f() x = [[\nif" } do
+        assert.is_false(lexer.complete(source), source)
+      end
+    end)
+
+    it("is nil and a message for what no line can cure", function()
+      for source, message in pairs {
+        ["x = = 1"] = "unexpected symbol near '='",
+        ["x = 'a"] = "unfinished string near <eof>",
+        ["end"] = "<eof> expected near 'end'",
+        ["x = = [["] = "unexpected symbol near '='",
+        ["f(]"] = "unexpected symbol near ']'",
+        ["local a <eof>"] = "unknown attribute 'eof'",
+        ["break"] = "break outside",
+        ["goto nowhere"] = "no visible label",
+        ["x = '<eof>"] = "unfinished string",
+        ["x y '<eof>'"] = "near 'y'",
+        ["x = $ [["] = "unexpected symbol near '$'",
+        ["x = '\\q' .. [["] = "invalid escape sequence",
+      } do
+        local ok, text = lexer.complete(source)
+        assert.is_nil(ok, source)
+        assert.matches(message, text, 1, true)
+      end
+    end)
+  end)
+
+  it("knows the reserved words", function()
+    local n = 0
+    for word in lexer.keywords() do
+      n = n + 1
+      assert.is_true(lexer.is_keyword(word))
+      assert.is_nil(load("local " .. word .. " = 1"), word)
+    end
+    assert.equal(22, n)
+    assert.is_false(lexer.is_keyword "print")
+  end)
+end)

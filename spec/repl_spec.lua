@@ -1,0 +1,519 @@
+-- repl_spec.lua - the prompt, on a real terminal: what goes in, and what the screen shows.
+-- SPDX-License-Identifier: MIT
+
+local lua = require "spec.support.lua"
+local settle = require "spec.support.settle"
+local shell = require "spec.support.shell"
+local terminal = require "spec.support.terminal"
+
+local host = lua.host()
+
+if not host then
+  pending "the host executable is not built (build/bin/isolua, or ISOLUA_BIN)"
+  return
+elseif not lua.is_host then
+  pending "run by build/bin/isolua only"
+  return
+end
+
+local dir -- home of a test
+
+local function prompt(options)
+  options = options or {}
+  local env = { "HOME=" .. dir, "NO_COLOR=1" }
+  table.move(options.env or {}, 1, #(options.env or {}), #env + 1, env)
+  local command = { host }
+  table.move(options.args or {}, 1, #(options.args or {}), 2, command)
+  return terminal.open(command, { env = env, columns = options.columns, rows = options.rows })
+    :prompts(1)
+end
+
+-- A prompt at which lines were typed, each once the one before is done.
+local function after(...)
+  local t = prompt()
+  for i, line in ipairs { ... } do t:line(line):prompts(i + 1) end
+  return t
+end
+
+local function file_of(name, text)
+  return shell.write(text, dir .. "/" .. name)
+end
+
+describe("the prompt", function()
+  before_each(function()
+    dir = os.tmpname()
+    os.remove(dir)
+    assert(os.execute("mkdir " .. shell.quote(dir)))
+  end)
+
+  after_each(function() os.execute("rm -rf " .. shell.quote(dir)) end)
+
+  describe("evaluating", function()
+    it("prints the values of expressions, with or without '=' and 'return'", function()
+      local t <close> = after("1 + 1", "= 'a', nil", "return {1, 2, x = 'ü'}", "nil", "print 'p'",
+        "local x = 1")
+      t:shows [[
+1> 1 + 1
+2
+2> = 'a', nil
+"a"  nil
+3> return {1, 2, x = 'ü'}
+{ 1, 2, x = "ü" }
+4> nil
+nil
+5> print 'p'
+p
+6> local x = 1
+7>]]
+    end)
+
+    it("keeps local variables, which functions of later lines share", function()
+      local t <close> = after("local n = 1", "local function inc() n = n + 1 return n end", "inc()",
+        "n = 10", "inc(), n", "local n = 'new'", "n, inc()")
+      t:shows [[
+1> local n = 1
+2> local function inc() n = n + 1 return n end
+3> inc()
+2
+4> n = 10
+5> inc(), n
+11  11
+6> local n = 'new'
+7> n, inc()
+"new"  12
+8>]]
+    end)
+
+    it("reads lines until they are a chunk", function()
+      local t <close> = prompt()
+      for _, line in ipairs { "for i = 1, 2 do", "  print(i)", "end" } do t:line(line) end
+      t:prompts(4)
+      for _, line in ipairs { "x = [[", "<eof>", "]]" } do t:line(line) end
+      t:prompts(7):line "#x":prompts(8):line "1 +":line "1":prompts(10)
+      t:shows [==[
+1> for i = 1, 2 do
+ |   print(i)
+ | end
+1
+2
+4> x = [[
+ | <eof>
+ | ]]
+7> #x
+6
+8> 1 +
+ | 1
+2
+10>]==]
+    end)
+
+    it("keeps the last results in _, _1, _2 and _3", function()
+      local t <close> = after("1", "2", "3", "_, _1, _2, _3", "_")
+      t:shows [[
+1> 1
+1
+2> 2
+2
+3> 3
+3
+4> _, _1, _2, _3
+3  3  2  1
+5> _
+3
+6>]]
+    end)
+
+    it("shows errors with the line of source, a caret, and the traceback", function()
+      local t <close> = after("local function f() error 'no' end", "f()", "x.y.z", "x = = 1")
+      t:shows [[
+1> local function f() error 'no' end
+2> f()
+repl:1: no
+    local function f() error 'no' end
+                       ^^^^^
+stack traceback:
+        [C]: in function 'error'
+        repl:1: in function <repl:1>
+        (...tail calls...)
+3> x.y.z
+repl:3: attempt to index a nil value (global 'x')
+    x.y.z
+    ^
+stack traceback:
+        repl:3: in function <repl:3>
+4> x = = 1
+repl:4: unexpected symbol near '='
+    x = = 1
+      ^
+5>]]
+    end)
+
+    it("sends functions and variables that were typed", function()
+      local t <close> = after("local k = 3", "function times(x) return k * x end",
+        "isolate.run(function() return times(14) end):await()")
+      t:waits "42"
+    end)
+
+    it("uses colours, but for NO_COLOR", function()
+      local t <close> = prompt { env = { "NO_COLOR=" } }
+      t:line "'text'":prompts(2)
+      assert.matches('\27%[32m"text"', t:coloured())
+    end)
+  end)
+
+  describe("while a line is typed", function()
+    it("shows what isolates print above the line, which stays as it is", function()
+      local t <close> = prompt()
+      t:line [[go = isolate.spawn(function() isolate.inbox():receive() print "from afar" end)]]
+      t:prompts(2):line [[isolate.after(0.3, function() go:send(true) end)]]:type "half a li"
+      t:waits "isolate 2 (repl:1): done"
+      t:shows [[
+1> go = isolate.spawn(function() isolate.inbox():receive() print "from afar" end
+)
+2> isolate.after(0.3, function() go:send(true) end)
+isolate.timer: 3
+from afar
+isolate 2 (repl:1): done
+3> half a li]]
+      t:type "ne":shows((t:screen():gsub("^[^\n]*\n", "", 1)))
+      local x = t:cursor()
+      assert.equal(#"3> half a line", x)
+    end)
+
+    it("keeps the cursor in the middle of a line of several rows", function()
+      local t <close> = prompt { columns = 30 }
+      t:line "isolate.after(0.5, function() print 'x' end)":type(("abcdefghi "):rep(7))
+      for _ = 1, 35 do t:press "Left" end
+      t:waits "\nx\n2> abc":type "|":waits [[
+isolate.timer: 2
+x
+2> abcdefghi abcdefghi abcdefg
+hi abcde|fghi abcdefghi abcdef
+ghi abcdefghi]]
+    end)
+
+    it("shows futures that were printed once they settle, and their errors", function()
+      local t <close> = prompt()
+      t:line "isolate.run(function() require 'isolate'.sleep(0.3) return 42, {} end)":prompts(2)
+      t:waits "future 3: 42  {}"
+      t:line "isolate.run(function() error 'bad' end)":waits "future 5: repl:2: bad"
+      t:prompts(3)
+    end)
+
+    it("shows uncaught errors and ends of isolates that were spawned", function()
+      local t <close> = prompt()
+      t:line "w = isolate.spawn(function() require 'isolate'.sleep(0.3) error 'oops' end)"
+      t:type "typing":waits "uncaught error in isolate 'repl:1': repl:1: oops"
+      t:waits "isolate 2 (repl:1): failed: repl:1: oops"
+      assert.matches("2> typing$", t:screen())
+    end)
+
+    it("goes on with output that has no line end", function()
+      local t <close> = prompt()
+      t:line [[function w(i) isolate.after(i / 5, function() io.write(i, " ") io.flush() end) end]]
+      t:prompts(2):line "w(1) w(2) w(3)"
+      t:waits "1 2 3\n3>"
+    end)
+
+    it("runs timers, handlers and tasks", function()
+      local t <close> = prompt()
+      t:line [[t = isolate.async(function() isolate.sleep(0.2) print "task" end)]]
+      t:line [[rx, tx = isolate.port() rx:on_message(function(m) print("got", m) end)]]
+      t:line [[isolate.run(function() tx:send "this" end)]]:waits "task":waits "got     this"
+    end)
+
+    it("is not kept from its keys by a task that never rests", function()
+      local t <close> = after "t = isolate.async(function() while true do isolate.sleep(0) end end)"
+      t:line "1 + 1":prompts(3):waits "\n2\n"
+    end)
+  end)
+
+  describe("Ctrl-C", function()
+    local function stops(line)
+      local t <close> = prompt()
+      t:line(line)
+      settle.eventually(function() return false end, 0.3) -- it runs by now
+      t:press "C-c":waits "interrupted":prompts(2):line "'alive'":prompts(3):waits '"alive"'
+    end
+
+    it("stops an endless loop", function() stops "while true do end" end)
+
+    it("stops a loop that catches all errors", function()
+      stops "while true do pcall(function() while true do end end) end"
+    end)
+
+    it("stops a coroutine", function()
+      stops "coroutine.wrap(function() while true do end end)()"
+    end)
+
+    it("stops a wait", function() stops "isolate.sleep(1000)" end)
+
+    it("stops a wait for an isolate, which a second one kills", function()
+      local t <close> = prompt()
+      t:line "isolate.run({name='x'}, function() while true do end end):await()"
+      settle.eventually(function() return false end, 0.3)
+      t:press "C-c":waits "isolate 2 (x) still runs; Ctrl-C again kills it":prompts(2)
+      t:press "C-c":waits "isolate 2 (x) is killed"
+      t:line "#isolate.list()":waits "\n1\n"
+    end)
+
+    it("stops a task that runs while a line is typed", function()
+      local t <close> = prompt()
+      t:line "t = isolate.async(function() while true do end end)"
+      settle.eventually(function() return false end, 0.3)
+      t:press "C-c":line "t":waits "isolate.future: 2 (failed)"
+    end)
+
+    it("runs the closers of what it stops", function()
+      local t <close> = prompt()
+      t:line "do local c <close> = setmetatable({}, {__close = function() print 'closed' end}) \z
+        while true do end end"
+      settle.eventually(function() return false end, 0.3)
+      t:press "C-c":waits "closed":waits "interrupted"
+    end)
+
+    it("drops a line, also one of several", function()
+      local t <close> = prompt()
+      t:type "half":press "C-c":waits "half^C":prompts(1)
+      t:line "for i = 1, 2 do":type "x":press "C-c":prompts(1)
+      t:line "'good'":prompts(2):waits '"good"'
+    end)
+  end)
+
+  describe("Ctrl-D", function()
+    it("leaves with status 0", function()
+      local t <close> = after "1"
+      t:press "C-d":waits "exit 0"
+    end)
+
+    it("says first that isolates still run", function()
+      local t <close> = after "w = isolate.spawn({name='w'}, function() while true do end end)"
+      t:press "C-d":waits "1 isolate still runs: 2 (w)":prompts(2)
+      t:press "C-d":waits "exit 0"
+    end)
+  end)
+
+  describe("completion", function()
+    local function completes(before, keys, line)
+      local t <close> = prompt()
+      if before then t:line(before):prompts(2) end
+      t:type(keys):press "Tab"
+      t:waits((before and "2> " or "1> ") .. line)
+    end
+
+    it("completes globals", function() completes(nil, "collectg", "collectgarbage") end)
+    it("completes kept locals", function()
+      completes("local some_name = 1", "print(some_", "print(some_name")
+    end)
+    it("completes fields", function() completes(nil, "string.forma", "string.format") end)
+    it("completes methods of handles", function()
+      completes("f = isolate.async(print)", "f:aw", "f:await")
+    end)
+    it("completes commands", function() completes(nil, ":he", ":help") end)
+    it("completes names of files", function()
+      file_of("some_script.lua", "")
+      completes(nil, 'dofile "' .. dir .. "/some_sc", 'dofile "' .. dir .. "/some_script.lua")
+    end)
+    it("completes names of modules", function()
+      completes(nil, 'require "isolate.cq', 'require "isolate.cqueues')
+    end)
+
+    it("lists the words when there are several, above the line", function()
+      local t <close> = prompt()
+      t:type "string.re":press "Tab":shows "rep      reverse\n1> string.re"
+    end)
+  end)
+
+  describe("history", function()
+    it("lives on when the prompt is started again", function()
+      do
+        local t <close> = after("'first'", "'second'")
+        t:press "C-d":waits "exit 0"
+      end
+      local t <close> = prompt()
+      t:press("Up", "Up"):waits "1> 'first'":press "Down":waits "1> 'second'"
+    end)
+
+    it("keeps inputs of several lines whole", function()
+      do
+        local t <close> = prompt()
+        t:line "for i = 1, 1 do":line "  print 'loop'":line "end":prompts(4)
+        t:press "C-d":waits "exit 0"
+      end
+      local t <close> = prompt()
+      t:press("Up", "Enter"):waits "\nloop\n":prompts(4)
+    end)
+
+    it("is searched by Ctrl-R", function()
+      local t <close> = after("'needle'", "'other'")
+      t:press "C-r":type "need":press("Enter"):waits '3> \'needle\'\n"needle"'
+    end)
+
+    it("is the user's alone, also where the umask is lax", function()
+      do
+        local t <close> = after "'x'"
+        t:press "C-d":waits "exit 0"
+      end
+      local path = dir .. "/.local/state/isolua/history"
+      local result = shell.run("stat -c %a " .. shell.quote(path))
+      assert.equal("600\n", result.stdout)
+      assert.equal("'x'\n", shell.read(path))
+    end)
+
+    it("is below XDG_STATE_HOME where that is set", function()
+      do
+        local t <close> = prompt { env = { "XDG_STATE_HOME=" .. dir .. "/s" } }
+        t:line "'x'":prompts(2):press "C-d":waits "exit 0"
+      end
+      assert.equal("'x'\n", shell.read(dir .. "/s/isolua/history"))
+    end)
+  end)
+
+  describe("the terminal", function()
+    it("may be resized while a line is typed", function()
+      local t <close> = prompt { columns = 60 }
+      t:type(("0123456789"):rep(7)):waits "789":resize(40, 20)
+      settle.eventually(function() return false end, 0.3)
+      t:type "x":waits(("0123456789"):rep(7):sub(38) .. "x")
+      t:press "C-c":prompts(1)
+    end)
+
+    it("shows UTF-8, and edits it by characters", function()
+      local t <close> = prompt()
+      t:type "'aü€漢b'":press("Left", "Left", "BSpace", "Enter")
+      t:waits "1> 'aü€b'\n\"aü€b\""
+    end)
+
+    it("takes a paste of 500 lines", function()
+      local t <close> = prompt { rows = 10 }
+      local lines = { "local sum = 0" }
+      for i = 1, 498 do lines[#lines + 1] = ("sum = sum + %d\t-- a line"):format(i) end
+      lines[#lines + 1] = "print(sum)"
+      t:paste(table.concat(lines, "\n") .. "\n"):prompts(501):waits(tostring(498 * 499 // 2))
+      local text = t:screen(true)
+      assert.matches("\n250> sum = sum %+ 249%s+%-%- a line\n251> ", text)
+    end)
+
+    it("leaves a paste without a line end on the line", function()
+      local t <close> = prompt()
+      t:paste "1 +\n2":waits " | 2":press "Enter":prompts(3):waits "\n3\n"
+    end)
+
+    it("falls back to plain lines where the cursor cannot be moved", function()
+      local t <close> = prompt { env = { "TERM=dumb" } }
+      t:line "1 + 1":prompts(2):line "isolate.sleep(1000)"
+      settle.eventually(function() return false end, 0.3)
+      t:press "C-c":waits "interrupted":prompts(3):press "C-d":waits "exit 0"
+    end)
+
+    it("lets programs that a line starts have it", function()
+      local t <close> = prompt()
+      t:line "os.execute 'read x; echo got $x; test -t 1 && echo terminal'"
+      t:line "this":waits "got this\nterminal"
+    end)
+
+    it("lets io.read have the next line", function()
+      local t <close> = prompt()
+      t:line "x = io.read()":line "typed":prompts(2):line "x":waits '"typed"'
+    end)
+
+    it("is given back by os.exit, also out of a timer", function()
+      local t <close> = prompt()
+      t:line "isolate.after(0.2, function() os.exit(3) end)":waits "exit 3"
+    end)
+
+    it("begins a row of its own behind output without a line end", function()
+      local t <close> = after "_ = io.write 'abc'"
+      t:shows "1> _ = io.write 'abc'\nabc%\n2>"
+    end)
+  end)
+
+  describe("starting", function()
+    it("runs init.lua of the user's configuration, but not with -E", function()
+      assert(os.execute("mkdir -p " .. shell.quote(dir .. "/.config/isolua")))
+      file_of(".config/isolua/init.lua", "greeting = 'hello'")
+      local t <close> = prompt()
+      t:line "greeting":waits '"hello"'
+      local bare <close> = prompt { args = { "-E" } }
+      bare:line "greeting":waits "\nnil\n"
+    end)
+
+    it("shows errors of init.lua and goes on", function()
+      assert(os.execute("mkdir -p " .. shell.quote(dir .. "/.config/isolua")))
+      file_of(".config/isolua/init.lua", "\nerror 'bad start'")
+      local t <close> = prompt()
+      t:waits "init.lua:2: bad start":line "1":prompts(2)
+    end)
+
+    it("keeps the globals of a script after -i", function()
+      local path = file_of("script.lua", "answer = 42")
+      local t <close> = prompt { args = { "-i", path } }
+      t:line "answer":waits "\n42\n"
+    end)
+  end)
+
+  describe("commands", function()
+    it("are listed by :help, and explained", function()
+      local t <close> = prompt()
+      t:line ":help":waits ":quit":line ":help bt":waits ":bt ID\n  where an isolate is"
+      t:line ":nonsense":waits "there is no command ':nonsense'; :help lists them"
+    end)
+
+    it("show isolates, where they are, and evaluate in them", function()
+      local t <close> = prompt { columns = 120 }
+      t:line "w = isolate.spawn({name = 'w'}, function() n = 7 while true do end end)":prompts(2)
+      t:line ":ps":waits "ID  NAME  STATE"
+      assert.matches("2   w     running .- repl:1", t:screen())
+      t:line ":bt w":waits "stack traceback:\n        repl:1: in function <repl:1>"
+      t:line ":in 2 n + 1":waits "\n8\n":line ":in 2 error 'x'":waits "repl:1: x"
+      t:line ":kill 2":waits "isolate 2 (w): killed":line ":bt 2"
+      t:waits "there is no isolate '2'; :ps lists them"
+    end)
+
+    it("pause and resume", function()
+      local t <close> = prompt()
+      t:line "w = isolate.spawn(function() for m in isolate.inbox():messages() do print(m) end end)"
+      t:prompts(2):line ":pause 2":waits "is paused":line "w:send 'm'":prompts(3)
+      t:line "w:status()":waits '"paused"':line ":resume 2":waits "goes on":waits "m\n"
+    end)
+
+    it("show isolates live until q", function()
+      local t <close> = prompt { rows = 12 }
+      t:line "print 'before'":prompts(2):line ":top":waits "1 isolates (q leaves)"
+      t:waits "1   main":type "q":prompts(2):waits "before"
+    end)
+
+    it("tell time and memory", function()
+      local t <close> = prompt()
+      t:line ":time 1 + 1":waits "of processors":line ":mem":waits "KiB"
+    end)
+
+    it("load and save files", function()
+      local path = file_of("f.lua", "#!/usr/bin/env isolua\nlocal from_file = 'here'\n")
+      local t <close> = prompt()
+      t:line(":load " .. path):line "from_file":waits '"here"'
+      t:line(":save " .. dir .. "/s.lua"):waits "1 lines in"
+      assert.equal("from_file\n", shell.read(dir .. "/s.lua"))
+      t:line ":load /no/such":waits "cannot read /no/such: No such file or directory"
+    end)
+
+    it("tell what is known of a function", function()
+      local t <close> = prompt()
+      t:line ":doc future:await":waits "Waits until the work has ended"
+      t:line ":doc isolate.spwan":waits "there are isolate.spawn"
+    end)
+
+    it("leave", function()
+      local t <close> = prompt()
+      t:line ":quit":waits "exit 0"
+    end)
+  end)
+
+  it("uses no processor time while nothing is typed", function()
+    local t <close> = prompt()
+    t:line "stat = function() return io.open('/proc/self/stat'):read 'a' end":prompts(2)
+    t:line "os.clock() < 1 and 'fresh'":prompts(3):line "c = os.clock()":prompts(4)
+    settle.eventually(function() return false end, 2)
+    t:line "os.clock() - c < 0.05":waits "\ntrue\n"
+  end)
+end)
