@@ -598,9 +598,9 @@ static bool run_terminal(lua_State *L, const struct arguments *args, bool *good)
   lua_settop(L, 0);
   lua_pushcfunction(L, require_repl);
   if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
-    const char *message = lua_tostring(L, -1);
-    fprintf(stderr, "%s: a plain prompt, since %.*s\n", name,
-            message != NULL ? (int)strcspn(message, "\n") : 0, message);
+    const char *message = luaL_tolstring(L, -1, NULL), *what = strstr(message, "module '");
+    if (what == NULL) what = message;
+    fprintf(stderr, "%s: a plain prompt, since %.*s\n", name, (int)strcspn(what, ":\n"), what);
     lua_settop(L, 0);
     return false;
   }

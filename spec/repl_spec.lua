@@ -445,6 +445,12 @@ ghi abcdefghi]]
       t:waits "init.lua:2: bad start":line "1":prompts(2)
     end)
 
+    it("is the prompt of lua5.4 where there is no LPeg, and says so", function()
+      local t <close> = terminal.open({ host }, { env = { "HOME=" .. dir, "LUA_CPATH=/none/?.so" } })
+      t:waits "a plain prompt, since module 'lpeg' not found\n"
+      t:line "1 + 1":waits "\n2\n>"
+    end)
+
     it("keeps the globals of a script after -i", function()
       local path = file_of("script.lua", "answer = 42")
       local t <close> = prompt { args = { "-i", path } }
@@ -468,6 +474,14 @@ ghi abcdefghi]]
       t:line ":in 2 n + 1":waits "\n8\n":line ":in 2 error 'x'":waits "repl:1: x"
       t:line ":kill 2":waits "isolate 2 (w): killed":line ":bt 2"
       t:waits "there is no isolate '2'; :ps lists them"
+    end)
+
+    it("leave what is evaluated in an isolate to Ctrl-C", function()
+      local t <close> = prompt()
+      t:line "w = isolate.spawn({name = 'w'}, function() n = 0 while true do n = n + 1 end end)"
+      t:prompts(2):line ":in w while true do end"
+      settle.eventually(function() return false end, 0.3)
+      t:press "C-c":waits "interrupted":line ":in w n > 0":waits "\ntrue\n"
     end)
 
     it("pause and resume", function()
@@ -507,6 +521,41 @@ ghi abcdefghi]]
       local t <close> = prompt()
       t:line ":quit":waits "exit 0"
     end)
+  end)
+
+  it("does not grow by more than what was typed", function()
+    local t <close> = prompt { rows = 5 }
+    local function size()
+      t:press("C-l"):line "collectgarbage() collectgarbage() m = collectgarbage 'count'"
+      t:line "r = io.open('/proc/self/statm'):read('a'):match ' (%d+)' * 4"
+      t:line "print(('<%.0f %.0f>'):format(m, r))"
+      local heap, resident
+      settle.eventually(function()
+        heap, resident = t:screen():match "\n<(%d+) (%d+)>\n"
+        return heap
+      end, settle.limit)
+      if not heap then error(t:screen()) end
+      return tonumber(heap), tonumber(resident)
+    end
+    local lines, count = {}, settle.scale(10000, 1000)
+    for i = 1, 1000 do lines[i] = ("local a, t%d = %d, {}"):format(i % 10, i) end
+    local number = 1
+    local function type_all(times)
+      for _ = 1, times do
+        t:paste(table.concat(lines, "\n") .. "\n")
+        number = number + #lines
+        t:prompts(number)
+      end
+    end
+    type_all(1)
+    local heap, resident = size()
+    number = number + 3
+    type_all(count // #lines)
+    local heap_after, resident_after = size()
+    assert.is_true(heap_after - heap < count * 0.15, heap_after - heap)
+    if not settle.sanitized then
+      assert.is_true(resident_after - resident < 8000, resident_after - resident)
+    end
   end)
 
   it("uses no processor time while nothing is typed", function()

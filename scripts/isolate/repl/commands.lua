@@ -201,7 +201,8 @@ command(":in", "ID code", "code", "evaluates an expression or statements in an i
     local id, code = argument:match "^(%S+)%s+(.*)$"
     local iso = find(id or argument)
     if not code then misuse "what is to be evaluated? As in ':in 3 #queue'" end
-    local results = table.pack(core.inspect(iso, "eval", code):await())
+    local answer <close> = core.inspect(iso, "eval", code) -- Ctrl-C cancels it
+    local results = table.pack(answer:await())
     if results[1] then
       if results.n > 1 then
         session.show(pretty.results(results.n - 1, { table.unpack(results, 2, results.n) },
