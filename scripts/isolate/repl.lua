@@ -72,10 +72,11 @@ end
 
 local function show_results(session, results)
   if results.n == 0 then return end
+  local pending = watch.pending(session, results)
   local text = pretty.results(results.n, results, session.options)
   if results.n > 1 or results[1] ~= nil then keep_results(session, results[1]) end
   session.show(text)
-  for i = 1, results.n do watch.value(session, results[i]) end
+  for _, future in ipairs(pending) do watch.future(session, future) end
 end
 
 --- Runs a function as a line of the prompt does: Ctrl-C ends it, errors are shown.

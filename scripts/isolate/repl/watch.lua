@@ -35,16 +35,29 @@ local function settled(session, future, ok, ...)
   end
 end
 
---- A value was shown: if it is a future that is pending, its results will be, too.
+--- The futures among values that are pending: asked before they are shown as such.
 -- @tparam table session
--- @param value
-function M.value(session, value)
-  if not is_a(value, "isolate.future") or session.futures[value] then return end
-  if value:done() then return end
-  session.futures[value] = true
-  value:on_done(function(...)
-    session.futures[value] = nil
-    settled(session, value, ...)
+-- @tparam table values a list, with its length `n`
+-- @treturn table a list
+function M.pending(session, values)
+  local list = {}
+  for i = 1, values.n do
+    local value = values[i]
+    if is_a(value, "isolate.future") and not session.futures[value] and not value:done() then
+      list[#list + 1] = value
+    end
+  end
+  return list
+end
+
+--- A future was shown as pending: its results will be, too.
+-- @tparam table session
+-- @tparam isolate.future future
+function M.future(session, future)
+  session.futures[future] = true
+  future:on_done(function(...)
+    session.futures[future] = nil
+    settled(session, future, ...)
   end)
 end
 
