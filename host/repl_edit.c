@@ -412,11 +412,12 @@ static bool can_move(void) {
   return kind != NULL && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
 }
 
+/* Names as wide strings: those that el_set takes it copies, and never frees. */
 static void bind_keys(EditLine *el) {
   el_set(el, EL_EDITOR, "emacs");
-  el_set(el, EL_ADDFN, "isolua-complete", "completes a name", complete);
-  el_set(el, EL_ADDFN, "isolua-paste", "inserts what is pasted", paste);
-  el_set(el, EL_ADDFN, "isolua-pasted", "inserts the next pasted line", insert_pasted);
+  el_wset(el, EL_ADDFN, L"isolua-complete", L"completes a name", complete);
+  el_wset(el, EL_ADDFN, L"isolua-paste", L"inserts what is pasted", paste);
+  el_wset(el, EL_ADDFN, L"isolua-pasted", L"inserts the next pasted line", insert_pasted);
   el_set(el, EL_BIND, "^I", "isolua-complete", NULL);
   el_set(el, EL_BIND, "\033[200~", "isolua-paste", NULL);
   el_set(el, EL_BIND, "\033[201~", "isolua-pasted", NULL);
