@@ -1309,6 +1309,27 @@ describe("pool:imap()", function()
     assert.same({ "1" }, pool:map(tostring, { 1 }))
   end)
 
+  it("has a closing value closed whose metatable is locked", function()
+    local pool <close> = isolate.pool(2)
+    local stream = isolate.stream(function(emit) for i = 1, math.huge do emit(i) end end)
+    for i in pool:imap(tostring, stream:values()) do
+      if i == 3 then break end
+    end
+    assert.same({ nil, "closed" }, { stream:receive(limit) })
+    local function counter(_, n) return (n or 0) + 1 end
+    for _, locked in ipairs { true, false } do
+      local err
+      local guard = setmetatable({}, { __metatable = locked, __close = function(_, e)
+        err = e
+        error("in close", 0)
+      end })
+      local ok, raised = pcall(function()
+        for _ in pool:imap(tostring, counter, nil, nil, guard) do error("in body", 0) end
+      end)
+      assert.same({ false, "in close", "in body" }, { ok, raised, err })
+    end
+  end)
+
   for _, opts in ipairs { { window = 1 }, { window = 4 }, { window = 10, chunk = 3 },
                           { window = 6, ordered = false } } do
     it("takes no more than its window ahead: " .. opts.window, function()

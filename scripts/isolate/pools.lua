@@ -325,14 +325,24 @@ function work:given(part)
   if part.whole then self.parts = self.parts - 1 end
 end
 
--- Whatever still runs is of no use any more.
+local function raise_in(closing, err)
+  local _ <close> = closing
+  error(err, 0)
+end
+
+-- Whatever still runs is of no use any more. The iterator's value may have a locked metatable: Lua
+-- closes it.
 function work:__close(err)
   for future in pairs(self.running) do future:cancel() end
   self.running, self.busy, self.over = {}, 0, true
   local closing = self.closing
   self.closing = false
-  local close = closing and getmetatable(closing).__close
-  if close then close(closing, err) end
+  if err == nil then
+    local _ <close> = closing
+  elseif closing then
+    local _, after = pcall(raise_in, closing, err)
+    if not rawequal(after, err) then error(after, 0) end
+  end
 end
 
 function work:__call()
