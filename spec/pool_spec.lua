@@ -907,6 +907,18 @@ describe("option", function()
     end, exits))))
   end)
 
+  it("may be as large as integers are", function()
+    for _, size in ipairs { math.maxinteger, 1 << 62, 1 << 32 } do
+      local pool <close> = isolate.pool { size = size, retries = size, idle = 0 }
+      assert.same({ "1", "2", "3" }, pool:map(tostring, { 1, 2, 3 }))
+      assert.equal(6, pool:reduce(function(a, b) return a + b end, { 1, 2, 3 }))
+      assert.equal(5, (await(pool:submit(function(cell)
+        if cell:add(1) < 5 then isolate.self():kill() end
+        return cell:load()
+      end, isolate.atomic(0)))))
+    end
+  end)
+
   it("on_exit, paused and on_error are refused, unknown ones named", function()
     local _, tx = isolate.port()
     assert.matches("on_exit", misuse(function() isolate.pool { on_exit = tx } end))

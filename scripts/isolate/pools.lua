@@ -14,6 +14,7 @@ local PART, LIMIT = 0.002, 0.01 -- seconds
 local MOST = 1 << 16 -- items
 local MOST_ISOLATES = 100000
 local LANES = 2 -- parts for each job that may run: while one runs the next one waits for it
+local MANY = (1 << 31) - 1 -- jobs that may run, and retries: more of them are the same
 
 -- -- Making -------------------------------------------------------------------------------------
 
@@ -38,13 +39,13 @@ local function new(opts, size)
     end
     if not OWN[key] then run[key] = v end
   end
-  size = size or option(opts, "size", nil, 1) or core.cores()
+  size = math.min(size or option(opts, "size", nil, 1) or core.cores(), MANY)
   local idle = opts.idle
   if idle ~= nil and (type(idle) ~= "number" or idle ~= idle or idle < 0) then
     error("option 'idle': a number of seconds, 0 or more, expected", 3)
   end
   local ok, pool = pcall(core.new_pool, run, size, option(opts, "queue", 1024 * size, 1), idle,
-    option(opts, "max_jobs", 0, 1), option(opts, "retries", 0, 0))
+    option(opts, "max_jobs", 0, 1), math.min(option(opts, "retries", 0, 0), MANY))
   if not ok then error(pool, 3) end
   return pool
 end
