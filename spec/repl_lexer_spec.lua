@@ -16,6 +16,19 @@ local function problem(source)
   return p and { p.what, p.from, p.more }
 end
 
+-- The tokens but comments as a source, each in the line that it is said to be in.
+local function rebuild(list)
+  local parts, line = {}, 1
+  for _, t in ipairs(list) do
+    if t.kind ~= "comment" then
+      parts[#parts + 1] = t.line > line and ("\n"):rep(t.line - line) or " "
+      parts[#parts + 1] = t.text
+      line = math.max(line, t.line) + select(2, t.text:gsub("\n", ""))
+    end
+  end
+  return table.concat(parts)
+end
+
 describe("isolate.repl.lexer", function()
   describe("tokens()", function()
     it("tells names from keywords", function()
@@ -37,12 +50,17 @@ describe("isolate.repl.lexer", function()
     it("reads numerals as Lua does, also what is malformed", function()
       for _, text in ipairs { "3", "345", "0xff", "0xBEBADA", "3.0", "3.1416", "314.16e-2",
         "0.31416E1", "34e1", "0x0.1E", "0xA23p-4", "0X1.921FB54442D18P+1", ".5", "5.", "0x.1p4",
-        "1e+5", "3..2", "3x", "0xg", "1e", "08", "0x", "9e9e9" } do
+        "1e+5", "3..2", "3x", "0xg", "1e", "08", "0x", "9e9e9", "0xA.8P-1", "0xp3", "12abc.5",
+        "3e+", "1..", "0b1", "3_" } do
         assert.equal("number:" .. text, tokens(text))
       end
       assert.equal("number:1 op:- number:2", tokens "1-2")
       assert.equal("name:a op:.. name:b", tokens "a..b")
       assert.equal("number:0xep1 op:- number:1", tokens "0xep1 -1")
+      assert.equal("number:0xe op:+ number:1", tokens "0xe+1")
+      assert.equal("number:3..2 name:x", tokens "3..2 x")
+      assert.equal("name:a1 op:. name:b2", tokens "a1.b2")
+      assert.equal("name:t op:.. number:.5 op:, op:... number:5", tokens "t.. .5, ...5")
     end)
 
     it("reads short strings with every escape", function()
@@ -55,6 +73,17 @@ describe("isolate.repl.lexer", function()
       assert.equal([[string:"a" string:"b"]], tokens [["a""b"]])
     end)
 
+    it("ends a short string where the compiler does, after any escape", function()
+      for byte = 0, 255 do
+        local source = "'\\" .. string.char(byte) .. "' .. '\\\\'"
+        if load("return " .. source) then
+          local list, cut = lexer.tokens(source)
+          assert.equal(3, #list, source)
+          assert.is_nil(cut, source)
+        end
+      end
+    end)
+
     it("reads long strings and comments of every level", function()
       for _, text in ipairs { "[[]]", "[[a]b]]", "[==[ a]]b]=]c ]==]", "[=[\n\n]=]" } do
         assert.equal("string:" .. text, tokens(text))
@@ -63,6 +92,9 @@ describe("isolate.repl.lexer", function()
       assert.equal("comment:--[ no long one name:x", tokens "--[ no long one\nx")
       assert.equal("comment:--[==x name:y", tokens "--[==x\ny")
       assert.equal("comment:-- a name:b comment:--", tokens "-- a\r\nb --")
+      assert.equal("string:[==[]==] op:] string:[[]]", tokens "[==[]==] ] [[]]")
+      assert.equal("op:[ op:= name:x", tokens "[=x")
+      assert.equal("comment:--[=[ a ]] ]=] name:b", tokens "--[=[ a ]] ]=]b")
     end)
 
     it("tells where each token is", function()
@@ -73,8 +105,25 @@ describe("isolate.repl.lexer", function()
     end)
 
     it("skips a first line that begins with '#!'", function()
-      assert.equal("name:x", tokens "#!/usr/bin/env lua\nx")
+      assert.equal("comment:#!/usr/bin/env lua name:x", tokens "#!/usr/bin/env lua\nx")
       assert.equal("op:# name:x", tokens "#x")
+      assert.equal("name:x op:# unknown:!", tokens "x\n#!")
+    end)
+
+    it("counts lines that end in CR LF, LF, CR or LF CR", function()
+      for _, ending in ipairs { "\r\n", "\n", "\r", "\n\r" } do
+        local lines = {}
+        local source = ("a = [[%s]]%s--[[%s]]%sb = '\\%s'%s%sc"):gsub("%%s", ending)
+        for i, t in ipairs((lexer.tokens(source))) do lines[i] = t.line end
+        assert.same({ 1, 1, 1, 3, 5, 5, 5, 8 }, lines)
+      end
+    end)
+
+    it("takes bytes that no token begins with for themselves", function()
+      assert.equal("name:a unknown:é name:b", tokens "aéb")
+      assert.equal("unknown:$ unknown:@ unknown:\0 unknown:!", tokens "$@ \0!")
+      assert.equal("unknown:\xff name:x", tokens "\xffx")
+      assert.equal("string:'é\xff' comment:-- é", tokens "'é\xff' -- é")
     end)
 
     it("says which token has no end, and whether lines that follow could end it", function()
@@ -83,6 +132,10 @@ describe("isolate.repl.lexer", function()
       assert.same({ "string", 5, true }, problem "x = 'abc\\")
       assert.same({ "string", 5, true }, problem "x = 'abc\\z  ")
       assert.same({ "string", 5, false }, problem "x = 'abc\\\\z  ")
+      assert.same({ "string", 5, true }, problem "x = 'abc\\\r")
+      assert.same({ "string", 5, true }, problem "x = 'abc\\z\n\n")
+      assert.same({ "string", 5, false }, problem "x = 'abc\\\n ")
+      assert.same({ "string", 5, false }, problem "x = 'abc\\zd")
       assert.same({ "string", 5, true }, problem "x = 'abc\\\n")
       assert.same({ "long string", 1, true }, problem "[==[ ]=]")
       assert.same({ "comment", 3, true }, problem "x --[[ a\n]")
@@ -91,7 +144,7 @@ describe("isolate.repl.lexer", function()
       assert.is_nil(problem "x = 'a' -- b")
     end)
 
-    it("gives back every source of this project, and loses nothing", function()
+    it("gives back every source of this project, as the compiler reads it", function()
       local list = shell.run "git ls-files '*.lua'".stdout
       if list == "" then list = shell.run "find scripts spec examples -name '*.lua'".stdout end
       local files = 0
@@ -107,6 +160,10 @@ describe("isolate.repl.lexer", function()
         end
         assert(not source:sub(at):find "%S", path)
         assert.is_nil(cut, path)
+        local code = load(lexer.without_shebang(source), "=x")
+        if code then -- the lists of the rockspec and the like are no chunks
+          assert.equal(string.dump(code), string.dump(assert(load(rebuild(all), "=x"))), path)
+        end
         files = files + 1
       end
       assert.is_true(files > 50)
@@ -116,14 +173,15 @@ describe("isolate.repl.lexer", function()
   describe("complete()", function()
     it("is true for what can be loaded", function()
       for _, source in ipairs { "", "x = 1", "return", "-- comment", "goto a ::a::",
-        "print '<eof>'" } do
+        "print '<eof>'", "#!/usr/bin/lua\nx = 1" } do
         assert.is_true(lexer.complete(source), source)
       end
     end)
 
     it("is false for what more lines could end", function()
       for _, source in ipairs { "for i = 1, 3 do", "x = [[", "x = [==[ ]]", "--[[", "f(",
-        "x = 'a\\",
+        "x = 'a\\", "x = 'a\\z ", "x = 'a\\\r\n", "--[==[ ]]", "f{", "a.", "a:b", "local",
+        "local x <", "while true do x()", "x = function(a, ...)", "for k, v in", "#!sh\nif x then",
         "x =", "if x then y() else", "repeat", "local function f(", "x = '<eof>' ..", "goto",
         "return {", "f { [[<eof>", "x = 1 +", "function f() x = [[\nif" } do
         assert.is_false(lexer.complete(source), source)
@@ -138,7 +196,10 @@ describe("isolate.repl.lexer", function()
         ["x = = [["] = "unexpected symbol near '='",
         ["f(]"] = "unexpected symbol near ']'",
         ["local a <eof>"] = "unknown attribute 'eof'",
-        ["break"] = "break outside",
+        ["break"] = "break outside", ["x = 3..2 +"] = "malformed number near '3..2'",
+        ["x = [==="] = "invalid long string delimiter", ["x = 'a\nb"] = "unfinished string",
+        ["break [["] = "unfinished long string", ["return 1 2"] = "near '2'",
+        ["x = '<eof>' y z <"] = "near 'z'",
         ["goto nowhere"] = "no visible label",
         ["x = '<eof>"] = "unfinished string",
         ["x y '<eof>'"] = "near 'y'",
@@ -150,6 +211,53 @@ describe("isolate.repl.lexer", function()
         assert.matches(message, text, 1, true)
       end
     end)
+
+    it("is nil where only less could cure it", function()
+      local list = {}
+      for i = 1, 201 do list[i] = "a" .. i end
+      local ok, message = lexer.complete("local " .. table.concat(list, ","))
+      assert.is_nil(ok)
+      assert.matches("too many local variables", message, 1, true)
+      ok, message = lexer.complete("x = " .. ("("):rep(300))
+      assert.is_nil(ok)
+      assert.matches("overflow", message, 1, true)
+    end)
+  end)
+
+  describe("failure()", function()
+    it("finds the token that cannot be there", function()
+      for source, expected in pairs {
+        ["x = = 1"] = { 3, 5 }, ["1 + + 2"] = { 1, 1 }, ["return 1 + + 2 + + 3"] = { 4, 12 },
+        ["x = 1\nend"] = { 4, 7 }, ["f(--[[ c ]] ]"] = { 3, 13 }, ["x = 'a"] = { 4, 7 },
+        ["if x then"] = { 4, 10 }, ["#!x\ny z"] = { 2, 7 },
+      } do
+        assert.same(expected, { lexer.failure(source) }, source)
+      end
+    end)
+
+    it("finds none where the message is of no token", function()
+      assert.is_nil(lexer.failure "x = 1")
+      assert.is_nil(lexer.failure "goto nowhere")
+      assert.is_nil(lexer.failure "local x <const> = 1 x = 2")
+    end)
+  end)
+
+  it("takes as long for a long source as for its parts", function()
+    for _, part in ipairs { "]]", "]=]", "\\n", "\\z   z", "=" } do
+      local long = part:rep(1000)
+      local source = ("x = [==[%s]==] y = '%s' -- %s\n"):format(long, long, part)
+      local one, ten = math.huge, math.huge
+      for _ = 1, 5 do
+        local began = os.clock()
+        for _ = 1, 10 do lexer.tokens(source) end
+        one = math.min(one, os.clock() - began)
+        began = os.clock()
+        lexer.tokens((source:gsub("%[==%[.-%]==%]", function(s) return "[==[" .. s:rep(9) end)))
+        lexer.tokens(source:rep(10))
+        ten = math.min(ten, os.clock() - began)
+      end
+      assert.is_true(ten < 10 * one + 0.01, part)
+    end
   end)
 
   it("knows the reserved words", function()
