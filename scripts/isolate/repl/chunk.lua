@@ -7,10 +7,17 @@
 -- SPDX-License-Identifier: MIT
 local lexer = require "isolate.repl.lexer"
 
+-- What a user may take away from the globals.
+local next, select, setmetatable = next, select, setmetatable
+local getupvalue, upvaluejoin = debug.getupvalue, debug.upvaluejoin
+
 local M = {}
 
 -- What the inserted calls call; no name that anybody would choose.
 local KEEPER = "__isolua_keep"
+
+-- Local variables that one function declares; a function of Lua has at most 200.
+local GROUP = 190
 
 -- -- Finding the statements ----------------------------------------------------------------------
 
@@ -130,26 +137,38 @@ end
 
 -- -- Variables -----------------------------------------------------------------------------------
 
--- A variable is where it is: upvalue number `index` of the function `fn`.
-local function keep(variables, names, fn)
-  local at, values, n = {}, nil, 0
-  local i = 1
+-- Upvalue number `index` of the function `fn`, held by a function that holds nothing else.
+local function hold(fn, index)
+  local variable = nil
+  local function holder() return variable end
+  upvaluejoin(holder, 1, fn, index)
+  return holder
+end
+
+-- The numbers of a function's upvalues by name.
+local function upvalues(fn)
+  local at, i = {}, 1
   while true do
-    local name = debug.getupvalue(fn, i)
-    if not name then break end
+    local name = getupvalue(fn, i)
+    if not name then return at end
     at[name] = i
     i = i + 1
   end
+end
+
+-- A variable is the one upvalue of its holder.
+local function keep(variables, names, fn)
+  local at, values, n = upvalues(fn), nil, 0
   for _, name in ipairs(names) do
     local text, attribute = name[1], name[2]
     if attribute ~= "close" then
       n = n + 1
       if at[text] then
-        variables[text] = { fn = fn, index = at[text], attribute = attribute }
+        variables[text] = { holder = hold(fn, at[text]), attribute = attribute }
       else -- a constant of the compiler, which is no variable
         values = values or table.pack(fn())
         local value = values[n]
-        variables[text] = { fn = function() return value end, index = 1, attribute = attribute }
+        variables[text] = { holder = function() return value end, attribute = attribute }
       end
     end
   end
@@ -179,23 +198,25 @@ local function named(variables, tokens)
   return list
 end
 
+-- What stands before the body and behind it: functions that declare the names, as many as it takes.
 local function declare(variables, names)
-  local list = { KEEPER }
-  for _, name in ipairs(names) do
-    local attribute = variables[name].attribute
-    list[#list + 1] = attribute == "" and name or ("%s <%s>"):format(name, attribute)
+  local head, tail = "local " .. KEEPER .. " = ... ", ""
+  for first = 1, #names, GROUP do
+    local list = {}
+    for i = first, math.min(first + GROUP - 1, #names) do
+      local attribute = variables[names[i]].attribute
+      list[#list + 1] = attribute == "" and names[i] or ("%s <%s>"):format(names[i], attribute)
+    end
+    if first > 1 then head, tail = head .. "return (function() ", " end)()" .. tail end
+    head = head .. "local " .. table.concat(list, ", ") .. " "
   end
-  return ("local %s = ... "):format(table.concat(list, ", "))
+  return head, tail
 end
 
-local function join(fn, variables)
-  local i = 1
-  while true do
-    local name = debug.getupvalue(fn, i)
-    if not name then return end
-    local variable = variables[name]
-    if variable then debug.upvaluejoin(fn, i, variable.fn, variable.index) end
-    i = i + 1
+local function join(fn, variables, names)
+  local at = upvalues(fn)
+  for _, name in ipairs(names) do
+    if at[name] then upvaluejoin(fn, at[name], variables[name].holder, 1) end
   end
 end
 
@@ -207,21 +228,28 @@ session.__name = "isolate.repl.chunks"
 
 local function compile(self, body, tokens, statements, name, line)
   local names = named(self.variables, tokens)
-  local source = ("\n"):rep(line - 1) .. declare(self.variables, names) .. "return function(...) "
-    .. body .. "\nend"
-  local loader, message = load(source, name, "t", self.env)
+  local head, tail = declare(self.variables, names)
+  local source = ("\n"):rep(line - 1) .. head .. "return function(...) " .. body .. "\nend" .. tail
+  local loader, message = lexer.compile(source, name, self.env)
   if not loader then return nil, message, "syntax" end
   local fn = loader(function(number, new) keep(self.variables, statements[number], new) end)
-  local wanted = {}
-  for _, used in ipairs(names) do wanted[used] = self.variables[used] end
-  join(fn, wanted)
+  join(fn, self.variables, names)
   return fn
 end
 
 -- With the lines of the session in it; a load of its own says what is wrong as it stands.
 local function message_of(source, name, line)
-  local _, message = load(("\n"):rep(line - 1) .. source, name, "t", {})
+  local _, message = lexer.compile(("\n"):rep(line - 1) .. source, name)
   return message
+end
+
+-- Of what is wrong both as statements and as expressions, the one that is right for longer.
+local function better_of(source, expression)
+  if source:find "^%s*=" then return expression end
+  local as_source, as_expression = lexer.failure(source), lexer.failure(expression)
+  -- the expression has a token more, `return`
+  local longer = as_source and as_expression and as_expression - 1 > as_source
+  return longer and expression or source
 end
 
 --- Compiles an input: a list of expressions, whose values it then returns, or statements.
@@ -234,9 +262,9 @@ end
 -- @treturn[2] string `incomplete`: more lines are needed; `syntax`: it is wrong
 -- @usage local fn = chunks:load("local x = 1", "=repl", 1)
 function session:load(source, name, line)
-  name, line = name or "=repl", line or 1
+  name, line, source = name or "=repl", line or 1, lexer.without_shebang(source)
   local expression = "return " .. source:gsub("^%s*=", "", 1)
-  if load(expression, name, "t", {}) then
+  if lexer.compile(expression, name) then
     return compile(self, expression, code_tokens(source), {}, name, line)
   end
   local complete = lexer.complete(source, name)
@@ -248,8 +276,7 @@ function session:load(source, name, line)
   if complete == false or lexer.complete(expression, name) == false then
     return nil, message_of(source, name, line), "incomplete"
   end
-  if source:find "^%s*=" then source = expression end
-  return nil, message_of(source, name, line), "syntax"
+  return nil, message_of(better_of(source, expression), name, line), "syntax"
 end
 
 --- The kept variables.
@@ -260,7 +287,7 @@ function session:locals()
     local variable
     name, variable = next(self.variables, name)
     if name == nil then return end
-    return name, select(2, debug.getupvalue(variable.fn, variable.index))
+    return name, select(2, getupvalue(variable.holder, 1))
   end
 end
 
@@ -271,7 +298,7 @@ end
 function session:get(name)
   local variable = self.variables[name]
   if not variable then return nil, false end
-  return select(2, debug.getupvalue(variable.fn, variable.index)), true
+  return select(2, getupvalue(variable.holder, 1)), true
 end
 
 --- A new session, without variables.
