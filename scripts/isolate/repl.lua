@@ -72,11 +72,10 @@ end
 
 local function show_results(session, results)
   if results.n == 0 then return end
-  local pending = watch.pending(session, results)
   local text = pretty.results(results.n, results, session.options)
   if results.n > 1 or results[1] ~= nil then keep_results(session, results[1]) end
   session.show(text)
-  for _, future in ipairs(pending) do watch.future(session, future) end
+  for _, future in ipairs(watch.futures(session, results)) do watch.future(session, future) end
 end
 
 --- Runs a function as a line of the prompt does: Ctrl-C ends it, errors are shown.

@@ -35,22 +35,22 @@ local function settled(session, future, ok, ...)
   end
 end
 
---- The futures among values that are pending: asked before they are shown as such.
+--- The futures among values that nobody waits for yet.
 -- @tparam table session
 -- @tparam table values a list, with its length `n`
 -- @treturn table a list
-function M.pending(session, values)
+function M.futures(session, values)
   local list = {}
   for i = 1, values.n do
     local value = values[i]
-    if is_a(value, "isolate.future") and not session.futures[value] and not value:done() then
+    if is_a(value, "isolate.future") and not session.futures[value] then
       list[#list + 1] = value
     end
   end
   return list
 end
 
---- A future was shown as pending: its results will be, too.
+--- A future was shown: its results will be, too, once they are there.
 -- @tparam table session
 -- @tparam isolate.future future
 function M.future(session, future)
