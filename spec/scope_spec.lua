@@ -343,6 +343,31 @@ describe("isolate.scope()", function()
     assert.matches("has been left", misuse(function() s:async(fail) end), 1, true)
   end)
 
+  it("takes an error of a child for its own, whatever its code is", function()
+    local ok, err = pcall(function()
+      local s <close> = isolate.scope { timeout = settle.limit }
+      s:run(endless, (cells(1)))
+      s:spawn(function()
+        local here = require "isolate"
+        here.run({ name = "victim" }, function()
+          require "isolate".self():kill()
+          while true do end
+        end):await()
+      end)
+    end)
+    assert.same({ false, "isolate 'victim' was killed" }, { ok, tostring(err) })
+    for _, code in ipairs { "killed", "exited", "cancelled" } do
+      for _, start in ipairs { "run", "spawn", "async" } do
+        ok, err = pcall(function()
+          local s <close> = isolate.scope { timeout = settle.limit }
+          s:run(endless, (cells(1)))
+          s[start](s, function() error { code = code } end)
+        end)
+        assert.same({ false, code }, { ok, err.code }, start)
+      end
+    end
+  end)
+
   it("raises an error that is nil, too", function()
     assert.is_false((pcall(function()
       local s <close> = isolate.scope()

@@ -119,7 +119,8 @@ function note(self, child, ok, err)
   if future then
     if code == "cancelled" and not future:traceback() then return end
   else
-    if code == "killed" or code == "exited" then return end
+    -- an error of its own may have these codes, too: what it waited for was killed
+    if (code == "killed" or code == "exited") and child.iso:status() ~= "failed" then return end
     listen_all(self)
     local settle
     future, settle = core.promise()
