@@ -379,6 +379,18 @@ describe("failures of children", function()
       result.stderr, 1, true)
     if lua.is_host then assert.equal(1, result.status) end
   end)
+
+  it("are told with the text of an error that cannot be sent", function()
+    local sup = supervisor { intensity = 0, children = {
+      { name = "odd", fn = function()
+        error(setmetatable({ io.stdout }, { __tostring = function() return "odd error" end }))
+      end },
+    } }
+    local ok, err = sup:join(settle.limit)
+    assert.same({ false, "restarts" }, { ok, err.code })
+    assert.matches("for child 'odd': odd error", err.message, 1, true)
+    assert.matches("^odd error", err.reason)
+  end)
 end)
 
 describe("mistakes with supervisors", function()

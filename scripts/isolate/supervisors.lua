@@ -99,10 +99,20 @@ local function restart(self, child, reason)
   until ok
 end
 
+-- Why a child has ended; some codes say less than their error does.
+local function reason_of(child, message)
+  local reason = message.reason
+  if reason == "not_sendable" or reason == "spawn" then
+    local _, err = child.isolate:join(0)
+    if err ~= nil then return tostring(err) end
+  end
+  return reason or message.status
+end
+
 -- A child has ended by itself.
 local function ended(self, child, message)
   local normal = message.status == "done"
-  local reason = message.reason or message.status
+  local reason = reason_of(child, message)
   child.running = false
   self.by_id[message.id] = nil
   tell(self, { event = "ended", child = child.name, id = message.id, status = message.status,
