@@ -51,20 +51,34 @@ local function last_token(tokens)
   end
 end
 
+-- The byte of `line` where the compiler fails, as statements or as an expression: of several tokens
+-- that read alike, the one that it named. A line of a longer input may fail elsewhere by itself.
+local function find_failure(line, message)
+  if not message:find(" near ", 1, true) then return end
+  local last
+  for _, head in ipairs { "", "return " } do
+    local _, at = lexer.failure(head .. line:gsub("^(%s*)=", "%1 "))
+    if at and at > #head and (not last or at - #head > last) then last = at - #head end
+  end
+  return last
+end
+
 -- Bytes of `line` where the caret begins and ends.
 local function find_caret(line, message, frames)
   local tokens = lexer.tokens(line)
-  local subject = find_subject(message, frames)
+  local subject, failure = find_subject(message, frames), find_failure(line, message)
   if message:find "near <eof>$" or not subject then
     local token = message:find "near <eof>$" and last_token(tokens) or tokens[1]
     return token and token.from, token and token.to
   end
+  local named
   for _, token in ipairs(tokens) do
     if token.text == subject or subject:find "^<" and token.kind == "unknown"
       or token.kind == "string" and token.text:sub(2, -2) == subject then
-      return token.from, token.to
+      if not named or token.from == failure then named = token end
     end
   end
+  if named then return named.from, named.to end
   local from, to = line:find(subject, 1, true)
   return from, to
 end
