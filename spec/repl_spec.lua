@@ -149,7 +149,7 @@ stack traceback:
 4> x = = 1
 repl:4: unexpected symbol near '='
     x = = 1
-      ^
+        ^
 5>]]
     end)
 
