@@ -51,6 +51,8 @@ typedef struct editor {
   enum { READING, INTERRUPTED, ENDED } state;
 } editor;
 
+#ifdef ISOLUA_LIBEDIT
+
 /* -- Widths -------------------------------------------------------------------------------------- */
 
 /* Where the cursor is after a character at column *x, as libedit draws it: a row more or none. */
@@ -103,8 +105,6 @@ static int prompt_rows(const char *prompt, int columns, int *x) {
 }
 
 /* -- libedit ------------------------------------------------------------------------------------- */
-
-#ifdef ISOLUA_LIBEDIT
 
 static editor *editor_of(EditLine *el) {
   void *e = NULL;
