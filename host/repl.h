@@ -27,11 +27,6 @@ int term_read_char(wchar_t *c);
 /* isolua_breakable, in which Ctrl-C raises. [-(nargs+1), +(nresults|1), -] */
 int term_call(lua_State *L, int nargs, int nresults, int handler);
 
-/* Functions of that module: repl_file.c. */
-int repl_file_append(lua_State *L);
-int repl_file_rewrite(lua_State *L);
-int repl_file_make_directory(lua_State *L);
-
 /* luaopen of "isolate.repl.edit". */
 int repl_open_edit(lua_State *L);
 

@@ -716,11 +716,7 @@ static int edit_open(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"open", edit_open},
-                                     {"append", repl_file_append},
-                                     {"rewrite", repl_file_rewrite},
-                                     {"make_directory", repl_file_make_directory},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"open", edit_open}, {NULL, NULL}};
 
 int repl_open_edit(lua_State *L) {
   luaL_newmetatable(L, TYPE);

@@ -142,8 +142,8 @@ local function new_session(editor)
   return session
 end
 
-local function open_history(session, edit)
-  local file, problem = history.open(edit)
+local function open_history(session)
+  local file, problem = history.open()
   if problem then session.show("history: " .. problem) end
   session.history = file
   for _, entry in ipairs(file:entries()) do session.editor:add(entry) end
@@ -196,7 +196,7 @@ end
 function M.start(edit, opts)
   local editor <close> = assert(edit.open())
   local session = new_session(editor)
-  open_history(session, edit)
+  open_history(session)
   editor:set_completer(complete_line(session))
   watch.open(session)
   if rawget(_G, "isolate") == nil then _G.isolate = isolate end
