@@ -25,6 +25,7 @@ build = {
     ["isolate.ports"] = "scripts/isolate/ports.lua",
     ["isolate.progress"] = "scripts/isolate/progress.lua",
     ["isolate.repl"] = "scripts/isolate/repl.lua",
+    ["isolate.repl.characters"] = "scripts/isolate/repl/characters.lua",
     ["isolate.repl.chunk"] = "scripts/isolate/repl/chunk.lua",
     ["isolate.repl.commands"] = "scripts/isolate/repl/commands.lua",
     ["isolate.repl.complete"] = "scripts/isolate/repl/complete.lua",

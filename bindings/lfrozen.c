@@ -27,6 +27,17 @@ static int next_pair(lua_State *L) {
   return more ? 2 : 0;
 }
 
+/* frozen_next(t, at) -> at, key, value | nil: isolua_frozen_next. */
+static int frozen_next(lua_State *L) {
+  long long at = (long long)luaL_checkinteger(L, 2);
+  luaL_checkudata(L, 1, ISOLUA_TFROZEN);
+  lua_settop(L, 2);
+  if (!isolua_frozen_next(L, 1, &at)) return 0;
+  lua_pushinteger(L, (lua_Integer)at);
+  lua_replace(L, 2);
+  return 3;
+}
+
 static int frozen_pairs(lua_State *L) {
   lua_pushinteger(L, 0);
   lua_pushcclosure(L, next_pair, 1);
@@ -86,3 +97,5 @@ void open_frozen(lua_State *L) {
   if (isolua_newfrozentype(L, ISOLUA_TFROZEN)) luaL_setfuncs(L, metamethods, 0);
   lua_pop(L, 1);
 }
+
+const luaL_Reg frozen_internals[] = {{"frozen_next", frozen_next}, {NULL, NULL}};

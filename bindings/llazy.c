@@ -23,6 +23,7 @@ static const luaL_Reg *const public_lists[] = {PUBLIC, NULL};
 static const luaL_Reg *const all_lists[] = {PUBLIC,
                                             core_internals,
                                             file_internals,
+                                            frozen_internals,
                                             future_internals,
                                             isolate_internals,
                                             limit_internals,

@@ -231,7 +231,7 @@ long long isolua_frozen_length(lua_State *L, int index) {
 
 int isolua_frozen_next(lua_State *L, int index, long long *at) {
   const il_frozen_table *t = check(L, index);
-  uint64_t i = (uint64_t)*at;
+  uint64_t i = *at < 0 ? t->list : (uint64_t)*at;
   while (i < t->list && t->values[i].kind == IL_F_NIL) i++;
   *at = (long long)i + 1;
   if (i < t->list) {

@@ -289,7 +289,7 @@ ISOLUA_API long long isolua_buffer_id(lua_State *L, int index);
 ** isolua_frozen_get: pushes what is there under the key at `key`, or nil. [-0, +1, e]
 ** isolua_frozen_length: what # gives.
 ** isolua_frozen_next: pushes the next key and value, always in the same order; *at, 0 at first, says how far it
-**   is. 0: there are no more. [-0, +2|0, e]
+**   is; -1: on with those behind the list. 0: there are no more. [-0, +2|0, e]
 */
 #define ISOLUA_TFROZEN "isolate.frozen"
 ISOLUA_API int isolua_newfrozentype(lua_State *L, const char *name);

@@ -1,339 +1,468 @@
---- Values as text for a prompt: tables laid out, with limits on depth, width, items and length.
+--- Values as text for a prompt: tables laid out, with limits on all that could be long.
+--
+-- Of foreign code only `__tostring` is called, for so long and no longer; nothing here raises,
+-- whatever the value, and whatever was done to the standard libraries since this was loaded.
 -- @module isolate.repl.pretty
 -- SPDX-License-Identifier: MIT
+local characters = require "isolate.repl.characters"
+local core = require "isolate.core"
+
+local columns, cut, escape, quote = characters.columns, characters.cut, characters.escape,
+  characters.quote
+local concat, sort = table.concat, table.sort
+local find, gsub, rep, fmt = string.find, string.gsub, string.rep, string.format
+local getinfo, getmeta, getregistry = debug.getinfo, debug.getmetatable, debug.getregistry
+local floor, huge, max, min, math_type = math.floor, math.huge, math.max, math.min, math.type
+local next, rawget, rawlen, tostring, type = next, rawget, rawlen, tostring, type
+local status_of, ipairs, pcall = coroutine.status, ipairs, pcall
+local tonumber, mininteger, loaded = tonumber, math.mininteger, package.loaded
+
 local M = {}
 
--- Limits that hold where `opts` says nothing.
-local DEPTH, ITEMS, LENGTH, WIDTH = 5, 50, 2000, 80
--- Of the whole text, in bytes; seconds that a metamethod may take; keys of a table that are sorted.
-local TOTAL, PATIENCE, SORTED = 20000, 0.05, 2000
+-- Limits that hold where `opts` says nothing, and those of the limits.
+local DEFAULT = { depth = 5, items = 50, length = 2000, width = 80 }
+local MOST = { depth = 50, items = 5000, length = 100000, width = 100000 }
+-- Of the whole text, in bytes, but for its last string; values of one line.
+local TOTAL, VALUES = 20000, 100
+-- Seconds that one metamethod may take, and all of them.
+local PATIENCE, ALL_PATIENCE = 0.05, 0.2
+-- Keys of a table that are sorted, and that are looked at; items of a nested table at least.
+local SORTED, LOOKED, FEW = 2000, 8000, 8
+-- Bytes of a buffer, of a name in a metatable, of a key that may stand without brackets.
+local BYTES, NAME, KEY = 32, 60, 100
 
-local COLOURS = { string = "32", number = "36", boolean = "35", ["nil"] = "35", key = "",
+local COLOURS = { string = "32", number = "36", boolean = "35", ["nil"] = "35",
   special = "2", ["function"] = "34" }
 
 local keywords = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat
-  return then true until while]]):gmatch "%a+" do
+for word in string.gmatch([[and break do else elseif end false for function goto if in local nil not
+  or repeat return then true until while]], "%a+") do
   keywords[word] = true
+end
+
+local function paint(state, kind, text)
+  if state.colour then text = "\27[" .. COLOURS[kind] .. "m" .. text .. "\27[m" end
+  return text
+end
+
+-- Whatever becomes part of the text is counted, once.
+local function spend(state, text)
+  state.left = state.left - #text
+  return text
+end
+
+local function special(state, ...)
+  return spend(state, paint(state, "special", fmt(...)))
 end
 
 -- -- Foreign code --------------------------------------------------------------------------------
 
--- Calls a metamethod, which may raise or not return: then nil and the reason.
-local function guarded(f, ...)
-  local co, start = coroutine.create(f), os.clock()
-  debug.sethook(co, function()
-    if os.clock() - start > PATIENCE then error("takes too long", 0) end
-  end, "", 1000)
-  local ok, value = coroutine.resume(co, ...)
-  if ok and coroutine.status(co) == "dead" then return value end
-  pcall(coroutine.close, co)
-  return nil, ok and "it yields" or type(value) == "string" and value or "it raises"
+-- What a function gives in the time that is left; nil and the reason.
+local function guarded(state, f, ...)
+  if state.patience <= 0 then return nil, "not called: others took too long" end
+  local began = core.now()
+  local ok, value = core.limited(min(PATIENCE, state.patience), f, ...)
+  state.patience = state.patience - (core.now() - began)
+  if ok then return value end
+  if ok == nil then return nil, "it takes too long" end
+  return nil, type(value) == "string" and value or "it raises a " .. type(value)
 end
 
-local function text_of(value)
-  local text, problem = guarded(tostring, value)
-  return text or ("(__tostring: %s)"):format(problem)
+-- Text of others: control characters are escaped, lines indented.
+local function clean(state, text, indent)
+  local shown, rest = cut(text, min(state.length, max(state.left, NAME)))
+  shown = gsub(escape(shown, "[^\n\t%C]"), "\n", "\n" .. rep(" ", indent))
+  if rest == 0 then return shown end
+  return shown .. paint(state, "special", fmt(" … %d more bytes", rest))
+end
+
+-- What `tostring` gives; nil and a note when that fails.
+local function text_of(state, value, indent)
+  local text, problem = guarded(state, tostring, value)
+  if text then return spend(state, clean(state, text, indent)) end
+  problem = gsub(escape(cut(problem, 200), "%c"), "^.-'__tostring'", "it")
+  return nil, special(state, "(__tostring: %s)", problem)
 end
 
 -- -- Scalars -------------------------------------------------------------------------------------
 
-local ESCAPES = { ["\a"] = "\\a", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
-  ["\t"] = "\\t", ["\v"] = "\\v", ["\\"] = "\\\\", ["\""] = "\\\"" }
-
-local function escape_byte(byte)
-  return ESCAPES[byte] or ("\\x%02x"):format(byte:byte())
-end
-
--- Valid UTF-8 stays, but for control characters of C1.
-local function quote(text)
-  if not text:find "[\128-\255]" then return '"' .. text:gsub('[%c\\"]', escape_byte) .. '"' end
-  local out, at = {}, 1
-  while at <= #text do
-    local length, bad = utf8.len(text, at)
-    local to = length and #text or bad - 1
-    out[#out + 1] = text:sub(at, to):gsub('[%c\\"]', escape_byte):gsub("\u{85}", "\\u{85}")
-    at = to + 1
-    if not length then
-      out[#out + 1] = escape_byte(text:sub(at, at))
-      at = at + 1
-    end
-  end
-  return '"' .. table.concat(out) .. '"'
-end
-
--- Not in the middle of a character.
-local function cut(text, length)
-  if #text <= length then return text, 0 end
-  local to = length
-  while to > length - 4 and to > 0 and text:find("^[\128-\191]", to + 1) do to = to - 1 end
-  return text:sub(1, to), #text - to
-end
-
 local function format_string(state, text)
-  local shown, rest = cut(text, state.length)
-  local out = state:paint("string", quote(shown))
-  if rest > 0 then out = out .. state:paint("special", (" … %d more bytes"):format(rest)) end
+  local shown, rest = cut(text, min(state.length, max(state.left, NAME)))
+  local out = spend(state, paint(state, "string", quote(shown)))
+  if rest > 0 then out = out .. special(state, " … %d more bytes", rest) end
   return out
 end
 
-local function format_number(x)
-  if math.type(x) == "integer" then
-    return x == math.mininteger and "math.mininteger" or ("%d"):format(x)
-  end
+-- The shortest that is read as the same number.
+local function number_text(x)
+  if math_type(x) == "integer" then return x == mininteger and "math.mininteger" or fmt("%d", x) end
   if x ~= x then return "0/0" end
-  if x == math.huge then return "math.huge" end
-  if x == -math.huge then return "-math.huge" end
+  if x == huge then return "math.huge" end
+  if x == -huge then return "-math.huge" end
   for precision = 14, 17 do
-    local text = ("%%.%dg"):format(precision):format(x)
-    if tonumber(text) == x then return text:find "[.e]" and text or text .. ".0" end
-  end
-end
-
--- -- Functions -----------------------------------------------------------------------------------
-
-local builtin = setmetatable({}, { __mode = "k" })
-
-local function name_builtins()
-  for name, module in pairs(package.loaded) do
-    if type(module) == "table" then
-      for key, value in next, module do
-        if type(value) == "function" and type(key) == "string" and not builtin[value] then
-          builtin[value] = module == _G and key or tostring(name) .. "." .. key
-        end
-      end
+    local text = gsub(fmt(fmt("%%.%dg", precision), x), ",", ".")
+    if precision == 17 or tonumber(text) == x then
+      return find(text, "[.e]") and text or text .. ".0"
     end
   end
 end
 
-local function format_function(state, f)
-  local info = debug.getinfo(f, "S")
-  if info.what ~= "C" then
-    return state:paint("function", ("function: %s:%d"):format(info.short_src, info.linedefined))
-  end
-  if not builtin[f] then name_builtins() end
-  return state:paint("function", builtin[f] and "builtin: " .. builtin[f] or "builtin: " ..
-    tostring(f):gsub("^builtin: ", ""):gsub("^function: ", ""))
+local function format_number(state, x)
+  return spend(state, paint(state, "number", number_text(x)))
 end
 
--- -- Tables --------------------------------------------------------------------------------------
+local STANDARD = { "_G", "string", "table", "math", "io", "os", "coroutine", "utf8", "debug",
+  "package", "isolate" }
+
+local function add_builtins(names, module, prefix)
+  local looked = 0
+  for key, value in next, module do
+    if type(value) == "function" and type(key) == "string" and not names[value] then
+      names[value] = prefix .. key
+    end
+    looked = looked + 1
+    if looked > LOOKED then break end
+  end
+end
+
+-- The names of functions in loaded modules: those of the standard ones first.
+local function builtins(state)
+  if state.builtins then return state.builtins end
+  local names, others = {}, {}
+  state.builtins = names
+  for _, name in ipairs(STANDARD) do
+    local module = rawget(loaded, name)
+    local prefix = name == "_G" and "" or name .. "."
+    if type(module) == "table" then add_builtins(names, module, prefix) end
+  end
+  for name, module in next, loaded do
+    if type(name) == "string" and type(module) == "table" then others[#others + 1] = name end
+    if #others > SORTED then break end
+  end
+  sort(others)
+  for _, name in ipairs(others) do add_builtins(names, rawget(loaded, name), name .. ".") end
+  return names
+end
+
+local function format_function(state, f)
+  local info = getinfo(f, "S")
+  local text
+  if info.what == "C" then
+    text = "builtin: " .. (builtins(state)[f] or fmt("%p", f))
+  elseif info.what == "main" then
+    text = "function: " .. info.short_src
+  else
+    text = fmt("function: %s:%d", info.short_src, info.linedefined)
+  end
+  return spend(state, paint(state, "function", escape(cut(text, 200), "%c")))
+end
+
+-- Where a coroutine waits: the innermost of its functions in Lua.
+local function place_of(co)
+  for level = 0, 9 do
+    local info = getinfo(co, level, "Sl")
+    if not info then return "" end
+    if info.currentline > 0 then return fmt(" at %s:%d", info.short_src, info.currentline) end
+  end
+  return ""
+end
+
+local function format_thread(state, co)
+  local status = status_of(co)
+  local place = status == "suspended" and place_of(co) or ""
+  return spend(state, escape(fmt("thread: %p (%s%s)", co, status, place), "%c"))
+end
+
+-- -- Items ---------------------------------------------------------------------------------------
+
+local format_value
 
 local RANK = { number = 1, string = 2, boolean = 3 }
 
 local function before(a, b)
-  local x, y = RANK[type(a)] or 4, RANK[type(b)] or 4
-  if x ~= y then return x < y end
-  if x <= 2 then return a < b end
-  return tostring(a) < tostring(b)
+  local x, y = type(a), type(b)
+  if x ~= y then
+    if RANK[x] and RANK[y] then return RANK[x] < RANK[y] end
+    return RANK[x] ~= nil or RANK[y] == nil and x < y
+  end
+  if x == "boolean" then return b and not a end
+  return (x == "number" or x == "string") and a < b
 end
 
-local function plain_before(a, b)
-  local x, y = RANK[type(a)] or 4, RANK[type(b)] or 4
-  if x ~= y then return x < y end
-  return x <= 2 and a < b
-end
-
--- Keys that stand behind the list from 1 to n, at most `limit` of them; whether there are more.
-local function other_keys(t, n, limit)
-  local keys, looked = {}, 0
-  local key = n > 0 and n or nil
-  -- next from the last of a long list goes on behind the array part; if the list lies in the hash
-  -- part, keys of the list may come, too
-  if n > 0 and n <= SORTED then key = nil end
-  while true do
+-- Adds the keys of `t` behind `key` that are none of its list; were those all? `next` goes through
+-- the array part first, in order, then through the rest.
+local function collect_keys(t, n, key, keys, seen)
+  for _ = 1, LOOKED do
     key = next(t, key)
-    if key == nil then break end
-    if not (math.type(key) == "integer" and key >= 1 and key <= n) then keys[#keys + 1] = key end
-    looked = looked + 1
-    if #keys >= SORTED or looked > SORTED * 4 then break end
-  end
-  local plain = true
-  for _, k in ipairs(keys) do plain = plain and (RANK[type(k)] ~= nil) end
-  table.sort(keys, plain and plain_before or function(a, b)
-    if RANK[type(a)] and RANK[type(b)] or RANK[type(a)] ~= RANK[type(b)] then
-      return before(a, b)
+    if key == nil then return true end
+    local listed = math_type(key) == "integer" and key >= 1 and key <= n
+    if not listed and not seen[key] then
+      if #keys >= SORTED then return false end
+      seen[key] = true
+      keys[#keys + 1] = key
     end
-    return false
-  end)
-  local more = key ~= nil or #keys > limit
-  for i = #keys, limit + 1, -1 do keys[i] = nil end
-  return keys, more
-end
-
-local format_value
-
-local function format_key(state, key)
-  if type(key) == "string" and key:find "^[%a_][%w_]*$" and not keywords[key] and #key <= 100 then
-    return state:paint("key", key) .. " = "
   end
-  return "[" .. format_value(state, key, state.depth) .. "] = "
+  return false
 end
 
-local function visible_width(text)
-  text = text:gsub("\27%[[%d;]*m", "")
-  return utf8.len(text) or #text
+-- Keys that are not in the list from 1 to n, sorted; and whether these are all. Of a long list not
+-- all is looked at: its array part ends at a power of two, or, as it was made at once, at its end.
+local function other_keys(t, n)
+  local keys, seen = {}, {}
+  local all = collect_keys(t, n, nil, keys, seen)
+  if not all and n > 0 then
+    local power = 1
+    while power <= n // 2 do power = power * 2 end
+    all = rawget(t, power) ~= nil and collect_keys(t, n, power, keys, seen)
+    all = collect_keys(t, n, n, keys, seen) or all
+  end
+  sort(keys, before)
+  return keys, all
+end
+
+local function key_text(state, key, level, indent)
+  if type(key) == "string" and #key <= KEY and find(key, "^[A-Za-z_][A-Za-z0-9_]*$")
+    and not keywords[key] then
+    return spend(state, key) .. " = "
+  end
+  return "[" .. format_value(state, key, level + 1, indent, indent + 1) .. "] = "
+end
+
+-- How many items of a table are shown: of nested ones fewer.
+local function limit_at(state, level)
+  return max(state.items >> (level - 1), min(state.items, FEW))
+end
+
+local function add(state, items, text)
+  items[#items + 1] = text
+  state.left = state.left - 4
+end
+
+-- Adds a list of `n` items, each given by get(i).
+local function add_list(state, items, n, get, level, indent)
+  local limit = limit_at(state, level)
+  for i = 1, min(n, limit) do
+    if state.left <= 0 then
+      limit = i - 1
+      break
+    end
+    add(state, items, format_value(state, get(i), level + 1, indent, indent))
+  end
+  if n > limit then add(state, items, special(state, "… %d more", n - limit)) end
+end
+
+-- Adds keys with their values, each given by get(key); all: there are no more of them.
+local function add_keys(state, items, keys, all, get, level, indent)
+  local limit = limit_at(state, level)
+  for i = 1, min(#keys, limit) do
+    if state.left <= 0 then
+      limit = i - 1
+      break
+    end
+    local key = key_text(state, keys[i], level, indent)
+    local column = indent + (find(key, "\n", 1, true) and 0 or columns(key))
+    add(state, items, key .. format_value(state, get(keys[i]), level + 1, indent, column))
+  end
+  if not all then
+    add(state, items, special(state, "… more keys"))
+  elseif #keys > limit then
+    add(state, items, special(state, "… %d more keys", #keys - limit))
+  end
 end
 
 -- On one line if that fits, else an item a line.
-local function lay_out(state, items, indent, head)
+local function lay_out(state, items, indent, column, head)
   if #items == 0 then return head .. "{}" end
-  local width, broken = visible_width(head) + 4, false
+  local width, broken = column + columns(head) + 3, false
   for _, item in ipairs(items) do
-    width = width + visible_width(item) + 2
-    broken = broken or item:find("\n", 1, true) ~= nil
-  end
-  if not broken and width - 2 + indent <= state.width then
-    return head .. "{ " .. table.concat(items, ", ") .. " }"
-  end
-  local pad = (" "):rep(indent + 2)
-  return ("%s{\n%s%s\n%s}"):format(head, pad, table.concat(items, ",\n" .. pad), (" "):rep(indent))
-end
-
-local function head_of(t)
-  local meta = debug.getmetatable(t)
-  if not meta then return "" end
-  local name = type(meta) == "table" and rawget(meta, "__name")
-  return type(name) == "string" and "<" .. name .. "> " or "<metatable> "
-end
-
-local function format_items(state, t, level, indent)
-  local items, n = {}, rawlen(t)
-  local limit = math.max(state.items >> (level - 1), math.min(state.items, 8))
-  for i = 1, math.min(n, limit) do
-    if state.used > TOTAL then break end
-    items[i] = format_value(state, rawget(t, i), level + 1, indent + 2)
-  end
-  local rest = n - limit
-  if rest > 0 then items[#items + 1] = state:paint("special", ("… %d more"):format(rest)) end
-  local keys, more = other_keys(t, n, limit)
-  for _, key in ipairs(keys) do
-    if state.used > TOTAL then
-      more = true
-      break
+    broken = broken or find(item, "\n", 1, true) ~= nil
+    width = width + columns(item) + 2
+    if broken or width > state.width then
+      local pad = "\n" .. rep(" ", indent + 2)
+      spend(state, rep(pad, #items))
+      return head .. "{" .. pad .. concat(items, "," .. pad) .. "\n" .. rep(" ", indent) .. "}"
     end
-    items[#items + 1] = format_key(state, key)
-      .. format_value(state, rawget(t, key), level + 1, indent + 2)
   end
-  if more then items[#items + 1] = state:paint("special", "… more keys") end
-  return items
+  return head .. "{ " .. concat(items, ", ") .. " }"
+end
+
+-- -- Tables --------------------------------------------------------------------------------------
+
+-- The name of a type in a metatable; nil: it has none.
+local function name_of(meta)
+  local name = type(meta) == "table" and rawget(meta, "__name")
+  return type(name) == "string" and escape(cut(name, NAME), "%c") or nil
+end
+
+local function head_of(state, meta)
+  if not meta then return "" end
+  return special(state, "<%s>", name_of(meta) or "metatable") .. " "
 end
 
 -- The names of loaded modules, by their tables.
 local function modules(state)
-  if not state.modules then
-    state.modules = {}
-    for name, value in next, package.loaded do
-      if type(value) == "table" then state.modules[value] = tostring(name) end
+  if state.modules then return state.modules end
+  local names, looked = {}, 0
+  state.modules = names
+  for name, value in next, loaded do
+    if type(value) == "table" and type(name) == "string" then
+      names[value] = names[value] and names[value] < name and names[value] or name
     end
+    looked = looked + 1
+    if looked > LOOKED then break end
   end
-  return state.modules
+  return names
 end
 
-local function format_table(state, t, level, indent)
-  local meta = debug.getmetatable(t)
-  if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then return text_of(t) end
-  if state.path[t] then return state:paint("special", "<cycle>") end
-  if level > 1 and modules(state)[t] then
-    return state:paint("special", ("<module %s>"):format(modules(state)[t]))
+-- The text of a table within others that is not shown; nil: it is to be shown.
+local function instead(state, t, level)
+  if state.path[t] then return special(state, "<cycle>") end
+  local module = level > 1 and modules(state)[t]
+  if module then return special(state, "<module %s>", escape(cut(module, NAME), "%c")) end
+  if level > state.depth or state.left <= 0 then
+    return next(t) == nil and spend(state, "{}") or special(state, "{…}")
   end
-  if level > state.depth then
-    return next(t) == nil and "{}" or state:paint("special", "{…}")
+end
+
+local function format_table(state, t, level, indent, column)
+  local meta, head = getmeta(t), nil
+  if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
+    local text, problem = text_of(state, t, indent)
+    if text then return text end
+    head = problem .. " "
   end
+  local text = instead(state, t, level)
+  if text then return (head or "") .. text end
+  head = head or head_of(state, meta)
   state.path[t] = true
-  local items = format_items(state, t, level, indent)
+  local items, n = {}, rawlen(t)
+  local function get(key) return rawget(t, key) end
+  add_list(state, items, n, get, level, indent + 2)
+  local keys, all = other_keys(t, n)
+  add_keys(state, items, keys, all, get, level, indent + 2)
   state.path[t] = nil
-  return lay_out(state, items, indent, head_of(t))
+  return lay_out(state, items, indent, column, head)
 end
 
 -- -- Userdata of this library --------------------------------------------------------------------
 
--- The first bytes of a buffer, the first entries of a frozen table.
-local function format_userdata(state, value, level, indent)
-  local meta = debug.getmetatable(value)
-  local name = type(meta) == "table" and rawget(meta, "__name")
-  if name == "isolate.buffer" then
-    local ok, size = pcall(function() return #value end)
-    if not ok then
-      return ("%s (%s)"):format(text_of(value), (tostring(size):gsub("^.-:%d+: ", "")))
+-- Each adds to the text of a handle what is in it. What raises, as the handle was given up, adds
+-- nothing.
+local inside = {}
+
+inside["isolate.buffer"] = function(state, buffer)
+  local size = #buffer
+  local bytes, rest = cut(buffer:sub(1, BYTES + 1), BYTES)
+  return fmt(" (%d byte%s) %s%s", size, size == 1 and "" or "s",
+    paint(state, "string", quote(bytes)), rest > 0 and " …" or "")
+end
+
+inside["isolate.atomic"] = function(state, cell)
+  return " = " .. paint(state, "number", number_text(cell:load()))
+end
+
+inside["isolate.view"] = function(state, view, level, indent, column)
+  local items = {}
+  add_list(state, items, #view, function(i) return view[i] end, level, indent + 2)
+  return " " .. lay_out(state, items, indent, column, "")
+end
+
+local function format_frozen(state, frozen, level, indent, column)
+  if state.path[frozen] then return special(state, "<cycle>") end
+  if level > state.depth or state.left <= 0 then return special(state, "<frozen> {…}") end
+  state.path[frozen] = true
+  local items, keys, n, all, looked = {}, {}, #frozen, true, 0
+  local function get(key) return frozen[key] end
+  add_list(state, items, n, get, level, indent + 2)
+  local at, key = core.frozen_next(frozen, -1)
+  while at do
+    looked = looked + 1
+    if #keys >= SORTED or looked > LOOKED then
+      all = false
+      break
     end
-    local ok2, bytes = pcall(function() return value:sub(1, math.min(size, 32)) end)
-    return text_of(value) .. (ok2 and size > 0 and " " .. quote(bytes)
-      .. (size > 32 and " …" or "") or "")
-  elseif name == "isolate.frozen" and level <= state.depth then
-    local items, limit, n = {}, state.items, #value
-    for k, v in pairs(value) do
-      if #items >= limit or state.used > TOTAL then
-        items[#items + 1] = state:paint("special", "… more")
-        break
-      end
-      local in_list = math.type(k) == "integer" and k >= 1 and k <= n
-      items[#items + 1] = (in_list and "" or format_key(state, k))
-        .. format_value(state, v, level + 1, indent + 2)
-    end
-    return lay_out(state, items, indent, "<frozen> ")
+    if not (math_type(key) == "integer" and key >= 1 and key <= n) then keys[#keys + 1] = key end
+    at, key = core.frozen_next(frozen, at)
   end
-  return text_of(value)
+  sort(keys, before)
+  add_keys(state, items, keys, all, get, level, indent + 2)
+  state.path[frozen] = nil
+  return lay_out(state, items, indent, column, special(state, "<frozen>") .. " ")
+end
+
+local function format_userdata(state, value, level, indent, column)
+  local meta = getmeta(value)
+  local name = type(meta) == "table" and rawget(meta, "__name")
+  local own = type(name) == "string" and find(name, "^isolate%.") and getregistry()[name] == meta
+  if own and name == "isolate.frozen" then
+    return format_frozen(state, value, level, indent, column)
+  end
+  local text, problem = text_of(state, value, indent)
+  if not text then
+    return problem .. spend(state, fmt(" %s: %p", name_of(meta) or "userdata", value))
+  end
+  if not own or not inside[name] or level > state.depth then return text end
+  local ok, more = pcall(inside[name], state, value, level, indent, column + columns(text) + 1)
+  return ok and text .. spend(state, more) or text
 end
 
 -- -- All -----------------------------------------------------------------------------------------
 
-function format_value(state, value, level, indent)
+local FORMATS = { string = format_string, number = format_number, ["function"] = format_function,
+  thread = format_thread, table = format_table, userdata = format_userdata }
+
+-- `indent`: columns of the line that the value is on; `column`: that it begins at.
+function format_value(state, value, level, indent, column)
+  if value == nil then return spend(state, paint(state, "nil", "nil")) end
   local kind = type(value)
-  local text
-  indent = indent or 0
-  if kind == "string" then
-    text = format_string(state, value)
-  elseif kind == "number" then
-    text = state:paint("number", format_number(value))
-  elseif kind == "table" then
-    text = format_table(state, value, level, indent)
-  elseif kind == "function" then
-    text = format_function(state, value)
-  elseif kind == "userdata" then
-    text = format_userdata(state, value, level, indent)
-  elseif kind == "thread" then
-    text = ("%s (%s)"):format(tostring(value), coroutine.status(value))
-  else
-    text = state:paint(kind, tostring(value))
+  if kind == "boolean" then
+    return spend(state, paint(state, kind, value and "true" or "false"))
   end
-  if kind ~= "table" then state.used = state.used + #text end
-  return text
+  return FORMATS[kind](state, value, level, indent, column)
 end
 
-local function paint(self, kind, text)
-  local colour = self.colour and COLOURS[kind]
-  if not colour or colour == "" then return text end
-  return ("\27[%sm%s\27[m"):format(colour, text)
+local function limit_of(opts, name)
+  local x = opts[name]
+  if type(x) ~= "number" or x ~= x then return DEFAULT[name] end
+  return floor(max(0, min(x, MOST[name])))
 end
 
---- A value as text, which for plain data that keeps within the limits is Lua source.
--- @param value
--- @tparam[opt] table opts `colour` (boolean); `width` in columns; `depth` of tables; `items` of a
---   table; `length` of a string in bytes
--- @treturn string
--- @usage print(pretty.format({ 1, 2, x = "y" })) -- { 1, 2, x = "y" }
-function M.format(value, opts)
+local function new_state(opts)
   opts = opts or {}
-  local state = { colour = opts.colour, paint = paint, used = 0, path = {},
-    width = opts.width or WIDTH, depth = opts.depth or DEPTH, items = opts.items or ITEMS,
-    length = opts.length or LENGTH }
-  return format_value(state, value, 1, 0)
+  local state = { colour = opts.colour, left = TOTAL, patience = ALL_PATIENCE, path = {} }
+  for name in next, DEFAULT do state[name] = limit_of(opts, name) end
+  return state
 end
 
---- Several values as text: each on a line when they do not fit on one.
+--- A value as text. Of data that keeps within the limits it is Lua source of the same data; what
+-- is left out is told behind `…`, and no text is much longer than 100 KB. Never raises.
+-- @param value
+-- @tparam[opt] table opts `colour` (boolean: none); `width` in columns (80); `depth` of tables (5,
+--   at most 50); `items` of a table, of nested ones fewer (50); `length` of a string, in bytes
+--   (2000)
+-- @treturn string valid UTF-8 without control characters but those of colours, tabs and lines
+-- @usage print(pretty.format({ 1, 2.0, x = "y" })) -- { 1, 2.0, x = "y" }
+function M.format(value, opts)
+  return format_value(new_state(opts), value, 1, 0, 0)
+end
+
+--- Several values as text: on one line if they fit, else each on one of its own.
 -- @tparam integer n how many
--- @tparam table values a list
--- @tparam[opt] table opts as for `format`
+-- @tparam table values a list, perhaps with holes
+-- @tparam[opt] table opts as for `format`; the limit of all text is for all of them together
 -- @treturn string
+-- @usage print(pretty.results(2, { 1, nil })) -- 1  nil
 function M.results(n, values, opts)
-  local list, width, broken = {}, 0, false
-  for i = 1, n do
-    list[i] = M.format(values[i], opts)
-    width = width + visible_width(list[i]) + 2
-    broken = broken or list[i]:find("\n", 1, true) ~= nil
+  local state, list = new_state(opts), {}
+  local width, broken = 0, false
+  for i = 1, min(n, VALUES) do
+    if state.left <= 0 then break end
+    list[i] = format_value(state, rawget(values, i), 1, 0, 0)
+    broken = broken or find(list[i], "\n", 1, true) ~= nil
+    width = width + columns(list[i]) + 2
   end
-  local fits = not broken and width - 2 <= (opts and opts.width or WIDTH)
-  return table.concat(list, fits and "  " or "\n")
+  if n > #list then list[#list + 1] = special(state, "… %d more values", n - #list) end
+  return concat(list, (broken or width - 2 > state.width) and "\n" or "  ")
 end
 
 return M
