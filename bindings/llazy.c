@@ -20,18 +20,10 @@
 static const luaL_Reg *const public_lists[] = {PUBLIC, NULL};
 
 /* And those that its Lua code uses. */
-static const luaL_Reg *const all_lists[] = {PUBLIC,
-                                            core_internals,
-                                            file_internals,
-                                            frozen_internals,
-                                            future_internals,
-                                            isolate_internals,
-                                            limit_internals,
-                                            loop_internals,
-                                            pool_internals,
-                                            port_internals,
-                                            stream_internals,
-                                            NULL};
+static const luaL_Reg *const all_lists[] = {PUBLIC,           core_internals,   file_internals,
+                                            frozen_internals, future_internals, isolate_internals,
+                                            limit_internals,  loop_internals,   pool_internals,
+                                            port_internals,   stream_internals, NULL};
 
 static lua_CFunction find(const luaL_Reg *const *lists, const char *name) {
   for (; *lists != NULL; lists++)
