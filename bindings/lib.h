@@ -14,7 +14,8 @@ extern const luaL_Reg atomic_functions[], buffer_functions[], core_functions[], 
   isolate_functions[], loop_functions[], port_functions[], stream_functions[], task_functions[],
   timer_functions[];
 extern const luaL_Reg core_internals[], file_internals[], frozen_internals[], future_internals[],
-  isolate_internals[], limit_internals[], loop_internals[], pool_internals[], port_internals[], stream_internals[];
+  isolate_internals[], limit_internals[], loop_internals[], pool_internals[], port_internals[],
+  stream_internals[];
 
 /* Is the value at `index` that module? [-0, +0, -] */
 bool is_module(lua_State *L, int index);
