@@ -278,6 +278,19 @@ describe("isolate.supervisor{}", function()
     assert.is_true(back:stop())
   end)
 
+  it("bears messages that are none of its own", function()
+    local sup <close> = abc "one_for_one"
+    local rx, tx = isolate.port()
+    for _, message in ipairs { "stop", {}, { op = "children" }, { op = "child", name = "a" },
+                               { op = "restart", name = "a", reply = rx.id },
+                               { op = "child", name = "d", reply = tx },
+                               { op = "restart", reply = tx }, { op = {}, reply = tx } } do
+      sup.isolate:send(message)
+    end
+    assert.equal("a", replies(sup:child "a"))
+    assert.equal(0, #rx)
+  end)
+
   it("lists its children", function()
     local sup <close> = abc "one_for_one"
     local list = sup:children()

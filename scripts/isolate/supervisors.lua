@@ -160,13 +160,16 @@ function asked.restart(self, name)
   return { isolate = child.isolate }
 end
 
--- False: it is to stop.
+-- False: it is to stop. Whoever has its isolate's handle can send it anything.
 local function answer(self, message)
   if message == nil then return false end -- nobody has a handle any more
   if type(message) ~= "table" then return true end
   if message.op == "stop" then return false end
   local fn = asked[message.op]
-  if fn then message.reply:send(fn(self, message.name)) end
+  local known = message.op == "children" or self.by_name[message.name]
+  if fn and known and getmetatable(message.reply) == "isolate.sender" then
+    message.reply:send(fn(self, message.name), 0)
+  end
   return true
 end
 
