@@ -356,6 +356,9 @@ local function child_problem(child, i, names)
   if type(child.name) ~= "string" then
     return ("child %d: 'name': a string expected, got %s"):format(i, type(child.name))
   end
+  if child.name:find("\0", 1, true) then
+    return ("child %d: 'name': a string without zeros expected"):format(i)
+  end
   local who = ("child '%s': "):format(child.name)
   if names[child.name] then return who .. "there are two of this name" end
   names[child.name] = true
@@ -405,6 +408,9 @@ local function problem_of(spec)
   end
   if spec.name ~= nil and type(spec.name) ~= "string" then
     return ("option 'name': a string expected, got %s"):format(type(spec.name))
+  end
+  if spec.name and spec.name:find("\0", 1, true) then
+    return "option 'name': a string without zeros expected"
   end
   if spec.strategy ~= nil and not STRATEGIES[spec.strategy] then
     return ("option 'strategy': unknown value '%s' (known: one_for_one, one_for_all, rest_for_one)")
