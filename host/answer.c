@@ -180,5 +180,8 @@ void il_answer(il_vm *vm, lua_State *L, il_question *q, il_result *r) {
   }
   lua_settop(L, top);
   vm->cap = cap;
-  if (!before && il_vm_unwinding(vm)) il_vm_unwind_again(vm);
+  if (before || !il_vm_unwinding(vm)) return;
+  il_result_fini(r); /* the end came first */
+  *r = (il_result){vm->isolate->is_main ? ISOLUA_INTERRUPTED : ISOLUA_CLOSED, NULL, NULL, NULL};
+  il_vm_unwind_again(vm);
 }

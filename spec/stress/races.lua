@@ -48,6 +48,29 @@ races["kill against send"] = function(k)
   check(gone(iso).status == "killed", "not killed")
 end
 
+-- A question is answered, or refused once the isolate has ended; none is lost.
+races["look against kill"] = function(k)
+  local iso = isolate.spawn(function(kind)
+    if kind == 0 then require("isolate").inbox():receive() end
+    while true do pcall(function() for _ = 1, 1000 do end end) end
+  end, k % 3)
+  local asked = {}
+  for i = 1, 6 do
+    asked[i] = core.inspect(iso, ({ "where", "traceback", "eval" })[i % 3 + 1], "1 + 1")
+    if i == 3 then
+      stagger(k)
+      iso:kill()
+    end
+  end
+  if k % 4 == 0 then asked[6]:cancel() end
+  for i, future in ipairs(asked) do
+    local ok, a, b = future:try(LIMIT)
+    check(ok ~= nil, "a question is not answered")
+    if ok and i % 3 == 2 then check(a == true and b == 2, "a wrong answer") end
+  end
+  check(gone(iso).status == "killed", "not killed")
+end
+
 -- Each message is received, or was still there when the receiver closed: the sender learns of it.
 races["close against receive"] = function(k)
   local ch = isolate.channel(k % 3)
