@@ -249,7 +249,8 @@ static int after_close(lua_State *L, int winner, int code, lua_KContext ctx) {
 static int pool_leave(lua_State *L) {
   isolua_pool *p = check_pool(L, 1);
   isolua_case c = {.kind = ISOLUA_FUTURE, .future = isolua_pool_empty(p)};
-  if (lua_isnoneornil(L, 2))
+  if (lua_isnoneornil(L, 2) &&
+      !isolua_dying(L)) /* a kill closes what is in tasks without an error */
     isolua_pool_close(p);
   else
     isolua_pool_cancel(p, NULL);

@@ -1570,6 +1570,30 @@ describe("pool:close()", function()
     assert.equal(20, ran:load())
   end)
 
+  it("is cancel when the isolate is killed, in a task of it too", function()
+    for _, in_task in ipairs { true, false } do
+      local begun = isolate.atomic(0)
+      local handles, tx = isolate.port()
+      local iso = isolate.spawn(function()
+        local function body()
+          local pool <close> = isolate.pool { name = "left", size = 1 }
+          tx:send(pool)
+          pool:submit(function()
+            begun:store(1)
+            while true do end
+          end):await()
+        end
+        if in_task then isolate.async(body):await() else body() end
+      end)
+      local pool = handles:receive(limit)
+      assert.is_true(eventually(function() return begun:load() == 1 end))
+      iso:kill()
+      assert.is_false((iso:join(limit)))
+      assert.is_true(pool:close(limit))
+      assert.equal(0, isolates_of "left")
+    end
+  end)
+
   it("is cancel when the scope is left by an error", function()
     local begun, ran, futures = isolate.atomic(0), isolate.atomic(0), {}
     local ok, err = pcall(function()
