@@ -210,6 +210,12 @@ static void unready(il_vm *vm, il_coro *c) {
   c->ready = false;
 }
 
+/* Its wait does not know of it any more. */
+static void unpark(il_coro *c) {
+  if (c->parked != NULL) *c->parked = NULL;
+  c->parked = NULL;
+}
+
 static void coro_free(il_vm *vm, lua_State *L, il_coro *c, bool reuse) {
   unready(vm, c);
   if (c->before != NULL)
@@ -217,7 +223,7 @@ static void coro_free(il_vm *vm, lua_State *L, il_coro *c, bool reuse) {
   else
     vm->loop.coros = c->behind;
   if (c->behind != NULL) c->behind->before = c->before;
-  if (c->parked != NULL) *c->parked = NULL;
+  unpark(c);
   if (c->ended != NULL) c->ended(vm, c);
   luaL_unref(L, LUA_REGISTRYINDEX, c->handle);
   if (reuse && vm->loop.spare == LUA_NOREF)
@@ -296,8 +302,14 @@ static bool resume_one(il_vm *vm, lua_State *L) {
 
 void il_loop_end_coros(il_vm *vm) {
   while (vm->loop.coros != NULL) { /* their closers run, as those of the body have */
-    il_coro *c = vm->loop.coros;
-    if (c->begun && c != vm->loop.current) il_vm_close_coroutine(c->co);
+    il_coro *c = vm->loop.coros, *outer = vm->loop.current;
+    if (c->begun && c != outer) {
+      unready(vm, c); /* a closer may wait: no turn in there is to resume it */
+      unpark(c);
+      vm->loop.current = c;
+      il_vm_close_coroutine(c->co);
+      vm->loop.current = outer;
+    }
     coro_free(vm, vm->L, c, false);
   }
 }

@@ -343,6 +343,39 @@ describe("isolate.scope()", function()
     assert.matches("has been left", misuse(function() s:async(fail) end), 1, true)
   end)
 
+  it("ends with the isolate when it is in a task of it", function()
+    for _, ends in ipairs { "kill", "exit", "error" } do
+      for _, left in ipairs { true, false } do
+        local a, b = cells(2)
+        local _, errors = isolate.port()
+        local parent = isolate.spawn({ on_error = errors }, function()
+          local here = require "isolate"
+          here.async(function()
+            local s <close> = here.scope()
+            s:run(endless, a)
+            s:spawn(endless, b)
+            if not left then here.sleep(60) end
+          end)
+          if ends == "error" then
+            here.async(function()
+              started(b)
+              error "task"
+            end)
+          elseif ends == "exit" then
+            started(b)
+            here.exit()
+          end
+          here.sleep(60)
+        end)
+        started(a)
+        started(b)
+        if ends == "kill" then parent:kill { grace = settle.limit } end
+        assert.is_false((parent:join(settle.limit)))
+        assert.same({ 2, 2 }, { a:load(), b:load() }, ends)
+      end
+    end
+  end)
+
   it("takes an error of a child for its own, whatever its code is", function()
     local ok, err = pcall(function()
       local s <close> = isolate.scope { timeout = settle.limit }

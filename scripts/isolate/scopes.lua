@@ -340,8 +340,13 @@ local function cancel_and_drain(self)
   end
 end
 
+-- Is the block left by an error? A kill closes what is in tasks without one.
+local function is_broken(err)
+  return err ~= nil or core.dying() ~= 0
+end
+
 local guard_meta = { __close = function(guard, err)
-  if err ~= nil then cancel_and_drain(guard.scope) end
+  if is_broken(err) then cancel_and_drain(guard.scope) end
 end }
 
 local function wait_at_end(self)
@@ -367,7 +372,7 @@ function meta.__close(self, err)
   local _ <close> = setmetatable({ scope = self }, things_meta)
   if err ~= nil then note_ended(self) end
   if self.deadline and core.now() >= self.deadline then time_over(self) end
-  if err == nil then wait_at_end(self) else cancel_and_drain(self) end
+  if is_broken(err) then cancel_and_drain(self) else wait_at_end(self) end
   local failure = self.failure
   if failure and (err == nil or not rawequal(failure.err, err)) then failure.future:await() end
 end
