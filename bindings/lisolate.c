@@ -538,41 +538,20 @@ static int isolate_resume(lua_State *L) {
   return 0;
 }
 
-/* The hook that answers for busy code can get lost, with a coroutine that ends or under a hook that the
-** code sets: so one that has no answer is asked again, at growing intervals. */
-#define PING_AGAIN 0.005
-
-/* Stack of a ping: the isolate, the answer, when the time is over, seconds to the next one. */
-enum { ANSWER = 2, OVER = 3, AGAIN = 4 };
-
-static int pinged(lua_State *L, int winner, int code, lua_KContext idle);
-
-static int ping(lua_State *L, bool idle) {
-  isolua_case c = {.kind = ISOLUA_FUTURE};
-  lua_Number left = lua_tonumber(L, OVER) - isolua_now(), again = lua_tonumber(L, AGAIN);
-  if (left < 0) left = 0;
-  if (!idle && again < left) left = again;
-  push_future(L, NULL);
-  lua_replace(L, ANSWER);
-  c.future = isolua_isolate_ping(L, check_isolate(L, 1), idle);
-  if (c.future == NULL) return luaL_error(L, "not enough memory");
+/* What it answers is that of the handle on the top, which has none yet. [-0, +0, e] */
+static isolua_future *set_answer(lua_State *L, isolua_future *answer) {
+  if (answer == NULL) luaL_error(L, "not enough memory");
   lua_pushnil(L);
-  set_future(L, ANSWER, c.future);
-  isolua_future_look(c.future);
-  return isolua_wait(L, &c, 1, left < 9e9 ? (int64_t)(left * ISOLUA_SECOND) : ISOLUA_FOREVER, idle,
-                     pinged);
+  set_future(L, lua_gettop(L) - 1, answer);
+  isolua_future_look(answer);
+  return answer;
 }
 
-static int pinged(lua_State *L, int winner, int code, lua_KContext idle) {
+static int pinged(lua_State *L, int winner, int code, lua_KContext ctx) {
   isolua_case c;
-  if (winner < 0 && (idle || isolua_now() >= lua_tonumber(L, OVER))) return push_reason(L, code);
-  if (winner < 0) {
-    lua_settop(L, AGAIN);
-    lua_pushnumber(L, lua_tonumber(L, AGAIN) * 2);
-    lua_replace(L, AGAIN);
-    return ping(L, false);
-  }
-  test_future(L, ANSWER, &c);
+  (void)ctx;
+  if (winner < 0) return push_reason(L, code);
+  test_future(L, 2, &c);
   if (isolua_future_message(c.future) != NULL) return push_reason(L, ISOLUA_CLOSED);
   lua_pushboolean(L, 1);
   return 1;
@@ -587,17 +566,17 @@ Is it there? Answered at once, also by code that is busy; or when it is back in 
 @return[3] nil and "closed": it has ended
 */
 static int isolate_ping(lua_State *L) {
+  isolua_case c = {.kind = ISOLUA_FUTURE};
+  isolua_isolate *i = check_isolate(L, 1);
   bool idle = when_idle(L, 2);
   int64_t timeout;
-  check_isolate(L, 1);
   only_fields(L, 2, "timeout");
   timeout =
     lua_istable(L, 2) ? seconds_field(L, 2, "timeout", ISOLUA_FOREVER) : check_timeout(L, 2);
   lua_settop(L, 1);
-  lua_pushnil(L);
-  lua_pushnumber(L, timeout < 0 ? HUGE_VAL : isolua_now() + (lua_Number)timeout / ISOLUA_SECOND);
-  lua_pushnumber(L, PING_AGAIN);
-  return ping(L, idle);
+  push_future(L, NULL);
+  c.future = set_answer(L, isolua_isolate_ping(L, i, idle));
+  return isolua_wait(L, &c, 1, timeout, 0, pinged);
 }
 
 static void check_sender(lua_State *L) {
@@ -674,20 +653,19 @@ static int isolate_stats(lua_State *L) {
   return 1;
 }
 
-/* inspect(iso, what[, source]) -> future: of what isolua_isolate_look and isolua_isolate_eval give; `what` is
-** "where", "traceback" or "eval". */
+/* inspect(iso, what[, source]) -> future: of what isolua_isolate_look and isolua_isolate_eval give;
+** `what` is "where", "traceback" or "eval". */
 static int inspect(lua_State *L) {
   static const char *const all[] = {"where", "traceback", "eval", NULL};
+  enum { EVAL = 2 };
   isolua_isolate *i = check_isolate(L, 1);
   int what = luaL_checkoption(L, 2, NULL, all);
-  const char *source = what == 2 ? luaL_checkstring(L, 3) : NULL;
-  isolua_future *answer;
+  size_t len = 0;
+  const char *source = what == EVAL ? luaL_checklstring(L, 3, &len) : NULL;
+  luaL_argcheck(L, source == NULL || strlen(source) == len, 3, "source with a zero byte");
   push_future(L, NULL);
-  answer = source != NULL ? isolua_isolate_eval(L, i, source) : isolua_isolate_look(L, i, what);
-  if (answer == NULL) return luaL_error(L, "not enough memory");
-  lua_pushnil(L);
-  set_future(L, lua_gettop(L) - 1, answer);
-  isolua_future_look(answer);
+  set_answer(L, source != NULL ? isolua_isolate_eval(L, i, source)
+                               : isolua_isolate_look(L, i, what));
   return 1;
 }
 

@@ -2,12 +2,16 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
-** DESIGN. The question is answered on the isolate's thread, in a hook of its busy code or in a wait. A
-** hook disturbs nothing: what is evaluated runs in a coroutine of its own, whose hook looks now and then
-** whether the asker has given up. Its waits are refused: they would run the rest of the isolate in the
-** middle of something.
-** A kill that comes meanwhile unwinds that coroutine; it is then not acknowledged any more, and goes on
-** with what the isolate does itself.
+** DESIGN. The question is answered on the isolate's thread, in a hook of its busy code or in a
+** wait.
+**  - What is evaluated runs in a coroutine of its own, and so do the metamethods that its results
+**    and errors call: no error of theirs gets past it, and they end when the asker gives up, for
+**    which the coroutine's hook looks now and then. So do coroutines that it makes (they inherit
+**    the hook) or resumes (il_vm_resume).
+**  - Its waits are refused: they would run the rest of the isolate in the middle of something.
+**  - Signals find that coroutine, so that other questions are answered on top of it.
+**  - A kill that comes meanwhile unwinds it; the kill is then not acknowledged any more, and goes
+**    on with what the isolate does itself.
 */
 
 #include "answer.h"
@@ -21,8 +25,8 @@
 #include "kill.h"
 #include "loop.h"
 
-/* Tasks that wait whose tracebacks are told; instructions between two looks at whether it is cancelled. */
-enum { TOLD = 5, LOOK = 1000 };
+/* Tasks that wait whose tracebacks are told. */
+enum { TOLD = 5 };
 
 /* -- Where it is ------------------------------------------------------------------------------- */
 
@@ -69,15 +73,41 @@ static void push_traceback(il_vm *vm, lua_State *L) {
   }
 }
 
+/* -- The answer -------------------------------------------------------------------------------- */
+
+typedef struct work {
+  il_vm *vm;
+  const il_question *question;
+  il_result *result;
+} work;
+
+/* The `n` values on the top are the result. [-0, +0|1, e] */
+static void give(work *w, lua_State *L, int n) {
+  static const il_sending how = {.root = IL_ROOT_RESULT, .libs = IL_LIBS_ALL};
+  il_result_fini(w->result);
+  w->result->code = il_encode(w->vm, L, n, &how, &w->result->msg);
+  if (w->result->code == ISOLUA_OK) return;
+  lua_getfield(L, -1, "message"); /* an error object's */
+  w->result->message = strdup(luaL_tolstring(L, -1, NULL));
+}
+
 /* -- Evaluating -------------------------------------------------------------------------------- */
 
-/* Once it is cancelled, every instruction raises: no pcall goes on for long. */
-static void look(lua_State *L, lua_Debug *ar) {
+/* Instructions that closers have once it is cancelled; then each raises, and no pcall goes on for
+** long. */
+enum { CLOSERS = 1000 * IL_LOOK };
+
+/* A coroutine that was left over has this hook still. */
+void il_answer_look(lua_State *L, lua_Debug *ar) {
   il_vm *vm = il_vm_of(L);
   (void)ar;
-  if (vm->asked == NULL || !il_future_is_done(vm->asked->answer)) return;
-  lua_sethook(L, look, LUA_MASKCOUNT, 1);
-  luaL_error(L, "cancelled");
+  if (vm == NULL || vm->asked == NULL) {
+    lua_sethook(L, NULL, 0, 0);
+  } else if (il_future_is_done(vm->asked->answer)) {
+    int count = lua_gethookcount(L) == IL_LOOK ? CLOSERS : 1;
+    lua_sethook(L, il_answer_look, LUA_MASKCOUNT, count);
+    luaL_error(L, "cancelled");
+  }
 }
 
 /* Pushes the compiled source, or a message. [-0, +1, m] */
@@ -99,89 +129,103 @@ static void make_sendable(lua_State *L, int index) {
   lua_replace(L, index);
 }
 
-/* Stack: …, the coroutine, which has ended. Moves what it gave to L: how many. [-0, +n, m] */
-static int move_results(lua_State *L, lua_State *co, int n) {
-  luaL_checkstack(L, n + LUA_MINSTACK, "too many results");
-  lua_xmove(co, L, n);
-  return n;
-}
-
-/* Pushes true and results, or false and a message: how many. [-0, +n, e] */
-static int evaluate(il_vm *vm, lua_State *L, const il_question *q) {
-  const il_question *outer = vm->asked;
-  lua_State *co = lua_newthread(L);
-  int status, n = 1;
-  lua_sethook(co, look, LUA_MASKCOUNT, LOOK);
-  lua_pushboolean(L, 0);
-  if (load_source(L, q->text) != LUA_OK) return 2;
-  lua_xmove(L, co, 1);
-  vm->asked = q;
-  status = il_vm_resume(vm, L, co, 0, &n);
-  vm->asked = outer;
+/* Stack: what the code gave, or raised. [a continuation] */
+static int evaluated(lua_State *L, int status, lua_KContext ctx) {
+  int n = lua_gettop(L);
+  luaL_checkstack(L, LUA_MINSTACK, "too many results");
   if (status == LUA_OK) {
-    int base = lua_gettop(L);
-    lua_pushboolean(L, 1);
-    lua_replace(L, base);
-    n = move_results(L, co, n);
-    for (int i = 1; i <= n; i++) make_sendable(L, base + i);
-    return n + 1;
-  }
-  if (status == LUA_YIELD) {
-    lua_pushliteral(L, "what is evaluated from outside cannot yield");
+    for (int i = 1; i <= n; i++) make_sendable(L, i);
   } else {
-    luaL_tolstring(co, -1, NULL);
-    lua_xmove(co, L, 1);
+    luaL_tolstring(L, -1, NULL);
+    lua_replace(L, 1);
+    lua_settop(L, n = 1);
   }
-  il_vm_close_coroutine(co);
-  return 2;
-}
-
-/* -- The answer -------------------------------------------------------------------------------- */
-
-typedef struct work {
-  il_vm *vm;
-  il_question *question;
-  il_result *result;
-} work;
-
-/* The work is a light userdata. [a lua_CFunction] */
-static int answer(lua_State *L) {
-  static const il_sending how = {.root = IL_ROOT_RESULT, .libs = IL_LIBS_ALL};
-  work *w = lua_touserdata(L, 1);
-  int n = 1;
-  lua_settop(L, 0);
-  switch (w->question->what) {
-  case IL_WHERE: push_where(w->vm, L); break;
-  case IL_TRACEBACK: push_traceback(w->vm, L); break;
-  default: n = evaluate(w->vm, L, w->question); break;
-  }
-  w->result->code = il_encode(w->vm, L, n, &how, &w->result->msg);
-  if (w->result->code != ISOLUA_OK) { /* an error object */
-    lua_getfield(L, -1, "message");
-    w->result->message = strdup(luaL_tolstring(L, -1, NULL));
-  }
+  lua_pushboolean(L, status == LUA_OK);
+  lua_insert(L, 1);
+  give((work *)ctx, L, n + 1);
   return 0;
 }
 
-/* Without the heap's cap: it is not the isolate's doing. */
+/* The body of the coroutine of an evaluation: all that runs code of the isolate is in there, so
+** that it can be cancelled. The work is a light userdata. [a lua_CFunction] */
+static int evaluation(lua_State *L) {
+  work *w = lua_touserdata(L, 1);
+  int status;
+  lua_settop(L, 0);
+  status = load_source(L, w->question->text);
+  if (status == LUA_OK) status = lua_pcallk(L, 0, LUA_MULTRET, 0, (lua_KContext)w, evaluated);
+  return evaluated(L, status, (lua_KContext)w);
+}
+
+/* Pushes why the coroutine has not given a result. Of an error object that is no string nothing
+** more is asked. [-0, +1, m] */
+static void push_problem(lua_State *L, lua_State *co, int status) {
+  if (status == LUA_YIELD)
+    lua_pushliteral(L, "what is evaluated from outside cannot yield");
+  else if (lua_type(co, -1) == LUA_TSTRING)
+    lua_xmove(co, L, 1);
+  else
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(co, -1));
+}
+
+/* [-0, +n, e] */
+static void evaluate(work *w, lua_State *L) {
+  il_vm *vm = w->vm;
+  lua_State *co = lua_newthread(L);
+  int status, n;
+  lua_sethook(co, il_answer_look, LUA_MASKCOUNT, IL_LOOK);
+  lua_pushcfunction(co, evaluation);
+  lua_pushlightuserdata(co, w);
+  vm->asked = w->question;
+  status = il_vm_resume(vm, L, co, 1, &n);
+  if (status != LUA_OK) {
+    lua_pushboolean(L, 0);
+    push_problem(L, co, status);
+    il_vm_close_coroutine(co);
+  }
+  if (status != LUA_OK) give(w, L, 2);
+}
+
+/* -- What is asked ----------------------------------------------------------------------------- */
+
+/* The work is a light userdata. [a lua_CFunction] */
+static int answer(lua_State *L) {
+  work *w = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  if (w->question->what == IL_EVAL) {
+    evaluate(w, L);
+    return 0;
+  }
+  if (w->question->what == IL_WHERE)
+    push_where(w->vm, L);
+  else
+    push_traceback(w->vm, L);
+  give(w, L, 1);
+  return 0;
+}
+
+/* Without the heap's cap: it is not the isolate's doing. One that was told to end meanwhile has
+** ended, to whoever asks, and goes on with that. */
 void il_answer(il_vm *vm, lua_State *L, il_question *q, il_result *r) {
   work w = {vm, q, r};
+  const il_question *outer = vm->asked;
   size_t cap = vm->cap;
   bool before = il_vm_unwinding(vm);
-  int top = lua_gettop(L);
-  r->code = ISOLUA_MEMORY;
+  int top = lua_gettop(L), code = ISOLUA_MEMORY;
+  r->code = code;
   if (!lua_checkstack(L, LUA_MINSTACK)) return;
   vm->cap = q->what == IL_EVAL ? cap : 0;
   lua_pushcfunction(L, answer);
   lua_pushlightuserdata(L, &w);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-    il_result_fini(r);
-    *r = (il_result){ISOLUA_MEMORY, NULL, NULL, NULL};
-  }
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) code = r->code;
   lua_settop(L, top);
+  vm->asked = outer;
   vm->cap = cap;
-  if (before || !il_vm_unwinding(vm)) return;
-  il_result_fini(r); /* the end came first */
-  *r = (il_result){vm->isolate->is_main ? ISOLUA_INTERRUPTED : ISOLUA_CLOSED, NULL, NULL, NULL};
-  il_vm_unwind_again(vm);
+  if (!before && il_vm_unwinding(vm)) {
+    il_vm_unwind_again(vm);
+    if (!vm->isolate->is_main) code = ISOLUA_CLOSED;
+  }
+  if (code == r->code) return;
+  il_result_fini(r);
+  r->code = code;
 }

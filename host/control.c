@@ -11,6 +11,7 @@ int il_control_init(il_control *c, isolua_future *gone, il_msg *(*make)(isolua_f
   memset(c, 0, sizeof *c);
   c->gone = gone;
   c->make = make;
+  c->last = &c->questions;
   return il_mutex_init(&c->lock) == 0 ? ISOLUA_OK : ISOLUA_MEMORY;
 }
 
@@ -26,17 +27,18 @@ void il_question_settle(il_question *q, il_result *r) {
   free(q);
 }
 
-static void refuse(il_question *list) {
-  while (list != NULL) {
-    il_question *q = list;
-    il_result r = {ISOLUA_CLOSED, NULL, NULL, NULL};
-    list = q->next;
-    il_question_settle(q, &r);
-  }
+static void refuse(il_question *q) {
+  il_result r = {ISOLUA_CLOSED, NULL, NULL, NULL};
+  il_question_settle(q, &r);
+}
+
+static void refuse_all(il_control *c) {
+  il_question *q;
+  while ((q = il_control_take(c, true)) != NULL) refuse(q);
 }
 
 void il_control_fini(il_control *c) {
-  refuse(c->questions);
+  refuse_all(c);
   il_listeners_free(c->listeners);
   free_keys(c->keys, atomic_load(&c->pauses));
   il_mutex_fini(&c->lock);
@@ -138,8 +140,8 @@ int il_control_ask(il_control *c, isolua_future *answer, enum il_asks what, char
   il_mutex_lock(&c->lock);
   ended = c->ended;
   if (!ended) {
-    q->next = c->questions;
-    c->questions = q;
+    *c->last = q;
+    c->last = &q->next;
     atomic_store_explicit(&c->asked, true, memory_order_release);
     if (what != IL_PING_IDLE) atomic_store_explicit(&c->pinged, true, memory_order_release);
   }
@@ -148,23 +150,26 @@ int il_control_ask(il_control *c, isolua_future *answer, enum il_asks what, char
   return ISOLUA_OK;
 }
 
+/* Can busy code answer one of these? */
+static bool is_pinged(const il_question *q) {
+  while (q != NULL && q->what == IL_PING_IDLE) q = q->next;
+  return q != NULL;
+}
+
+/* One at a time: an answer may take long, and the others are answered meanwhile. */
 il_question *il_control_take(il_control *c, bool idle) {
-  il_question *taken = NULL, **at;
+  il_question *q, **at;
   il_mutex_lock(&c->lock);
-  atomic_store_explicit(&c->pinged, false, memory_order_release);
-  for (at = &c->questions; *at != NULL;) {
-    il_question *q = *at;
-    if (q->what == IL_PING_IDLE && !idle) {
-      at = &q->next;
-    } else {
-      *at = q->next;
-      q->next = taken;
-      taken = q;
-    }
+  for (at = &c->questions; (q = *at) != NULL; at = &q->next)
+    if (idle || q->what != IL_PING_IDLE) break;
+  if (q != NULL) {
+    *at = q->next;
+    if (q->next == NULL) c->last = at;
   }
+  atomic_store_explicit(&c->pinged, is_pinged(c->questions), memory_order_release);
   atomic_store_explicit(&c->asked, c->questions != NULL, memory_order_release);
   il_mutex_unlock(&c->lock);
-  return taken;
+  return q;
 }
 
 void il_control_end(il_control *c) {
@@ -172,7 +177,7 @@ void il_control_end(il_control *c) {
   c->ended = true;
   il_mutex_unlock(&c->lock);
   il_control_resume(c, NULL);
-  refuse(il_control_take(c, true));
+  refuse_all(c);
 }
 
 /* -- Listeners --------------------------------------------------------------------------------- */

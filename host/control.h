@@ -34,7 +34,7 @@ typedef struct il_question {
   isolua_future *answer; /* one hold */
   enum il_asks what;
   char *text; /* malloc; of IL_EVAL: the source */
-  struct il_question *next;
+  struct il_question *next; /* the control's */
 } il_question;
 
 typedef struct il_control {
@@ -42,11 +42,11 @@ typedef struct il_control {
   isolua_future *gone;                  /* settles when all has ended */
   il_msg *(*make)(isolua_future *gone); /* the exit message, once that is so; NULL: no memory */
 
-  il_mutex lock; /* guards the six below */
+  il_mutex lock; /* guards the seven below */
   bool ended;    /* it answers and pauses no more */
   bool told;     /* the exit message was sent: who listens from now on is told at once */
   il_listener *listeners;
-  il_question *questions; /* newest first */
+  il_question *questions, **last; /* oldest first */
   il_key *keys;           /* malloc; of `pauses` pauses; their texts too */
   size_t room;
 
@@ -85,7 +85,7 @@ void il_control_tell_error(il_control *c, const il_msg *m);
 
 /* Thread of these: its own, but for one that never got a thread, or whose thread is stuck. */
 
-/* Takes the questions that are to be answered now, oldest first; `idle`: it is in its event loop, so all of
+/* Takes the oldest question that is to be answered now; `idle`: it is in its event loop, so any of
 ** them. NULL: none. */
 il_question *il_control_take(il_control *c, bool idle);
 /* It answers and pauses no more. */

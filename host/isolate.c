@@ -29,13 +29,17 @@
 #define RETRY_FIRST ((int64_t)500000) /* ns */
 #define RETRY_LAST ((int64_t)8000000)
 #define RETRY_STUCK ((int64_t)50000000)
+#define OWES_FIRST ((int64_t)5000000)
+#define OWES_LAST ((int64_t)1000000000)
+
+enum { ALARMS = 2 }; /* of an isolate */
 
 atomic_size_t il_live_isolates;
 
 static void end(il_isolate *i) {
   isolua_host *host = i->host;
   if (i->task != NULL) i->free_body(i);
-  il_watchdog_unreserve(&host->watchdog);
+  for (int n = 0; n < ALARMS; n++) il_watchdog_unreserve(&host->watchdog);
   il_waiter_fini(&i->waiter);
   il_control_fini(&i->control);
   il_future_fini(&i->gone);
@@ -74,10 +78,12 @@ const il_handle_type il_isolate_type = {.name = ISOLATE,
                                         .held = il_sender_held};
 
 static int64_t ring(il_alarm *a);
+static int64_t ring_owes(il_alarm *a);
 static void lost(isolua_future *f);
 
 /* What can fail of making one. */
 static int init_parts(il_isolate *i, isolua_host *host, const char *name) {
+  int reserved;
   i->name = strdup(name);
   if (i->name == NULL) return ISOLUA_MEMORY;
   if (il_mutex_init(&i->lock) != 0) goto fail_lock;
@@ -88,7 +94,11 @@ static int init_parts(il_isolate *i, isolua_host *host, const char *name) {
   i->gone.is_end = true;
   if (il_control_init(&i->control, &i->gone, il_isolate_exit_message) != ISOLUA_OK)
     goto fail_control;
-  if (il_watchdog_reserve(&host->watchdog) == ISOLUA_OK) return ISOLUA_OK;
+  for (reserved = 0; reserved < ALARMS; reserved++)
+    if (il_watchdog_reserve(&host->watchdog) != ISOLUA_OK) goto fail_reserve;
+  return ISOLUA_OK;
+fail_reserve:
+  while (reserved-- > 0) il_watchdog_unreserve(&host->watchdog);
   il_control_fini(&i->control);
 fail_control:
   il_future_fini(&i->gone);
@@ -144,6 +154,7 @@ int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
   i->stack = o->stack == 0 ? IL_STACK : o->stack > IL_STACK_MIN ? o->stack : IL_STACK_MIN;
   il_waiter_init(&i->waiter);
   il_alarm_init(&i->alarm, &i->h, ring);
+  il_alarm_init(&i->owes, &i->h, ring_owes);
   i->retry = RETRY_FIRST;
   take_start(i, start != NULL ? start : &none);
   *out = i;
@@ -412,6 +423,7 @@ void il_isolate_leave(il_isolate *i) {
   i->cpu = il_thread_cpu(i->thread) - i->cpu_before;
   il_mutex_unlock(&i->lock);
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
+  il_alarm_cancel(&i->host->watchdog, &i->owes);
   mark_stuck(i, false);
   il_control_tell_end(&i->control);
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
@@ -483,11 +495,32 @@ static int64_t ring_first(il_isolate *i) {
   return -1; /* the kill has set the alarm anew */
 }
 
+static bool owes(il_isolate *i) {
+  return atomic_load_explicit(&i->control.pinged, memory_order_acquire);
+}
+
+/* The hook that answers for busy code can get lost, with a coroutine that ends or under a hook that
+** the code sets; and in a long call of C it is one signal that has to be waited for. */
+static int64_t ring_owes(il_alarm *a) {
+  il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, owes));
+  int64_t retry = atomic_load_explicit(&i->owes_retry, memory_order_relaxed) * 2;
+  if (!owes(i)) return -1;
+  if (retry > OWES_LAST) retry = OWES_LAST;
+  atomic_store_explicit(&i->owes_retry, retry, memory_order_relaxed);
+  signal_thread(i);
+  return il_deadline(retry);
+}
+
+/* Whoever has answered by now, or is about to end, needs no alarm. */
 void il_isolate_nudge(il_isolate *i, bool busy) {
-  if (busy)
-    signal_thread(i);
-  else
+  if (!busy) {
     il_waiter_wake(&i->waiter);
+    return;
+  }
+  signal_thread(i);
+  if (!owes(i)) return;
+  atomic_store_explicit(&i->owes_retry, OWES_FIRST, memory_order_relaxed);
+  il_alarm_set(&i->host->watchdog, &i->owes, il_deadline(OWES_FIRST));
 }
 
 void il_isolate_set_heap(il_isolate *i, const _Atomic(size_t) *heap) {

@@ -149,7 +149,9 @@ struct isolua_isolate {
   _Atomic(bool) interrupted;  /* main: Ctrl-C */
   atomic_llong messages_in, messages_out; /* relaxed: for show; written by its thread alone */
   il_alarm alarm;
+  il_alarm owes; /* while busy code has questions to answer */
   int64_t retry; /* watchdog's thread only: ns to the next signal */
+  _Atomic(int64_t) owes_retry; /* ns to the next signal for these; relaxed */
   bool probed;   /* likewise: it is late, and its signals are counted from there on */
 };
 
@@ -223,7 +225,8 @@ void il_isolate_forgo(il_isolate *i);
 /* It waits: whoever wanted to kill it then does so now. Its own thread. */
 void il_isolate_idle(il_isolate *i);
 
-/* Wakes its event loop, and with `busy` also interrupts Lua code, so that it answers pings. */
+/* Wakes its event loop, and with `busy` also interrupts Lua code, again and again until it has
+** answered what was asked. Thread: any. */
 void il_isolate_nudge(il_isolate *i, bool busy);
 /* The exit message of an isolate whose `gone` is settled. NULL: no memory. Thread: any. */
 il_msg *il_isolate_exit_message(isolua_future *gone);

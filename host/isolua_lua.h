@@ -502,13 +502,22 @@ ISOLUA_API const char *isolua_isolate_status(isolua_isolate *isolate);
 ** isolua_isolate_pause, _resume: by the integer or string at `index` (0: resume ends all pauses). 0, or
 **   ISOLUA_CLOSED when it has ended, ISOLUA_INVALID when it is main, ISOLUA_MEMORY. [-0, +0, -]
 ** isolua_fresh_key: an integer that no pause has yet. Thread: any.
-** isolua_isolate_ping: a future that settles when it answers, the caller's; NULL: no memory.
-** isolua_isolate_look: a future, the caller's, of a text: in which file and line its code is, or the traceback.
-**   Answered as a ping, also by busy code; fails with ISOLUA_CLOSED when it has ended, and does not settle
-**   while it is in a C function. NULL: no memory. [-0, +0, e]
-** isolua_isolate_eval: the same of Lua code (an expression, or else statements), which runs there between two
-**   instructions of what runs, with the isolate's globals, and must not wait. It gives true and the results,
-**   those that cannot be sent as strings; or false and the message. isolua_future_cancel stops it.
+** isolua_isolate_ping: a future that settles when it answers; NULL: no memory. This and the next
+**   two are the caller's, who releases them.
+** isolua_isolate_look: a future of a text: in which file and line its code is, or that its wait was
+**   called from, and the function's name if known; or the traceback, of at most 22 levels a
+**   coroutine. Answered as a ping: at once also by busy code, in waits, paused, by the isolate of L
+**   itself (then it is settled already); by a finalizer unless the code has a hook. It fails with
+**   ISOLUA_CLOSED when it has ended or does so meanwhile, and is pending as long as it is in a
+**   function of C or in a coroutine that a C library has resumed without isolua_running. NULL: no
+**   memory. [-0, +0, e]
+** isolua_isolate_eval: the same of Lua code (an expression, or else statements; text, copied),
+**   which runs there in a coroutine of its own, between two instructions of what runs, with the
+**   isolate's globals. It gives true and the results, those that cannot be sent as strings; or
+**   false and the message. It counts for the isolate's memory. It must not wait (that raises in
+**   it), but may start a task or a timer. isolua_future_cancel stops it, within some 1000
+**   instructions; its closers may run some more. Nobody else stops it, but a kill. Questions
+**   meanwhile are answered on top of it.
 ** isolua_isolate_listen: the sender at `tx` is told of its end (with the value at `value`; 0: the exit
 **   message), or of its errors. [-0, +0, e] isolua_isolate_unlisten: it is told no more.
 ** isolua_isolate_stats: numbers for show.

@@ -142,7 +142,7 @@ static void note_traceback(il_vm *vm, lua_State *L) {
 
 /* The user's hook comes back, if it was in this coroutine. A signal meanwhile does not save it anew. */
 static void unhook(il_vm *vm, lua_State *L) {
-  lua_Hook hook = vm != NULL && vm->hooked == L ? vm->hook : NULL;
+  lua_Hook hook = vm != NULL && vm->hooked == L ? (lua_Hook)vm->hook : NULL;
   if (vm != NULL) vm->hook = NULL;
   if (hook != NULL)
     lua_sethook(L, hook, vm->hook_mask, vm->hook_count);
@@ -158,11 +158,11 @@ static void answer_busy(il_vm *vm, lua_State *L) {
 }
 
 void il_vm_answer(il_vm *vm, lua_State *L, bool idle) {
-  il_question *q = il_control_take(&vm->isolate->control, idle), *next;
-  for (; q != NULL; q = next) {
+  il_question *q;
+  while (!il_vm_wanted(vm) && (q = il_control_take(&vm->isolate->control, idle)) != NULL) {
     il_result r = {ISOLUA_OK, NULL, NULL, NULL};
-    next = q->next;
-    if (q->what != IL_PING && q->what != IL_PING_IDLE) vm->answer(vm, L, q, &r);
+    if (q->what != IL_PING && q->what != IL_PING_IDLE && !il_future_is_done(q->answer))
+      vm->answer(vm, L, q, &r);
     il_question_settle(q, &r);
   }
 }
@@ -175,7 +175,6 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     if (vm != NULL) answer_busy(vm, L);
     return;
   }
-  answer_busy(vm, L);
   atomic_store_explicit(&vm->isolate->signals, 0, memory_order_relaxed); /* it is in Lua */
   if (vm->isolate->is_main)
     lua_sethook(L, NULL, 0, 0);
@@ -185,14 +184,17 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   il_vm_raise(vm, L);
 }
 
-/* A ping leaves the user's hook as it was. */
-IL_IN_SIGNAL static void keep_hook(il_vm *vm, lua_State *L) {
+/* A question leaves the user's hook as it was. Is there one? */
+IL_IN_SIGNAL static bool keep_hook(il_vm *vm, lua_State *L) {
   lua_Hook hook = lua_gethook(L);
-  if (hook == NULL || hook == on_hook) return;
+  if (hook == on_hook) return vm->hook != NULL && vm->hooked == L;
+  vm->hook = NULL;
+  if (hook == NULL) return false;
   vm->hook_mask = lua_gethookmask(L);
   vm->hook_count = lua_gethookcount(L);
   vm->hooked = L;
   vm->hook = hook;
+  return true;
 }
 
 /* il_vm_wanted. */
@@ -203,19 +205,22 @@ IL_IN_SIGNAL static bool wanted(const il_isolate *i) {
           !atomic_load_explicit(&i->acknowledged, memory_order_acquire));
 }
 
+/* For a question hooks are let into a finalizer, but not into a user's hook: it would be called in
+** itself. */
 IL_IN_SIGNAL void il_vm_on_signal(void) {
   il_vm *vm = current;
   lua_State *L;
+  bool users = false;
   if (vm == NULL || vm->isolate == NULL) return;
   L = vm->running;
   if (wanted(vm->isolate))
     atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
   else if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
-    keep_hook(vm, L);
+    users = keep_hook(vm, L);
   else
     return;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
-  if (allowhook != 0 && wanted(vm->isolate)) {
+  if (allowhook != 0 && !users) {
     volatile unsigned char *allow = (unsigned char *)L + allowhook;
     *allow = 1;
   }
@@ -453,6 +458,17 @@ static lua_State *check_coroutine(lua_State *L) {
   return co;
 }
 
+/* A signal that came while the other one ran has set the hook there, and kept that one's: it comes
+** back, and the hook is set here. */
+static void note_running(il_vm *vm, lua_State *L) {
+  vm->running = L;
+  if (vm->hook != NULL && vm->hooked != L) {
+    if (lua_gethook(vm->hooked) == on_hook) unhook(vm, vm->hooked);
+    vm->hook = NULL; /* the code has set another one */
+  }
+  if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_relaxed)) il_vm_on_signal();
+}
+
 /* lua_resetthread does not count C calls, so closers that close one another are counted here. */
 #define CLOSES_MAX 180 /* as LUAI_MAXCCALLS, less some */
 
@@ -462,23 +478,19 @@ int il_vm_close_coroutine(lua_State *co) {
   int status;
   if (vm == NULL) return lua_resetthread(co);
   outer = vm->running;
-  vm->running = co;
+  note_running(vm, co);
   vm->closes++;
   status = lua_resetthread(co);
   vm->closes--;
-  vm->running = outer;
+  note_running(vm, outer);
   return status;
-}
-
-/* A signal that came while the other one ran has set the hook there: it is set here again. */
-static void note_running(il_vm *vm, lua_State *L) {
-  vm->running = L;
-  if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_relaxed)) il_vm_on_signal();
 }
 
 int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results) {
   lua_State *outer = vm->running;
   int status;
+  if (vm->asked != NULL && lua_gethook(co) == NULL)
+    lua_sethook(co, vm->look, LUA_MASKCOUNT, IL_LOOK);
   note_running(vm, co);
   status = lua_resume(co, L, n, results);
   note_running(vm, outer);

@@ -122,7 +122,12 @@ typedef struct il_loop {
 struct il_encoder;
 struct il_search;
 
-/* Owner thread only, but for `running`, `breaks` and the isolate, which the signal handler reads. */
+/* Instructions of code that is evaluated from outside, between two looks at whether it is
+** cancelled. */
+#define IL_LOOK 1000
+
+/* Owner thread only; its signal handler reads `running`, `breaks` and the isolate, and keeps the
+** hook. */
 typedef struct il_vm {
   lua_State *L; /* its main thread */
   bool owned;   /* made here: our allocator, pcall, coroutine functions */
@@ -134,6 +139,7 @@ typedef struct il_vm {
   /* Answers a question: *r. What it raises is caught. [-0, +0, -] */
   void (*answer)(struct il_vm *vm, lua_State *L, il_question *q, il_result *r);
   const il_question *asked; /* whose code runs; NULL: none */
+  lua_Hook look;            /* of that code, each IL_LOOK instructions: it may be cancelled */
   long long hung;       /* main: id of an isolate whose future its interrupted wait was for; 0 */
   il_arena arena;       /* its heap, unless the host has an allocator of its own */
   _Atomic(size_t) used; /* bytes of its heap; relaxed: others read it for show */
@@ -152,7 +158,7 @@ typedef struct il_vm {
   char *traceback;            /* of the error that is under way in the body */
   char *remote;               /* traceback of the error last raised out of a future, whose value
                                   is kept in the registry */
-  lua_Hook hook;              /* the user's, while the signal handler's is in its place */
+  volatile lua_Hook hook;     /* the user's, while the signal handler's is in its place */
   int hook_mask, hook_count;
   lua_State *hooked; /* whose it was */
   char *warning;     /* what `warn` has said of a message so far; NULL: it never has */

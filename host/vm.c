@@ -180,6 +180,7 @@ static il_vm *vm_new(isolua_host *host) {
   il_names_init(&vm->names);
   il_loop_init(&vm->loop);
   vm->answer = il_answer;
+  vm->look = il_answer_look;
   vm->loop.traceback = il_vm_traceback;
   vm->loop.failed = il_vm_handler_failed;
   return vm;

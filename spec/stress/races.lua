@@ -243,6 +243,38 @@ races["isolates that spawn and kill one another"] = function(k)
   error("isolates are left: " .. table.concat(left, ", "))
 end
 
+-- Whatever is asked of an isolate that is killed, ends, or works meanwhile has an answer.
+races["questions against kill, end and cancel"] = function(k)
+  local iso = isolate.spawn(function(n)
+    for i = 1, n do
+      pcall(coroutine.wrap(function() for _ = 1, i do end end))
+      if i % 7 == 0 then isolate.sleep(0) end
+    end
+    while n % 3 == 0 do pcall(function() for _ = 1, 100 do end end) end
+  end, k % 30)
+  local function ask(of, from)
+    local inner, whats = require "isolate.core", { "where", "traceback", "eval" }
+    for i = 1, 10 do
+      local what = whats[(i + from) % 3 + 1]
+      local endless = (i + from) % 6 == 2
+      local future = inner.inspect(of, what, endless and "while true do end" or "1 + 1")
+      if endless then future:cancel() end
+      local ok, a, b = future:try(60)
+      if ok == nil then error("no answer to " .. what, 0) end
+      if ok and what == "eval" and not (a and b == 2) then error("a wrong result", 0) end
+      if not ok and a.code ~= "closed" and not (endless and a.code == "cancelled") then
+        error(a, 0)
+      end
+    end
+  end
+  local others = { isolate.run(ask, iso, 1), isolate.run(ask, iso, 2) }
+  stagger(k)
+  if k % 3 ~= 1 then ask(iso, k) end
+  iso:kill()
+  gone(iso)
+  for _, future in ipairs(others) do check(future:try(LIMIT)) end
+end
+
 races["await against cancel and end"] = function(k)
   local future = isolate.run(function(n) for _ = 1, n do end return n end, k % 20 * 100)
   local waiting = isolate.async(function() return future:try(LIMIT) end)
