@@ -9,7 +9,7 @@
 **    which the coroutine's hook looks now and then. So do coroutines that it makes (they inherit
 **    the hook) or resumes (il_vm_resume).
 **  - Its waits are refused: they would run the rest of the isolate in the middle of something.
-**  - Signals find that coroutine, so that other questions are answered on top of it.
+**  - Other questions are answered on top of it, by that hook; so is an evaluation, up to IL_DEPTH.
 **  - A kill that comes meanwhile unwinds it; the kill is then not acknowledged any more, and goes
 **    on with what the isolate does itself.
 */
@@ -87,7 +87,7 @@ static void give(work *w, lua_State *L, int n) {
   il_result_fini(w->result);
   w->result->code = il_encode(w->vm, L, n, &how, &w->result->msg);
   if (w->result->code == ISOLUA_OK) return;
-  lua_getfield(L, -1, "message"); /* an error object's */
+  if (lua_istable(L, -1)) lua_getfield(L, -1, "message"); /* an error object's */
   w->result->message = strdup(luaL_tolstring(L, -1, NULL));
 }
 
@@ -97,13 +97,18 @@ static void give(work *w, lua_State *L, int n) {
 ** long. */
 enum { CLOSERS = 1000 * IL_LOOK };
 
-/* A coroutine that was left over has this hook still. */
+/* A coroutine that was left over has this hook still. Questions are answered here, not in the hook
+** of a signal: what is short is not disturbed. */
 void il_answer_look(lua_State *L, lua_Debug *ar) {
   il_vm *vm = il_vm_of(L);
   (void)ar;
   if (vm == NULL || vm->asked == NULL) {
     lua_sethook(L, NULL, 0, 0);
-  } else if (il_future_is_done(vm->asked->answer)) {
+    return;
+  }
+  if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
+    il_vm_answer(vm, L, false);
+  if (il_future_is_done(vm->asked->answer)) {
     int count = lua_gethookcount(L) == IL_LOOK ? CLOSERS : 1;
     lua_sethook(L, il_answer_look, LUA_MASKCOUNT, count);
     luaL_error(L, "cancelled");
@@ -176,7 +181,6 @@ static void evaluate(work *w, lua_State *L) {
   lua_sethook(co, il_answer_look, LUA_MASKCOUNT, IL_LOOK);
   lua_pushcfunction(co, evaluation);
   lua_pushlightuserdata(co, w);
-  vm->asked = w->question;
   status = il_vm_resume(vm, L, co, 1, &n);
   if (status != LUA_OK) {
     lua_pushboolean(L, 0);
@@ -214,11 +218,18 @@ void il_answer(il_vm *vm, lua_State *L, il_question *q, il_result *r) {
   int top = lua_gettop(L), code = ISOLUA_MEMORY;
   r->code = code;
   if (!lua_checkstack(L, LUA_MINSTACK)) return;
-  vm->cap = q->what == IL_EVAL ? cap : 0;
+  if (q->what == IL_EVAL) {
+    vm->asked = q;
+    vm->stirred = true;
+    vm->depth++;
+  } else {
+    vm->cap = 0;
+  }
   lua_pushcfunction(L, answer);
   lua_pushlightuserdata(L, &w);
   if (lua_pcall(L, 1, 0, 0) == LUA_OK) code = r->code;
   lua_settop(L, top);
+  if (q->what == IL_EVAL) vm->depth--;
   vm->asked = outer;
   vm->cap = cap;
   if (!before && il_vm_unwinding(vm)) {

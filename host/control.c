@@ -34,7 +34,7 @@ static void refuse(il_question *q) {
 
 static void refuse_all(il_control *c) {
   il_question *q;
-  while ((q = il_control_take(c, true)) != NULL) refuse(q);
+  while ((q = il_control_take(c, IL_TAKE_ALL)) != NULL) refuse(q);
 }
 
 void il_control_fini(il_control *c) {
@@ -150,18 +150,22 @@ int il_control_ask(il_control *c, isolua_future *answer, enum il_asks what, char
   return ISOLUA_OK;
 }
 
-/* Can busy code answer one of these? */
+static bool is_taken(const il_question *q, enum il_takes which) {
+  return which == IL_TAKE_ALL ||
+         (q->what != IL_PING_IDLE && (which != IL_TAKE_NESTED || q->what != IL_EVAL));
+}
+
 static bool is_pinged(const il_question *q) {
-  while (q != NULL && q->what == IL_PING_IDLE) q = q->next;
+  while (q != NULL && !is_taken(q, IL_TAKE_BUSY)) q = q->next;
   return q != NULL;
 }
 
 /* One at a time: an answer may take long, and the others are answered meanwhile. */
-il_question *il_control_take(il_control *c, bool idle) {
+il_question *il_control_take(il_control *c, enum il_takes which) {
   il_question *q, **at;
   il_mutex_lock(&c->lock);
   for (at = &c->questions; (q = *at) != NULL; at = &q->next)
-    if (idle || q->what != IL_PING_IDLE) break;
+    if (is_taken(q, which)) break;
   if (q != NULL) {
     *at = q->next;
     if (q->next == NULL) c->last = at;

@@ -29,6 +29,13 @@ enum il_asks {
   IL_EVAL
 };
 
+/* Which of them it answers. */
+enum il_takes {
+  IL_TAKE_ALL,   /* in its event loop: any */
+  IL_TAKE_BUSY,  /* in its code: not IL_PING_IDLE */
+  IL_TAKE_NESTED /* likewise, and nor IL_EVAL */
+};
+
 /* Of malloc. */
 typedef struct il_question {
   isolua_future *answer; /* one hold */
@@ -85,9 +92,8 @@ void il_control_tell_error(il_control *c, const il_msg *m);
 
 /* Thread of these: its own, but for one that never got a thread, or whose thread is stuck. */
 
-/* Takes the oldest question that is to be answered now; `idle`: it is in its event loop, so any of
-** them. NULL: none. */
-il_question *il_control_take(il_control *c, bool idle);
+/* Takes the oldest question that is to be answered now. NULL: none. */
+il_question *il_control_take(il_control *c, enum il_takes which);
 /* It answers and pauses no more. */
 void il_control_end(il_control *c);
 /* Settles `gone` and tells those that listen for the end; the first time only. */

@@ -516,8 +516,9 @@ ISOLUA_API const char *isolua_isolate_status(isolua_isolate *isolate);
 **   isolate's globals. It gives true and the results, those that cannot be sent as strings; or
 **   false and the message. It counts for the isolate's memory. It must not wait (that raises in
 **   it), but may start a task or a timer. isolua_future_cancel stops it, within some 1000
-**   instructions; its closers may run some more. Nobody else stops it, but a kill. Questions
-**   meanwhile are answered on top of it.
+**   instructions; its closers may run some more. Nothing else does, but a kill. While it runs
+**   other questions are answered on top of it; further evaluations, too, up to eight: then it goes
+**   on once they have ended.
 ** isolua_isolate_listen: the sender at `tx` is told of its end (with the value at `value`; 0: the exit
 **   message), or of its errors. [-0, +0, e] isolua_isolate_unlisten: it is told no more.
 ** isolua_isolate_stats: numbers for show.

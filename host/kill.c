@@ -33,6 +33,7 @@ static char memory_error_key;
 
 void il_vm_current(il_vm *vm) {
   current = vm;
+  vm->stirred = true;
   if (vm->isolate != NULL) il_vm_on_signal();
 }
 
@@ -159,8 +160,12 @@ static void answer_busy(il_vm *vm, lua_State *L) {
 
 void il_vm_answer(il_vm *vm, lua_State *L, bool idle) {
   il_question *q;
-  while (!il_vm_wanted(vm) && (q = il_control_take(&vm->isolate->control, idle)) != NULL) {
+  for (;;) {
     il_result r = {ISOLUA_OK, NULL, NULL, NULL};
+    enum il_takes which = idle ? IL_TAKE_ALL : vm->depth < IL_DEPTH ? IL_TAKE_BUSY : IL_TAKE_NESTED;
+    if (il_vm_wanted(vm)) return;
+    q = il_control_take(&vm->isolate->control, which);
+    if (q == NULL) return;
     if (q->what != IL_PING && q->what != IL_PING_IDLE && !il_future_is_done(q->answer))
       vm->answer(vm, L, q, &r);
     il_question_settle(q, &r);
@@ -215,10 +220,12 @@ IL_IN_SIGNAL void il_vm_on_signal(void) {
   L = vm->running;
   if (wanted(vm->isolate))
     atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
-  else if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
+  else if (vm->asked == NULL &&
+           atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
     users = keep_hook(vm, L);
   else
     return;
+  vm->stirred = true;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
   if (allowhook != 0 && !users) {
     volatile unsigned char *allow = (unsigned char *)L + allowhook;
@@ -459,14 +466,20 @@ static lua_State *check_coroutine(lua_State *L) {
 }
 
 /* A signal that came while the other one ran has set the hook there, and kept that one's: it comes
-** back, and the hook is set here. */
-static void note_running(il_vm *vm, lua_State *L) {
-  vm->running = L;
+** back, unless the code has set another one since, and the hook is set here. Where there are no
+** signals it is always looked. */
+static void stir(il_vm *vm, lua_State *L) {
+  vm->stirred = vm->asked != NULL || vm->host->workers.sig <= 0;
   if (vm->hook != NULL && vm->hooked != L) {
     if (lua_gethook(vm->hooked) == on_hook) unhook(vm, vm->hooked);
-    vm->hook = NULL; /* the code has set another one */
+    vm->hook = NULL;
   }
   if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_relaxed)) il_vm_on_signal();
+}
+
+static void note_running(il_vm *vm, lua_State *L) {
+  vm->running = L;
+  if (vm->stirred) stir(vm, L);
 }
 
 /* lua_resetthread does not count C calls, so closers that close one another are counted here. */
@@ -489,7 +502,7 @@ int il_vm_close_coroutine(lua_State *co) {
 int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results) {
   lua_State *outer = vm->running;
   int status;
-  if (vm->asked != NULL && lua_gethook(co) == NULL)
+  if (vm->stirred && vm->asked != NULL && lua_gethook(co) == NULL)
     lua_sethook(co, vm->look, LUA_MASKCOUNT, IL_LOOK);
   note_running(vm, co);
   status = lua_resume(co, L, n, results);

@@ -15,7 +15,8 @@ int il_vm_raise(il_vm *vm, lua_State *L);
 int il_vm_end(il_vm *vm, lua_State *L, int code);
 /* Error number the isolate is told to end with; 0: none. */
 int il_vm_dying(const il_vm *vm);
-/* Answers what others ask of the isolate; `idle`: it is in its event loop. L runs, or waits. [-0, +0, -] */
+/* Answers what others ask of the isolate, unless it is to raise; `idle`: it is in its event loop. L
+** runs, or waits. [-0, +0, -] */
 void il_vm_answer(il_vm *vm, lua_State *L, bool idle);
 /* The thread's vm, for the signal handler, which is called at once if the isolate is dying already. */
 void il_vm_current(il_vm *vm);

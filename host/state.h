@@ -122,9 +122,10 @@ typedef struct il_loop {
 struct il_encoder;
 struct il_search;
 
-/* Instructions of code that is evaluated from outside, between two looks at whether it is
-** cancelled. */
+/* Instructions of code that is evaluated from outside, between two looks at what is asked. */
 #define IL_LOOK 1000
+/* At most so many evaluations run on top of one another. */
+#define IL_DEPTH 8
 
 /* Owner thread only; its signal handler reads `running`, `breaks` and the isolate, and keeps the
 ** hook. */
@@ -134,12 +135,17 @@ typedef struct il_vm {
   isolua_host *host;
   il_isolate *isolate;         /* one hold; NULL in a spare state */
   lua_State *volatile running; /* the coroutine that runs, as our resume knows it */
+  volatile bool stirred;       /* a question's signal has come, or code is evaluated, not long ago */
+  volatile lua_Hook hook;      /* the user's, while the signal handler's is in its place */
+  int hook_mask, hook_count;
+  lua_State *hooked;           /* whose it was */
   _Atomic(bool) breaks;        /* main: no pcall is to catch the next interrupt; seq_cst */
   bool breaking;               /* such an interrupt unwinds main */
   /* Answers a question: *r. What it raises is caught. [-0, +0, -] */
   void (*answer)(struct il_vm *vm, lua_State *L, il_question *q, il_result *r);
   const il_question *asked; /* whose code runs; NULL: none */
-  lua_Hook look;            /* of that code, each IL_LOOK instructions: it may be cancelled */
+  lua_Hook look;            /* of that code, each IL_LOOK instructions */
+  int depth;                /* of evaluations */
   long long hung;       /* main: id of an isolate whose future its interrupted wait was for; 0 */
   il_arena arena;       /* its heap, unless the host has an allocator of its own */
   _Atomic(size_t) used; /* bytes of its heap; relaxed: others read it for show */
@@ -158,9 +164,6 @@ typedef struct il_vm {
   char *traceback;            /* of the error that is under way in the body */
   char *remote;               /* traceback of the error last raised out of a future, whose value
                                   is kept in the registry */
-  volatile lua_Hook hook;     /* the user's, while the signal handler's is in its place */
-  int hook_mask, hook_count;
-  lua_State *hooked; /* whose it was */
   char *warning;     /* what `warn` has said of a message so far; NULL: it never has */
   bool warn;         /* warnings are on */
 } il_vm;

@@ -453,6 +453,22 @@ describe("inspect()", function()
     finish(iso)
   end)
 
+  test("answers also while more evaluations run than may run on top of one another", function()
+    local iso = start(busy["a loop"])
+    local endless = {}
+    for i = 1, 30 do endless[i] = core.inspect(iso, "eval", "while true do end") end
+    local late = core.inspect(iso, "eval", "'late'")
+    for _ = 1, 10 do
+      assert.is_string(ask(iso, "where"))
+      assert.is_true(iso:ping(settle.limit))
+    end
+    assert.is_false(late:done())
+    for _, future in ipairs(endless) do assert.is_true(future:cancel()) end
+    assert.same({ true, "late" }, { settle.await(late) })
+    assert.is_true(goes_on(iso))
+    finish(iso)
+  end)
+
   test("can start what waits, as a task or a timer", function()
     local iso = start_idle()
     eval(iso, [[

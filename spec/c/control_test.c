@@ -149,9 +149,9 @@ static isolua_future *ping(rig *r, bool idle) {
 }
 
 /* As the isolate's thread does. */
-static void answer_all(il_control *c, bool idle) {
+static void answer_all(il_control *c, enum il_takes which) {
   il_question *q;
-  while ((q = il_control_take(c, idle)) != NULL) {
+  while ((q = il_control_take(c, which)) != NULL) {
     il_result r = {ISOLUA_OK, NULL, NULL, NULL};
     il_question_settle(q, &r);
   }
@@ -169,25 +169,25 @@ static void answers(void) {
   isolua_future *busy, *idle;
   if (!open_rig(&r)) return;
   CHECK(!atomic_load(&r.control.asked) && !atomic_load(&r.control.pinged));
-  answer_all(&r.control, true); /* nobody has asked */
+  answer_all(&r.control, IL_TAKE_ALL); /* nobody has asked */
   idle = ping(&r, true);
   CHECK(atomic_load(&r.control.asked) && !atomic_load(&r.control.pinged));
   busy = ping(&r, false);
   CHECK(atomic_load(&r.control.pinged));
-  answer_all(&r.control, false); /* busy code answers */
+  answer_all(&r.control, IL_TAKE_BUSY); /* busy code answers */
   answered(busy, ISOLUA_OK);
   CHECK(atomic_load(&r.control.asked) && !atomic_load(&r.control.pinged));
   CHECK(idle != NULL && !il_future_is_done(idle));
   busy = ping(&r, false);
-  answer_all(&r.control, true);
+  answer_all(&r.control, IL_TAKE_ALL);
   answered(busy, ISOLUA_OK);
   answered(idle, ISOLUA_OK);
   CHECK(!atomic_load(&r.control.asked));
   close_rig(&r);
 }
 
-static void take_and_settle(rig *r, bool idle, enum il_asks what, const char *text) {
-  il_question *q = il_control_take(&r->control, idle);
+static void take_and_settle(rig *r, enum il_takes which, enum il_asks what, const char *text) {
+  il_question *q = il_control_take(&r->control, which);
   il_result ok = {ISOLUA_OK, NULL, NULL, NULL};
   if (!CHECK(q != NULL)) return;
   CHECK_INT(q->what, what);
@@ -207,18 +207,18 @@ static void takes_questions_in_order(void) {
   if (CHECK(a != NULL && b != NULL)) {
     CHECK_INT(il_control_ask(&r.control, a, IL_EVAL, strdup("1 + 1")), ISOLUA_OK);
     CHECK_INT(il_control_ask(&r.control, b, IL_WHERE, NULL), ISOLUA_OK);
-    take_and_settle(&r, false, IL_EVAL, "1 + 1");
-    CHECK(atomic_load(&r.control.pinged));
-    take_and_settle(&r, false, IL_WHERE, NULL);
+    take_and_settle(&r, IL_TAKE_NESTED, IL_WHERE, NULL); /* not what came before it */
+    CHECK(il_control_take(&r.control, IL_TAKE_NESTED) == NULL && atomic_load(&r.control.pinged));
+    take_and_settle(&r, IL_TAKE_BUSY, IL_EVAL, "1 + 1");
     CHECK(!atomic_load(&r.control.pinged) && atomic_load(&r.control.asked));
-    CHECK(il_control_take(&r.control, false) == NULL);
+    CHECK(il_control_take(&r.control, IL_TAKE_BUSY) == NULL);
   }
   answered(a, ISOLUA_OK);
   answered(b, ISOLUA_OK);
   b = ping(&r, false);
-  take_and_settle(&r, true, IL_PING_IDLE, NULL);
-  take_and_settle(&r, true, IL_PING, NULL);
-  CHECK(il_control_take(&r.control, true) == NULL && !atomic_load(&r.control.asked));
+  take_and_settle(&r, IL_TAKE_ALL, IL_PING_IDLE, NULL);
+  take_and_settle(&r, IL_TAKE_ALL, IL_PING, NULL);
+  CHECK(il_control_take(&r.control, IL_TAKE_ALL) == NULL && !atomic_load(&r.control.asked));
   answered(idle, ISOLUA_OK);
   answered(b, ISOLUA_OK);
   close_rig(&r);
@@ -251,7 +251,7 @@ static void ask_or_answer(int index, void *arg) {
   rig *r = arg;
   int n = check_scale(3000, 300), closed = 0;
   if (index == 0) {
-    for (int i = 0; i < n; i++) answer_all(&r->control, i % 3 == 0);
+    for (int i = 0; i < n; i++) answer_all(&r->control, i % 3 == 0 ? IL_TAKE_ALL : IL_TAKE_BUSY);
     il_control_end(&r->control);
     return;
   }
