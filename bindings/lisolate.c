@@ -664,8 +664,8 @@ static int inspect(lua_State *L) {
   const char *source = what == EVAL ? luaL_checklstring(L, 3, &len) : NULL;
   luaL_argcheck(L, source == NULL || strlen(source) == len, 3, "source with a zero byte");
   push_future(L, NULL);
-  set_answer(L, source != NULL ? isolua_isolate_eval(L, i, source)
-                               : isolua_isolate_look(L, i, what));
+  set_answer(L,
+             source != NULL ? isolua_isolate_eval(L, i, source) : isolua_isolate_look(L, i, what));
   return 1;
 }
 

@@ -40,7 +40,7 @@ enum il_takes {
 typedef struct il_question {
   isolua_future *answer; /* one hold */
   enum il_asks what;
-  char *text; /* malloc; of IL_EVAL: the source */
+  char *text;               /* malloc; of IL_EVAL: the source */
   struct il_question *next; /* the control's */
 } il_question;
 
@@ -54,7 +54,7 @@ typedef struct il_control {
   bool told;     /* the exit message was sent: who listens from now on is told at once */
   il_listener *listeners;
   il_question *questions, **last; /* oldest first */
-  il_key *keys;           /* malloc; of `pauses` pauses; their texts too */
+  il_key *keys;                   /* malloc; of `pauses` pauses; their texts too */
   size_t room;
 
   atomic_int pauses;    /* written under the lock; acq_rel */

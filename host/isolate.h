@@ -149,10 +149,10 @@ struct isolua_isolate {
   _Atomic(bool) interrupted;  /* main: Ctrl-C */
   atomic_llong messages_in, messages_out; /* relaxed: for show; written by its thread alone */
   il_alarm alarm;
-  il_alarm owes; /* while busy code has questions to answer */
-  int64_t retry; /* watchdog's thread only: ns to the next signal */
+  il_alarm owes;               /* while busy code has questions to answer */
+  int64_t retry;               /* watchdog's thread only: ns to the next signal */
   _Atomic(int64_t) owes_retry; /* ns to the next signal for these; relaxed */
-  bool probed;   /* likewise: it is late, and its signals are counted from there on */
+  bool probed;                 /* likewise: it is late, and its signals are counted from there on */
 };
 
 struct isolua_host {

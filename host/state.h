@@ -135,12 +135,12 @@ typedef struct il_vm {
   isolua_host *host;
   il_isolate *isolate;         /* one hold; NULL in a spare state */
   lua_State *volatile running; /* the coroutine that runs, as our resume knows it */
-  volatile bool stirred;       /* a question's signal has come, or code is evaluated, not long ago */
-  volatile lua_Hook hook;      /* the user's, while the signal handler's is in its place */
+  volatile bool stirred;  /* a question's signal has come, or code is evaluated, not long ago */
+  volatile lua_Hook hook; /* the user's, while the signal handler's is in its place */
   int hook_mask, hook_count;
-  lua_State *hooked;           /* whose it was */
-  _Atomic(bool) breaks;        /* main: no pcall is to catch the next interrupt; seq_cst */
-  bool breaking;               /* such an interrupt unwinds main */
+  lua_State *hooked;    /* whose it was */
+  _Atomic(bool) breaks; /* main: no pcall is to catch the next interrupt; seq_cst */
+  bool breaking;        /* such an interrupt unwinds main */
   /* Answers a question: *r. What it raises is caught. [-0, +0, -] */
   void (*answer)(struct il_vm *vm, lua_State *L, il_question *q, il_result *r);
   const il_question *asked; /* whose code runs; NULL: none */
@@ -164,8 +164,8 @@ typedef struct il_vm {
   char *traceback;            /* of the error that is under way in the body */
   char *remote;               /* traceback of the error last raised out of a future, whose value
                                   is kept in the registry */
-  char *warning;     /* what `warn` has said of a message so far; NULL: it never has */
-  bool warn;         /* warnings are on */
+  char *warning;              /* what `warn` has said of a message so far; NULL: it never has */
+  bool warn;                  /* warnings are on */
 } il_vm;
 
 /* Pushes the metatable of a type of the binding, which is made if need be (handle.c). [-0, +1, e] */
