@@ -259,6 +259,12 @@ static int dying(lua_State *L) {
   return 1;
 }
 
+/* ending() -> is what is closed now closed because the isolate ends? */
+static int ending(lua_State *L) {
+  lua_pushboolean(L, isolua_ending(L));
+  return 1;
+}
+
 /* pass_on(before): raises when that has changed. */
 static int pass_on(lua_State *L) {
   isolua_pass_on(L, (int)luaL_checkinteger(L, 1));
@@ -311,4 +317,4 @@ const luaL_Reg loop_functions[] = {
 const luaL_Reg loop_internals[] = {
   {"traceback", traceback}, {"foreign", foreign}, {"serve", serve}, {"running", running},
   {"dying", dying},         {"pass_on", pass_on}, {"guard", guard}, {"is_main", is_main},
-  {"is_over", is_over},     {NULL, NULL}};
+  {"is_over", is_over},     {"ending", ending},   {NULL, NULL}};

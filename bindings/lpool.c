@@ -245,17 +245,38 @@ static int after_close(lua_State *L, int winner, int code, lua_KContext ctx) {
   return 0;
 }
 
+/* __close of a table that holds the pool while pool_leave waits: was that ended by an error, or with its
+** task? */
+static int leave_broken(lua_State *L) {
+  if (lua_isnoneornil(L, 2) && !isolua_ending(L)) return 0;
+  lua_rawgeti(L, 1, 1);
+  isolua_pool_cancel(isolua_pool_of(L, -1), NULL);
+  return 0;
+}
+
+/* The pool is at 1. [-0, +1, m] */
+static void guard_leaving(lua_State *L) {
+  lua_createtable(L, 1, 0);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, 1);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, leave_broken);
+  lua_setfield(L, -2, "__close");
+  lua_setmetatable(L, -2);
+  lua_toclose(L, -1);
+}
+
 /* __close(pool, err): waits for its jobs, or, after an error, cancels them and waits until they are gone. */
 static int pool_leave(lua_State *L) {
   isolua_pool *p = check_pool(L, 1);
   isolua_case c = {.kind = ISOLUA_FUTURE, .future = isolua_pool_empty(p)};
-  if (lua_isnoneornil(L, 2) &&
-      !isolua_dying(L)) /* a kill closes what is in tasks without an error */
+  if (lua_isnoneornil(L, 2) && !isolua_ending(L))
     isolua_pool_close(p);
   else
     isolua_pool_cancel(p, NULL);
   lua_settop(L, 1);
   if (isolua_pool_is_own(L, p)) return 0;
+  guard_leaving(L);
   return isolua_wait(L, &c, 1, ISOLUA_FOREVER, 0, after_close);
 }
 

@@ -406,6 +406,8 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   kill stops. It must be alive until the next call, which says that another one runs. [-0, +0, -]
 ** isolua_dying: 1 while a kill unwinds the isolate, else 0. isolua_pass_on: raises that kill if it did
 **   not yet when isolua_dying gave `before`: after a C library has caught an error. [-0, +0, v]
+** isolua_ending: 1 while what L's code holds is closed because the isolate ends: a kill unwinds it, or
+**   its body has returned or failed and its tasks are closed, whose closers are given no error. [-0, +0, -]
 ** isolua_interrupted: 1 when the error at `index`, which ended a task of main, is that of
 **   isolua_interrupt: main's wait raises it next. [-0, +0, m]
 ** isolua_callback: as lua_pcall, for a callback that C code calls on L and that must not be left by an
@@ -436,6 +438,7 @@ ISOLUA_API int isolua_is_over(lua_State *L);
 ISOLUA_API void isolua_set_foreign(lua_State *L);
 ISOLUA_API void isolua_running(lua_State *L, int index);
 ISOLUA_API int isolua_dying(lua_State *L);
+ISOLUA_API int isolua_ending(lua_State *L);
 ISOLUA_API void isolua_pass_on(lua_State *L, int before);
 ISOLUA_API int isolua_interrupted(lua_State *L, int index);
 ISOLUA_API int isolua_callback(lua_State *L, int nargs, int nresults, int handler);

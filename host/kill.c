@@ -522,6 +522,11 @@ int isolua_dying(lua_State *L) {
   return unwinding(il_vm_of(L));
 }
 
+int isolua_ending(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  return unwinding(vm) || (vm != NULL && vm->loop.ending);
+}
+
 void isolua_pass_on(lua_State *L, int before) {
   if (il_vm_passes(current, before != 0)) il_vm_pass_on(L);
 }

@@ -301,6 +301,7 @@ static bool resume_one(il_vm *vm, lua_State *L) {
 }
 
 void il_loop_end_coros(il_vm *vm) {
+  vm->loop.ending = true;
   while (vm->loop.coros != NULL) { /* their closers run, as those of the body have */
     il_coro *c = vm->loop.coros, *outer = vm->loop.current;
     if (c->begun && c != outer) {

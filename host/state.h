@@ -101,6 +101,7 @@ typedef struct il_loop {
   bool due;        /* a turn, or that a coroutine yields: at its next wait */
   uint32_t random; /* for the order in which a wait looks at its cases; never 0 */
   bool closed;     /* the state is being closed: no more handlers */
+  bool ending;     /* the body has ended, and what is in tasks is being closed */
   int outside;     /* waits for what no source tells of: main's for all isolates */
   int awaits;      /* waits for futures, of the body and of coroutines */
   int inside; /* waits that are not of coroutines: nothing else of the isolate runs but the loop */

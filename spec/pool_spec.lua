@@ -1594,6 +1594,42 @@ describe("pool:close()", function()
     end
   end)
 
+  it("is cancel when the isolate ends meanwhile, in a task of it too", function()
+    local function leaves(begun, tx)
+      local pool <close> = isolate.pool { name = "left", size = 1 }
+      tx:send(pool)
+      pool:submit(function()
+        begun:store(1)
+        while true do end
+      end)
+    end
+    local ways = {
+      kill = function(begun, tx) leaves(begun, tx) end,
+      ["kill, in a task"] = function(begun, tx) isolate.async(leaves, begun, tx):await() end,
+      ["error of the body"] = function(begun, tx)
+        isolate.async(leaves, begun, tx)
+        repeat isolate.sleep(0.001) until begun:load() == 1
+        error "body"
+      end,
+      ["return of the body"] = function(begun, tx)
+        isolate.async(leaves, begun, tx)
+        repeat isolate.sleep(0.001) until begun:load() == 1
+      end,
+    }
+    for name, way in pairs(ways) do
+      local begun = isolate.atomic(0)
+      local handles, tx = isolate.port()
+      local future = isolate.run(way, begun, tx)
+      local pool = handles:receive(limit)
+      assert.is_true(eventually(function() return begun:load() == 1 end))
+      if name:find "kill" then future.isolate:kill() end
+      future.isolate:join(limit)
+      assert.is_true(pool:close(limit), name)
+      assert.equal(0, isolates_of "left")
+      future:try(0)
+    end
+  end)
+
   it("is cancel when the scope is left by an error", function()
     local begun, ran, futures = isolate.atomic(0), isolate.atomic(0), {}
     local ok, err = pcall(function()

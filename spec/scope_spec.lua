@@ -28,8 +28,12 @@ local function serve(cell)
   require "isolate".inbox():receive()
 end
 
-local function started(cell)
-  repeat isolate.sleep(0.001) until cell:load() ~= 0 -- the tasks of this isolate start, too
+local function started(cell, limit)
+  local deadline = isolate.now() + (limit or settle.limit)
+  repeat
+    isolate.sleep(0.001) -- the tasks of this isolate start, too
+    assert(isolate.now() < deadline, "a child has not begun")
+  until cell:load() ~= 0
   return cell
 end
 
@@ -344,7 +348,8 @@ describe("isolate.scope()", function()
   end)
 
   it("ends with the isolate when it is in a task of it", function()
-    for _, ends in ipairs { "kill", "exit", "error" } do
+    local limit = settle.limit
+    for _, ends in ipairs { "kill", "exit", "error", "body" } do
       for _, left in ipairs { true, false } do
         local a, b = cells(2)
         local _, errors = isolate.port()
@@ -356,14 +361,21 @@ describe("isolate.scope()", function()
             s:spawn(endless, b)
             if not left then here.sleep(60) end
           end)
+          local function begun()
+            started(a, limit)
+            started(b, limit)
+          end
           if ends == "error" then
             here.async(function()
-              started(b)
+              begun()
               error "task"
             end)
           elseif ends == "exit" then
-            started(b)
+            begun()
             here.exit()
+          elseif ends == "body" then
+            begun()
+            error "body"
           end
           here.sleep(60)
         end)

@@ -340,9 +340,9 @@ local function cancel_and_drain(self)
   end
 end
 
--- Is the block left by an error? A kill closes what is in tasks without one.
+-- Is the block left by an error? The end of an isolate closes what is in tasks without one.
 local function is_broken(err)
-  return err ~= nil or core.dying() ~= 0
+  return err ~= nil or core.ending()
 end
 
 local guard_meta = { __close = function(guard, err)
