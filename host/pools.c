@@ -144,7 +144,9 @@ static void end_job(il_vm *vm, lua_State *L, il_hand *hand) {
     lua_gc(L, LUA_GCCOLLECT);
     il_hand_retire(hand);
   }
-  if (vm->loop.sources != NULL || !il_loop_is_over(vm)) il_hand_retire(hand);
+  if (vm->loop.sources != NULL || !il_loop_is_over(vm) ||
+      il_port_waiting(&vm->isolate->inbox) > 0) /* messages that were for this job */
+    il_hand_retire(hand);
 }
 
 /* The text of the library's own error. */

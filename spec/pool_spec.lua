@@ -704,6 +704,25 @@ describe("a job", function()
     end
   end)
 
+  it("leaves its messages to no other job", function()
+    local pool <close> = isolate.pool { size = 1 }
+    local handles, tx = isolate.port()
+    local go = isolate.atomic(0)
+    local job = pool:submit(function()
+      tx:send(isolate.self())
+      repeat isolate.sleep(0.001) until go:load() == 1
+      return isolate.inbox():receive()
+    end)
+    local function look() return isolate.inbox():try_receive() end
+    local after = pool:submit(look)
+    local self = handles:receive(limit)
+    for i = 1, 3 do self:send(i) end
+    go:store(1)
+    assert.equal(1, (await(job)))
+    assert.is_nil((await(after)))
+    assert.is_nil((await(pool:submit(look))))
+  end)
+
   it("leaves tasks, timers and handlers that disturb nobody", function()
     local pool <close> = isolate.pool { size = 1, name = "left" }
     local ticks, rx, tx = isolate.atomic(0), isolate.port()

@@ -388,6 +388,54 @@ describe("isolate.scope()", function()
     end
   end)
 
+  it("that fails cancels the scopes in its block, which raise what it would", function()
+    local a, b, log = cells(1), cells(1), {}
+    local ok, err = pcall(function()
+      local outer <close> = isolate.scope()
+      local inner <close> = isolate.scope()
+      local innermost <close> = isolate.scope()
+      innermost:run(endless, a)
+      inner:async(sleeper, log, settle.limit)
+      inner:spawn(endless, b)
+      started(a)
+      started(b)
+      outer:async(function() error("outer", 0) end)
+    end)
+    assert.same({ false, "outer" }, { ok, err })
+    assert.same({ "cancelled" }, log)
+    assert.same({ 2, 2 }, { a:load(), b:load() })
+  end)
+
+  it("that is cancelled cancels the scopes in its block, which raise nothing", function()
+    local a, after = cells(1), false
+    do
+      local outer <close> = isolate.scope()
+      isolate.after(0.01, function() outer:cancel() end)
+      do
+        local inner <close> = isolate.scope()
+        inner:run(endless, a)
+        assert.is_nil(inner:wait(0))
+      end
+      after = pcall(outer.run, outer, endless, a)
+    end
+    assert.is_false(after)
+  end)
+
+  it("that fails leaves the scopes of other tasks alone", function()
+    local other = isolate.async(function()
+      local s <close> = isolate.scope()
+      s:async(isolate.sleep, 0.05)
+      s:wait()
+      return "done"
+    end)
+    isolate.sleep(0)
+    assert.is_false((pcall(function()
+      local s <close> = isolate.scope()
+      s:async(fail, "this one")
+    end)))
+    assert.equal("done", settle.await(other))
+  end)
+
   it("takes an error of a child for its own, whatever its code is", function()
     local ok, err = pcall(function()
       local s <close> = isolate.scope { timeout = settle.limit }

@@ -55,6 +55,11 @@ local function add(self, child)
   return child
 end
 
+-- Coroutine -> the scope whose block it is in, the innermost of them. A scope's `near` has those `outer`
+-- and `inner` of it. Weak: one that was forgotten is to be collected, which tells of it.
+local innermost = setmetatable({}, { __mode = "kv" })
+local near_meta = { __mode = "v" }
+
 local function cancel_child(child, reason)
   if not know(child) then return end
   if not child.future then
@@ -65,9 +70,15 @@ local function cancel_child(child, reason)
   if child.gone and not child.started then child.settle(nil, true) end
 end
 
+-- Also those of the scope that was made in this one's block, which is waited for first: it takes the
+-- failure for its own, and what it raises is what this one would.
 local function cancel_all(self, reason)
+  local inner = self.near.inner
   self.reason = self.reason or reason
   for i = self.first, self.last do cancel_child(self.children[i], self.reason) end
+  if not inner or inner.reason then return end
+  inner.failure = self.failure
+  cancel_all(inner, self.reason)
 end
 
 -- The first failure is kept.
@@ -355,7 +366,10 @@ local function wait_at_end(self)
 end
 
 local function close_things(self)
+  local co, near = coroutine.running(), self.near
   self.left = true
+  if innermost[co] == self then innermost[co] = near.outer end
+  if near.outer then near.outer.near.inner = nil end
   if self.timer then self.timer:cancel() end
   if self.rx then
     self.rx:close()
@@ -433,6 +447,11 @@ function M.scope(opts)
   check_options(opts)
   local self = setmetatable({ name = opts.name or "scope", id = core.fresh_key(), children = {},
     first = 1, last = 0, sweep_at = 32, left = false }, meta)
+  local co = coroutine.running()
+  local outer = innermost[co]
+  self.near = setmetatable({ outer = outer }, near_meta)
+  innermost[co] = self
+  if outer then outer.near.inner = self end
   self.last_of_it = setmetatable({ scope = self }, end_meta)
   if opts.timeout and opts.timeout < 9e9 then
     self.deadline = core.now() + opts.timeout
