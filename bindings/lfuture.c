@@ -297,7 +297,7 @@ static int future_on_done(lua_State *L) {
   lua_settop(L, 2);
   isolua_future_look(f);
   lua_pushcclosure(L, call_on_done, 2);
-  isolua_future_on_done(L, f);
+  isolua_loop_on_done(L, f);
   return 0;
 }
 

@@ -21,6 +21,8 @@ extern const luaL_Reg core_internals[], file_internals[], frozen_internals[], fu
 bool is_module(lua_State *L, int index);
 /* The module `isolate`, as scripts/isolate.lua gives it. */
 int open_module(lua_State *L);
+/* The isolates of `host` make handles by it. */
+void join_host(isolua_host *host);
 
 /* Each makes the metatable of a type of handles, if it is not there yet. [-0, +0, m] */
 void open_atomic(lua_State *L);

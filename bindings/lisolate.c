@@ -310,7 +310,7 @@ static int spawn_file(lua_State *L) {
   const char *path = luaL_checkstring(L, lua_istable(L, 1) ? 2 : 1);
   int first;
   start_options(L, &o, &first);
-  if (isolua_spawn_file(L, &o, path, lua_gettop(L) - first) != ISOLUA_OK) return lua_error(L);
+  if (isolua_spawnfile(L, &o, path, lua_gettop(L) - first) != ISOLUA_OK) return lua_error(L);
   return 1;
 }
 

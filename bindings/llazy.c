@@ -163,13 +163,17 @@ int open_module(lua_State *L) {
   return module(L);
 }
 
+void join_host(isolua_host *host) {
+  isolua_host_set_module(host, "isolate.core", all_lists);
+}
+
 int luaopen_isolate_core(lua_State *L) {
   if (isolua_version() != ISOLUA_VERSION_NUMBER)
     luaL_error(L, "isolate.core is for isolua %d, but the library is %d", ISOLUA_VERSION_NUMBER,
                isolua_version());
   if (isolua_host_of(L) == NULL && isolua_attach(NULL, L) != ISOLUA_OK)
     return luaL_error(L, "isolate.core: no memory to attach this Lua state");
-  isolua_host_set_module(isolua_host_of(L), "isolate.core", all_lists);
+  join_host(isolua_host_of(L));
   make(L, core_index, NULL);
   lua_pushcfunction(L, module);
   lua_setfield(L, -2, "module");

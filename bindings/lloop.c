@@ -183,7 +183,7 @@ poll it.
 @treturn integer
 */
 static int fd(lua_State *L) {
-  int n = isolua_fd(L);
+  int n = isolua_loop_fd(L);
   if (n < 0) return luaL_error(L, "isolate.fd: the system has no more descriptors");
   lua_pushinteger(L, n);
   return 1;
@@ -200,7 +200,7 @@ static int pump(lua_State *L) {
   lua_Integer max = luaL_optinteger(L, 1, -1);
   int64_t ns = check_timeout(L, 2);
   luaL_argcheck(L, max >= 0 || lua_isnoneornil(L, 1), 1, "0 or more expected");
-  lua_pushinteger(L, (lua_Integer)isolua_pump(L, max, ns));
+  lua_pushinteger(L, (lua_Integer)isolua_loop_pump(L, max, ns));
   return 1;
 }
 
@@ -210,7 +210,7 @@ Seconds until the next timer of this isolate is due.
 @treturn ?number nil: there is none
 */
 static int next_timeout(lua_State *L) {
-  int64_t ns = isolua_next(L);
+  int64_t ns = isolua_loop_next(L);
   if (ns < 0)
     lua_pushnil(L);
   else

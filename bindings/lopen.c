@@ -51,3 +51,11 @@ int isolua_open_modules(lua_State *L) {
   lua_setmetatable(L, -2);
   return 0;
 }
+
+int isolua_host_open(const isolua_host_options *options, isolua_host **host) {
+  int err = isolua_host_new(options, host);
+  if (err != ISOLUA_OK) return err;
+  isolua_host_set_open(*host, isolua_open_modules);
+  join_host(*host);
+  return ISOLUA_OK;
+}

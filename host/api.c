@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "native.h"
 #include "names.h"
 #include "task.h"
 
@@ -85,11 +86,58 @@ int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
   return ISOLUA_OK; /* what else goes wrong is in its future */
 }
 
-/* The same, for the future alone. */
-static int start_run(isolua_host *host, const isolua_options *o, const char *name, il_task *task,
+/* -- Running ----------------------------------------------------------------------------------- */
+
+/* Checks the options, and takes their arguments over in any case. */
+static int new_task(isolua_host *host, const isolua_options *options, const void *source,
+                    const void *out, isolua_options *o, il_task **task) {
+  int err = copy_options(o, options);
+  if (err == ISOLUA_OK && (host == NULL || source == NULL || out == NULL)) err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK) err = il_task_new(o, task);
+  if (err == ISOLUA_OK && o->args != NULL) {
+    err = il_message_seal(o->args, true);
+    if (err == ISOLUA_OK) {
+      (*task)->call = o->args->item.u.msg;
+      o->args->item.kind = IL_ITEM_NONE;
+    } else {
+      il_task_free(*task);
+    }
+  }
+  isolua_message_free(o->args);
+  o->args = NULL;
+  return err;
+}
+
+static int buffer_task(isolua_host *host, const isolua_options *options, const char *source,
+                       size_t length, const char *chunkname, const void *out, isolua_options *o,
+                       il_task **task) {
+  int err = new_task(host, options, source, out, o, task);
+  if (err != ISOLUA_OK) return err;
+  (*task)->source = malloc(length + 1);
+  (*task)->path = strdup(chunkname != NULL ? chunkname : "=(isolua)");
+  if ((*task)->source == NULL || (*task)->path == NULL) {
+    il_task_free(*task);
+    return ISOLUA_MEMORY;
+  }
+  memcpy((*task)->source, source, length);
+  (*task)->length = length;
+  return ISOLUA_OK;
+}
+
+static int file_task(isolua_host *host, const isolua_options *options, const char *path,
+                     const void *out, isolua_options *o, il_task **task) {
+  int err = new_task(host, options, path, out, o, task);
+  if (err != ISOLUA_OK) return err;
+  (*task)->path = strdup(path);
+  if ((*task)->path != NULL) return ISOLUA_OK;
+  il_task_free(*task);
+  return ISOLUA_MEMORY;
+}
+
+static int start_run(isolua_host *host, const isolua_options *o, il_task *task,
                      isolua_future **future) {
   il_isolate *i;
-  int err = il_task_start(host, o, name, NULL, task, &i);
+  int err = il_task_start(host, o, o->name != NULL ? o->name : task->path, NULL, task, &i);
   if (err != ISOLUA_OK) return err;
   il_future_retain(&i->future);
   *future = &i->future;
@@ -97,25 +145,18 @@ static int start_run(isolua_host *host, const isolua_options *o, const char *nam
   return ISOLUA_OK;
 }
 
-/* -- Running ----------------------------------------------------------------------------------- */
+static int start_spawn(isolua_host *host, const isolua_options *o, il_task *task,
+                       isolua_isolate **isolate) {
+  const il_start start = {.spawned = true};
+  return il_task_start(host, o, o->name != NULL ? o->name : task->path, &start, task, isolate);
+}
 
 int isolua_run_buffer(isolua_host *host, const isolua_options *options, const char *source,
                       size_t length, const char *chunkname, isolua_future **future) {
   isolua_options o;
   il_task *task;
-  int err = copy_options(&o, options);
-  if (err == ISOLUA_OK && (host == NULL || source == NULL || future == NULL)) err = ISOLUA_INVALID;
-  if (err == ISOLUA_OK) err = il_task_new(&o, &task);
-  if (err != ISOLUA_OK) return err;
-  task->source = malloc(length + 1);
-  task->path = strdup(chunkname != NULL ? chunkname : "=(isolua)");
-  if (task->source == NULL || task->path == NULL) {
-    il_task_free(task);
-    return ISOLUA_MEMORY;
-  }
-  memcpy(task->source, source, length);
-  task->length = length;
-  return start_run(host, &o, o.name != NULL ? o.name : task->path, task, future);
+  int err = buffer_task(host, options, source, length, chunkname, future, &o, &task);
+  return err == ISOLUA_OK ? start_run(host, &o, task, future) : err;
 }
 
 int isolua_run_string(isolua_host *host, const isolua_options *options, const char *source,
@@ -128,16 +169,30 @@ int isolua_run_file(isolua_host *host, const isolua_options *options, const char
                     isolua_future **future) {
   isolua_options o;
   il_task *task;
-  int err = copy_options(&o, options);
-  if (err == ISOLUA_OK && (host == NULL || path == NULL || future == NULL)) err = ISOLUA_INVALID;
-  if (err == ISOLUA_OK) err = il_task_new(&o, &task);
-  if (err != ISOLUA_OK) return err;
-  task->path = strdup(path);
-  if (task->path == NULL) {
-    il_task_free(task);
-    return ISOLUA_MEMORY;
-  }
-  return start_run(host, &o, o.name != NULL ? o.name : path, task, future);
+  int err = file_task(host, options, path, future, &o, &task);
+  return err == ISOLUA_OK ? start_run(host, &o, task, future) : err;
+}
+
+int isolua_spawn_buffer(isolua_host *host, const isolua_options *options, const char *source,
+                        size_t length, const char *chunkname, isolua_isolate **isolate) {
+  isolua_options o;
+  il_task *task;
+  int err = buffer_task(host, options, source, length, chunkname, isolate, &o, &task);
+  return err == ISOLUA_OK ? start_spawn(host, &o, task, isolate) : err;
+}
+
+int isolua_spawn_string(isolua_host *host, const isolua_options *options, const char *source,
+                        isolua_isolate **isolate) {
+  return isolua_spawn_buffer(host, options, source, source != NULL ? strlen(source) : 0, NULL,
+                             isolate);
+}
+
+int isolua_spawn_file(isolua_host *host, const isolua_options *options, const char *path,
+                      isolua_isolate **isolate) {
+  isolua_options o;
+  il_task *task;
+  int err = file_task(host, options, path, isolate, &o, &task);
+  return err == ISOLUA_OK ? start_spawn(host, &o, task, isolate) : err;
 }
 
 /* -- Futures ----------------------------------------------------------------------------------- */
@@ -184,7 +239,23 @@ static void read_result(isolua_future *f, int index, il_scalar *out) {
 int isolua_future_type(isolua_future *f, int index) {
   il_scalar v;
   read_result(f, index, &v);
-  return v.type;
+  return v.type != ISOLUA_TOTHER ? v.type : isolua_value_type(isolua_future_value(f, index));
+}
+
+/* Whoever is the first to read it makes them for all. */
+const isolua_value *isolua_future_value(isolua_future *f, int index) {
+  il_values *all, *none = NULL;
+  if (index < 1 || index > isolua_future_count(f)) return NULL;
+  all = atomic_load(&f->values);
+  if (all == NULL) {
+    all = il_values_new(f->result.msg);
+    if (all == NULL) return NULL;
+    if (!atomic_compare_exchange_strong(&f->values, &none, all)) {
+      il_values_free(all);
+      all = none;
+    }
+  }
+  return il_values_get(all, (size_t)index - 1);
 }
 
 int isolua_future_boolean(isolua_future *f, int index) {

@@ -17,6 +17,9 @@ static void free_data(il_block *b) {
   case IL_BLOCK_HEAP: il_heap_resize(b->data, b->room, 0); break;
   case IL_BLOCK_ZEROED: free(b->data); break;
   case IL_BLOCK_MAPPED: il_file_unmap(b->mapping); break;
+  case IL_BLOCK_WRAPPED:
+    if (b->release != NULL) b->release(b->ud, b->data, b->size);
+    break;
   }
 }
 
@@ -50,6 +53,8 @@ static il_block *block_of(unsigned char *data, size_t size, enum il_origin origi
   b->origin = origin;
   b->frozen = false;
   b->mapping = NULL;
+  b->release = NULL;
+  b->ud = NULL;
   b->spare = false;
   atomic_fetch_add_explicit(&il_live_blocks, 1, memory_order_relaxed);
   return b;
@@ -74,6 +79,15 @@ il_block *il_block_copy(const void *data, size_t size) {
   if (size > 0) memcpy(copy, data, size);
   b = block_of(copy, size, IL_BLOCK_HEAP);
   if (b == NULL && size > 0) il_heap_resize(copy, size, 0);
+  return b;
+}
+
+il_block *il_block_wrap(void *data, size_t size, void (*release)(void *, void *, size_t),
+                        void *ud) {
+  il_block *b = block_of(data, size, IL_BLOCK_WRAPPED);
+  if (b == NULL) return NULL;
+  b->release = release;
+  b->ud = ud;
   return b;
 }
 

@@ -14,7 +14,7 @@
 */
 #define IL_BLOCK_MAX ((size_t)PTRDIFF_MAX / 4) /* bytes: no system has that much */
 
-enum il_origin { IL_BLOCK_HEAP, IL_BLOCK_ZEROED, IL_BLOCK_MAPPED };
+enum il_origin { IL_BLOCK_HEAP, IL_BLOCK_ZEROED, IL_BLOCK_MAPPED, IL_BLOCK_WRAPPED };
 
 typedef struct il_block {
   il_handle h;
@@ -26,6 +26,8 @@ typedef struct il_block {
   bool frozen;
   bool spare;          /* not one of il_live_blocks: some cache may keep it */
   il_mapping *mapping; /* IL_BLOCK_MAPPED; NULL: an empty file */
+  void (*release)(void *ud, void *data, size_t size); /* IL_BLOCK_WRAPPED; or NULL */
+  void *ud;                                           /* its first argument */
 } il_block;
 
 /* Each with one hold; NULL: no memory. il_block_new: `size` zeros. */
@@ -33,9 +35,12 @@ il_block *il_block_new(size_t size);
 il_block *il_block_copy(const void *data, size_t size);
 /* Maps a file, for writing too or frozen. NULL: *err is the system's number. */
 il_block *il_block_map(const char *path, bool writable, int *err);
+/* Over memory of somebody else's, who is told by `release` (or NULL) when the last hold is gone. */
+il_block *il_block_wrap(void *data, size_t size, void (*release)(void *, void *, size_t), void *ud);
 /* A frozen copy that a cache may keep: nobody waits for its end. */
 il_block *il_block_spare(const void *data, size_t size);
-/* Bytes that are added are zeros. False: no memory, and nothing changed. Not of a mapped one. */
+/* Bytes that are added are zeros. False: no memory, and nothing changed. Not of one that is
+** mapped or wrapped. */
 bool il_block_resize(il_block *b, size_t size);
 /* Has the file become shorter than what was mapped? Then zeros were read in the place of the rest. */
 bool il_block_torn(const il_block *b);

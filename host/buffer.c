@@ -209,7 +209,9 @@ static void raise_block(lua_State *L, il_store *s, size_t size) {
 
 void il_buffer_push(lua_State *L, il_block *block, bool copy, bool whole, size_t offset,
                     size_t length) {
-  size_t charged = block->origin == IL_BLOCK_MAPPED && !copy ? 0 : block->size;
+  size_t charged = (block->origin == IL_BLOCK_MAPPED || block->origin == IL_BLOCK_WRAPPED) && !copy
+                     ? 0
+                     : block->size;
   il_store *s = push_store(L, charged, whole, offset, length);
   if (copy) {
     s->block = il_block_copy(block->data, block->size);
@@ -316,6 +318,8 @@ static void check_resizable(lua_State *L, int index) {
     luaL_error(L, "the buffer is frozen: resize a copy of it, buf:copy()");
   if (b->store->block->origin == IL_BLOCK_MAPPED)
     luaL_error(L, "a mapped file cannot be resized: resize a copy of it, buf:copy()");
+  if (b->store->block->origin == IL_BLOCK_WRAPPED)
+    luaL_error(L, "the buffer lies in memory of the program: resize a copy of it, buf:copy()");
 }
 
 /* What counts is the memory that it has, which may be more than its size. Making room for it may run

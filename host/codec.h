@@ -63,7 +63,6 @@ typedef struct il_scalar {
   size_t length;
 } il_scalar;
 
-size_t il_msg_count(const il_msg *m);                          /* values in it */
 void il_msg_scalar(const il_msg *m, size_t i, il_scalar *out); /* 0-based */
 
 /* -- Handles ------------------------------------------------------------------------------------ */

@@ -46,7 +46,7 @@ static uint32_t mix(uint64_t v) {
 }
 
 /* Eight bytes at a time. */
-static uint32_t hash_text(const char *s, size_t n) {
+uint32_t il_text_hash(const char *s, size_t n) {
   uint64_t h = n * 0xff51afd7ed558ccdu, v;
   for (; n >= 8; s += 8, n -= 8) {
     memcpy(&v, s, 8);
@@ -85,7 +85,7 @@ static const il_frozen_value *pair_at(const il_frozen_table *t, uint32_t i) {
 
 const il_frozen_value *il_frozen_text(const il_frozen_table *t, const char *key, size_t length) {
   const uint32_t *index = index_of(t);
-  uint32_t hash = hash_text(key, length), at;
+  uint32_t hash = il_text_hash(key, length), at;
   if (t->mask == 0) return NULL;
   for (uint32_t i = hash & t->mask; (at = index[i]) != 0; i = (i + 1) & t->mask) {
     const il_frozen_value *pair = pair_at(t, at - 1);
@@ -248,7 +248,7 @@ static bool grow_texts(builder *b) {
 
 /* The same text lies in the block once. */
 static uint64_t put_text(builder *b, const char *s, size_t n) {
-  uint32_t hash = hash_text(s, n);
+  uint32_t hash = il_text_hash(s, n);
   il_frozen_string *t;
   uint64_t place;
   size_t i;

@@ -96,4 +96,7 @@ const il_frozen_value *il_frozen_by_table(const il_frozen_table *t, const il_fro
 
 long long il_frozen_id(il_frozen_table *t);
 
+/* The hash of a text. */
+uint32_t il_text_hash(const char *s, size_t n);
+
 #endif

@@ -1,6 +1,7 @@
 /* future.c - settling, watching and releasing futures. */
 /* SPDX-License-Identifier: MIT */
 #include "future.h"
+#include "value.h"
 
 #include <stdlib.h>
 
@@ -15,6 +16,7 @@ void il_result_fini(il_result *r) {
 }
 
 void il_future_fini(isolua_future *f) {
+  il_values_free(atomic_load(&f->values));
   il_result_fini(&f->result);
   il_cond_fini(&f->changed);
   il_mutex_fini(&f->lock);
@@ -45,6 +47,7 @@ int il_future_init(isolua_future *f, struct isolua_host *host, il_handle *keep,
   atomic_store_explicit(&f->h.refs, 0, memory_order_relaxed);
   f->host = host;
   f->lost = lost;
+  atomic_init(&f->values, NULL);
   f->keep = keep;
   return ISOLUA_OK;
 }

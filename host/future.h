@@ -39,10 +39,11 @@ struct isolua_future {
 
   /* atomics: `done` is set, with release, after `result` was written for good */
   _Atomic(bool) done;
-  _Atomic(bool) looked;  /* somebody sees to its error */
-  _Atomic(bool) dropped; /* its last handle for users is gone */
-  _Atomic(bool) logged;  /* its error was reported */
-  il_result result;      /* written once, before `done`; read after it */
+  _Atomic(bool) looked;               /* somebody sees to its error */
+  _Atomic(bool) dropped;              /* its last handle for users is gone */
+  _Atomic(bool) logged;               /* its error was reported */
+  il_result result;                   /* written once, before `done`; read after it */
+  _Atomic(struct il_values *) values; /* of it, for isolua_future_value; NULL: nobody has asked */
 };
 
 /* What is done with an error that nobody will look at: once, on any thread, no lock held. */

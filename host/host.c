@@ -45,6 +45,7 @@ static void host_free(il_handle *h) {
   il_workers_fini(&host->workers);
   il_watchdog_fini(&host->watchdog);
   if (host->options.kill_signal > 0) il_signal_remove(host->options.kill_signal);
+  il_pump_fini(&host->pump);
   il_cond_fini(&host->changed);
   il_mutex_fini(&host->lock);
   free(host);
@@ -63,7 +64,7 @@ void il_host_kick_later(isolua_host *host) {
 
 static const il_handle_type host_type = {.name = "isolate.host", .close = host_free};
 
-int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
+int isolua_host_new(const isolua_host_options *options, isolua_host **out) {
   int err;
   isolua_host *host = calloc(1, sizeof *host);
   if (host == NULL) return ISOLUA_MEMORY;
@@ -72,6 +73,8 @@ int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
   err = ISOLUA_MEMORY;
   if (il_mutex_init(&host->lock) != 0) goto fail_options;
   if (il_cond_init(&host->changed) != 0) goto fail_cond;
+  if (il_pump_init(&host->pump, host->options.wake, host->options.wake_ud) != ISOLUA_OK)
+    goto fail_pump;
   if (il_watchdog_init(&host->watchdog) != ISOLUA_OK) goto fail_watchdog;
   host->workers.make = il_spare_make;
   host->workers.drop = il_spare_drop;
@@ -100,6 +103,8 @@ fail_vm:
 fail_workers:
   il_watchdog_fini(&host->watchdog);
 fail_watchdog:
+  il_pump_fini(&host->pump);
+fail_pump:
   il_cond_fini(&host->changed);
 fail_cond:
   il_mutex_fini(&host->lock);
@@ -250,6 +255,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
     left = il_workers_wait(&host->workers, stuck(host),
                            deadline >= 0 && deadline < soon ? deadline : soon);
   } while (left > stuck(host) && (deadline < 0 || il_now() < deadline));
+  il_pump_close(&host->pump);
   il_watchdog_stop(&host->watchdog);
   il_heap_trim();
   if (left > 0 || !il_host_wait(host, IL_ALL, 0)) return ISOLUA_STUCK;

@@ -384,6 +384,8 @@ static bool set_main(isolua_host *host, il_isolate *from, il_isolate *to) {
 
 int il_isolate_enter_main(il_isolate *i) {
   i->is_main = true;
+  i->waiter.wake = i->host->options.wake; /* before others see it */
+  i->waiter.ud = i->host->options.wake_ud;
   if (!set_main(i->host, NULL, i)) return ISOLUA_INVALID;
   if (!list(i)) {
     set_main(i->host, i, NULL);
@@ -396,6 +398,7 @@ int il_isolate_enter_main(il_isolate *i) {
 }
 
 void il_isolate_leave_main(il_isolate *i) {
+  il_pump_attach(&i->host->pump, NULL, NULL);
   il_isolate_finish(i, IL_DONE, NULL);
   il_isolate_leave(i);
   set_main(i->host, i, NULL);

@@ -9,6 +9,7 @@
 #include "msg.h"
 #include "plat.h"
 #include "port.h"
+#include "pump.h"
 #include "wait.h"
 #include "watchdog.h"
 #include "worker.h"
@@ -162,6 +163,7 @@ struct isolua_host {
   isolua_host_options options;
   il_workers workers;
   il_watchdog watchdog;
+  il_pump pump;       /* for isolua_pump */
   il_alarm kick;      /* every millisecond while jobs are queued */
   void (*open)(void); /* the lua_CFunction of isolua_host_set_open, for vm.c */
   uint64_t seed[2];   /* from the system, for math.random of its states */

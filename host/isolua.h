@@ -81,6 +81,8 @@ enum {
 
 typedef struct isolua_host isolua_host;
 typedef struct isolua_future isolua_future;
+typedef struct isolua_isolate isolua_isolate;
+typedef struct isolua_message isolua_message;
 
 /*
 ** isolua_version: the library's ISOLUA_VERSION_NUMBER, to compare with the header's.
@@ -104,6 +106,12 @@ ISOLUA_API const char *isolua_code_message(int code);
 ** isolua_print: what `print` prints in an isolate, with its newline. The default writes to stdout
 ** with one fwrite.
 */
+/*
+** isolua_wake: isolua_pump has something to do, for loops that wait for events of their own and not for
+** descriptors. Called once until the next pump, on any thread, perhaps under a lock of the library's: it
+** may only post, as SDL_PushEvent or g_main_context_wakeup do, and must call no function of this header.
+*/
+typedef void (*isolua_wake)(void *ud);
 typedef void *(*isolua_alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
 typedef void (*isolua_log)(void *ud, const char *text, size_t length);
 typedef void (*isolua_print)(void *ud, const char *text, size_t length);
@@ -120,11 +128,14 @@ typedef struct isolua_host_options {
   int kill_signal;    /* signal that interrupts busy Lua code; 0: SIGURG; -1: none, and then only
                           isolates that wait can be killed */
   int spares;         /* parked threads kept ready, 0: one more than the processors; -1: none */
+  isolua_wake wake;   /* isolua_pump gets something to do; NULL: nobody is told */
+  void *wake_ud;      /* its first argument */
 } isolua_host_options;
 
 /*
-** isolua_host_open: makes a host. `options` NULL: all defaults.
+** isolua_host_open: makes a host, whose isolates can require "isolate". `options` NULL: all defaults.
 **   Errors: ISOLUA_INVALID (size or kill_signal), ISOLUA_MEMORY. Thread: any.
+** isolua_host_new: the same, but isolates find no module of this library, only Lua's own.
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by themselves
 **   in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns are left
 **   alone (their threads may go on inside a C function) and named in the log, too.
@@ -133,6 +144,7 @@ typedef struct isolua_host_options {
 **   callbacks; once.
 */
 ISOLUA_API int isolua_host_open(const isolua_host_options *options, isolua_host **host);
+ISOLUA_API int isolua_host_new(const isolua_host_options *options, isolua_host **host);
 ISOLUA_API int isolua_host_close(isolua_host *host, int64_t timeout);
 
 /* Options of an isolate. Set `size` to sizeof(isolua_options); zero means the default. */
@@ -147,6 +159,9 @@ typedef struct isolua_options {
   size_t stack;     /* C stack of its thread, bytes; 0: 1 MiB; less than 512 KiB, which
                        the deepest recursion that Lua allows needs, counts as 512 KiB */
   const char *init; /* module run first; NULL: none */
+  isolua_message
+    *args; /* its values are the chunk's `...`: taken over, also when the isolate cannot be
+                           started, unless `size` is wrong; NULL: none */
 } isolua_options;
 
 /*
@@ -200,7 +215,10 @@ enum {
   ISOLUA_TINTEGER = 2,
   ISOLUA_TNUMBER = 3, /* a float */
   ISOLUA_TSTRING = 4,
-  ISOLUA_TOTHER = 5 /* a table, function, …: for Lua */
+  ISOLUA_TOTHER = 5, /* a function, an object, …: for Lua */
+  ISOLUA_TTABLE = 6,
+  ISOLUA_TSENDER = 7, /* also a channel, and the handle of an isolate */
+  ISOLUA_TBUFFER = 8
 };
 ISOLUA_API int isolua_future_count(isolua_future *future);
 ISOLUA_API int isolua_future_type(isolua_future *future, int index);
@@ -210,6 +228,227 @@ ISOLUA_API double isolua_future_number(isolua_future *future, int index);
 ISOLUA_API const char *isolua_future_string(isolua_future *future, int index, size_t *length);
 ISOLUA_API const char *isolua_future_message(isolua_future *future);
 ISOLUA_API const char *isolua_future_traceback(isolua_future *future);
+
+/* -- Values ------------------------------------------------------------------------------------ */
+
+/*
+** A value of a message or of a future, to be read. It lives as long as that, and is never changed, so any
+** threads may read it at once. NULL, for what is not there, may be given to all of these: it has the
+** type ISOLUA_TNONE.
+**
+** isolua_value_type: one of ISOLUA_T*.
+** isolua_value_boolean, _integer, _number, _string: as isolua_future_boolean, … do.
+** isolua_value_length: items of a table's list (what # gives, most likely), bytes of a string or buffer;
+**   else 0.
+** isolua_value_at: the item of a table under the integer key `i`, from 1 on; NULL: there is none.
+** isolua_value_get: the field of a table under the string `key`; NULL: there is none.
+** isolua_value_next: the next pair of a table, the list's first; *at, 0 at first, says how far it is. 0:
+**   there are no more. Of an item of the list *key is NULL, and *at its integer key.
+** isolua_value_sender: the sender that the value is, with a hold, the caller's; NULL: it is none.
+** isolua_value_block: the block that a buffer lies over, with a hold, the caller's, and where in it the
+**   buffer begins (`offset` may be NULL); NULL: it is none. Unless it is frozen its bytes belong to who has
+**   the message: see isolua_block_data.
+** Thread: any.
+*/
+typedef struct isolua_value isolua_value;
+typedef struct isolua_sender isolua_sender;
+typedef struct isolua_block isolua_block;
+ISOLUA_API int isolua_value_type(const isolua_value *value);
+ISOLUA_API int isolua_value_boolean(const isolua_value *value);
+ISOLUA_API long long isolua_value_integer(const isolua_value *value);
+ISOLUA_API double isolua_value_number(const isolua_value *value);
+ISOLUA_API const char *isolua_value_string(const isolua_value *value, size_t *length);
+ISOLUA_API size_t isolua_value_length(const isolua_value *value);
+ISOLUA_API const isolua_value *isolua_value_at(const isolua_value *value, long long i);
+ISOLUA_API const isolua_value *isolua_value_get(const isolua_value *value, const char *key);
+ISOLUA_API int isolua_value_next(const isolua_value *table, size_t *at, const isolua_value **key,
+                                 const isolua_value **value);
+ISOLUA_API isolua_sender *isolua_value_sender(const isolua_value *value);
+ISOLUA_API isolua_block *isolua_value_block(const isolua_value *value, size_t *offset);
+
+/*
+** isolua_future_value: result `index`, from 1, of a settled future, whatever its type; NULL: there is no
+**   such result, or no memory. Thread: any.
+*/
+ISOLUA_API const isolua_value *isolua_future_value(isolua_future *future, int index);
+
+/* -- Messages ---------------------------------------------------------------------------------- */
+
+/*
+** A message is one or more values outside of any Lua state: made by the functions isolua_add_…, or
+** received. Thread: any, one at a time.
+**
+** isolua_message_new: an empty one, the caller's until it is sent or freed. Errors: ISOLUA_INVALID,
+**   ISOLUA_MEMORY.
+** isolua_message_free: frees it, and gives up the holds in it. NULL does nothing.
+** isolua_message_count: how many values it has. isolua_message_value: value `index`, from 1; NULL: there
+**   is none, it is still being made (a table is open), or there is no memory. Nothing can be added any
+**   more then.
+**
+** isolua_add_…: adds a value: to the table that was opened last and not ended, or to the message. In a
+**   list each is the next item; in a map the first of two is the key, a string or number that is not NaN,
+**   the second one its value. Errors: ISOLUA_INVALID (a key that cannot be one; no table to end, or a key
+**   without its value; a received message), ISOLUA_MEMORY. A message to which something could not be added
+**   stays broken: what sends it returns that error. So only the last step has to be looked at.
+** isolua_add_string: text that ends with a zero; NULL adds nil. isolua_add_bytes: `length` bytes, in Lua a
+**   string as well. Both are copied.
+** isolua_add_list, isolua_add_map: open a table, at most 100,000 in one another. `size`: items or pairs that are likely to come, a hint.
+** isolua_add_end: ends the table that was opened last.
+** isolua_add_sender: a hold is added: the caller's stays his.
+** isolua_add_block: a buffer over the whole block. Takes over the caller's hold, in any case. It is moved:
+**   nobody else may have a hold on it, unless it is frozen, which can be shared.
+*/
+ISOLUA_API int isolua_message_new(isolua_message **message);
+ISOLUA_API void isolua_message_free(isolua_message *message);
+ISOLUA_API int isolua_message_count(const isolua_message *message);
+ISOLUA_API const isolua_value *isolua_message_value(isolua_message *message, int index);
+ISOLUA_API int isolua_add_nil(isolua_message *message);
+ISOLUA_API int isolua_add_boolean(isolua_message *message, int value);
+ISOLUA_API int isolua_add_integer(isolua_message *message, long long value);
+ISOLUA_API int isolua_add_number(isolua_message *message, double value);
+ISOLUA_API int isolua_add_string(isolua_message *message, const char *text);
+ISOLUA_API int isolua_add_bytes(isolua_message *message, const void *bytes, size_t length);
+ISOLUA_API int isolua_add_list(isolua_message *message, size_t size);
+ISOLUA_API int isolua_add_map(isolua_message *message, size_t size);
+ISOLUA_API int isolua_add_end(isolua_message *message);
+ISOLUA_API int isolua_add_sender(isolua_message *message, isolua_sender *sender);
+ISOLUA_API int isolua_add_block(isolua_message *message, isolua_block *block);
+
+/* -- Blocks ------------------------------------------------------------------------------------ */
+
+/*
+** A block is bytes outside of all Lua heaps; buffers in Lua lie over one. One that is not frozen belongs
+** to one holder at a time, an isolate or the C code that has the only hold on it.
+**
+** isolua_block_new: `size` zeros. isolua_block_wrap: the caller's memory, of which no copy is made; when
+**   nobody has the block any more `release`, which may be NULL, is called once with `ud`, the memory and
+**   its size, on any thread. Lua cannot resize a buffer over it. Both give *block, with one hold.
+**   Errors: ISOLUA_INVALID (NULL for bytes or block), ISOLUA_MEMORY: then `release` is not called.
+** isolua_block_data: its bytes, and how many in *size (may be NULL). They may be written while the caller
+**   has the only hold on a block that is not frozen; and read then, or when it is frozen.
+** isolua_block_freeze: nobody writes to it any more: it can be held by several. The caller has the only
+**   hold.
+** isolua_block_frozen: 1 or 0.
+** isolua_block_retain: one more hold, on a frozen one. isolua_block_release: gives one up. NULL does nothing.
+** Thread: any.
+*/
+ISOLUA_API int isolua_block_new(size_t size, isolua_block **block);
+ISOLUA_API int isolua_block_wrap(void *bytes, size_t size,
+                                 void (*release)(void *ud, void *bytes, size_t size), void *ud,
+                                 isolua_block **block);
+ISOLUA_API void *isolua_block_data(isolua_block *block, size_t *size);
+ISOLUA_API void isolua_block_freeze(isolua_block *block);
+ISOLUA_API int isolua_block_frozen(const isolua_block *block);
+ISOLUA_API void isolua_block_retain(isolua_block *block);
+ISOLUA_API void isolua_block_release(isolua_block *block);
+
+/* -- Native ports ------------------------------------------------------------------------------ */
+
+/*
+** A native port is a queue of messages whose receiver is C code. Its senders are those of any port: C
+** code has them, and isolates, where they arrive in messages. When the last one is gone and the queue is
+** empty the port is closed.
+**
+** isolua_receiver_new: makes one. `name`, for show, may be NULL. `capacity`: messages that it holds, 1 or
+**   more; 0: no limit. Gives *receiver, the caller's until isolua_receiver_close, and *sender, the first
+**   one, with a hold, the caller's. Errors: ISOLUA_INVALID, ISOLUA_MEMORY. Thread: any.
+** isolua_receive: waits at most `timeout` ns for the next message, which is the caller's: ISOLUA_OK. Else
+**   ISOLUA_TIMEOUT; ISOLUA_CLOSED: none will come any more; ISOLUA_MEMORY: it is still there.
+**   Thread: any, several at once too, but with a timeout other than 0 none of an isolate.
+** isolua_receiver_count: messages in its queue, about. Thread: any.
+** isolua_receiver_close: nobody receives or sends any more; what is queued is dropped. Waits until no other
+**   thread is in isolua_receive for it, which returns ISOLUA_CLOSED there, or in its callback, unless
+**   it is called by that. NULL does nothing. Thread: any, once.
+**
+** isolua_send: sends the message, which must have one value, waiting for room at most `timeout` ns. When it
+**   returns ISOLUA_OK the message is gone; else it is still the caller's: ISOLUA_CLOSED: nobody receives
+**   there; ISOLUA_FULL: the time was over, or the port is one that refuses; ISOLUA_INVALID: it has not one value,
+**   or a table is open; or the error that broke it. Thread: any, but with a timeout other than 0 none of
+**   an isolate.
+** isolua_sender_retain: one more hold. isolua_sender_release: gives one up. NULL does nothing. Thread: any.
+*/
+typedef struct isolua_receiver isolua_receiver;
+ISOLUA_API int isolua_receiver_new(isolua_host *host, const char *name, size_t capacity,
+                                   isolua_receiver **receiver, isolua_sender **sender);
+ISOLUA_API int isolua_receive(isolua_receiver *receiver, int64_t timeout, isolua_message **message);
+ISOLUA_API size_t isolua_receiver_count(isolua_receiver *receiver);
+ISOLUA_API void isolua_receiver_close(isolua_receiver *receiver);
+ISOLUA_API int isolua_send(isolua_sender *sender, isolua_message *message, int64_t timeout);
+ISOLUA_API void isolua_sender_retain(isolua_sender *sender);
+ISOLUA_API void isolua_sender_release(isolua_sender *sender);
+
+/* -- Isolates that live ------------------------------------------------------------------------ */
+
+/*
+** As isolua_run_string, …, for an isolate that lives on when its chunk has ended, as long as its event loop
+** has something to do: a timer, a task, an inbox that somebody can send to. An error that nobody
+** catches in it goes to the log. Gives *isolate, with a hold, the caller's.
+**
+** isolua_isolate_sender: the sender to its inbox, which goes with the caller's hold on the isolate: retain it
+**   to keep it longer.
+** isolua_isolate_id, _name, _status: "starting", "running", "waiting", "done", "failed", "killed", "stuck".
+**   The strings are the isolate's, or static.
+** isolua_isolate_future: its results, the isolate's: settled when its code has ended.
+** isolua_isolate_gone: settled when all of it has ended, its state too.
+** isolua_isolate_kill: kills it: ISOLUA_OK. Closers and finalizers get `grace` ns. `idle`: not before it
+**   waits. ISOLUA_INVALID: it is a main isolate.
+** isolua_isolate_stats: numbers for show.
+** isolua_isolate_release: gives up a hold. NULL does nothing.
+** Thread: any.
+*/
+typedef struct isolua_stats {
+  size_t memory;                       /* bytes of its Lua heap */
+  double cpu;                          /* seconds of processor time */
+  long long messages_in, messages_out; /* received and sent */
+  size_t queued;                       /* in its inbox */
+  double age;                          /* seconds since it was started */
+  int spawned;                         /* 1: it lives as these do; else 0 */
+} isolua_stats;
+ISOLUA_API int isolua_spawn_string(isolua_host *host, const isolua_options *options,
+                                   const char *source, isolua_isolate **isolate);
+ISOLUA_API int isolua_spawn_buffer(isolua_host *host, const isolua_options *options,
+                                   const char *source, size_t length, const char *chunkname,
+                                   isolua_isolate **isolate);
+ISOLUA_API int isolua_spawn_file(isolua_host *host, const isolua_options *options, const char *path,
+                                 isolua_isolate **isolate);
+ISOLUA_API isolua_sender *isolua_isolate_sender(isolua_isolate *isolate);
+ISOLUA_API long long isolua_isolate_id(const isolua_isolate *isolate);
+ISOLUA_API const char *isolua_isolate_name(const isolua_isolate *isolate);
+ISOLUA_API const char *isolua_isolate_status(isolua_isolate *isolate);
+ISOLUA_API isolua_future *isolua_isolate_future(isolua_isolate *isolate);
+ISOLUA_API isolua_future *isolua_isolate_gone(isolua_isolate *isolate);
+ISOLUA_API int isolua_isolate_kill(isolua_isolate *isolate, int64_t grace, int idle);
+ISOLUA_API void isolua_isolate_stats(isolua_isolate *isolate, isolua_stats *stats);
+ISOLUA_API void isolua_isolate_release(isolua_isolate *isolate);
+
+/* -- The pump ---------------------------------------------------------------------------------- */
+
+/*
+** For programs that have a loop of their own and never wait. Callbacks that are set here are called by
+** isolua_pump, on the thread that calls it, with no lock held.
+**
+** isolua_pump: does what is ready, at most `max_items` things (-1: no limit) for about `max_ns` ns (-1: no
+**   limit), and never waits: callbacks of futures and receivers, and, on the thread of the host's main
+**   isolate (isolua_attach), its event loop. A thing that has begun is not interrupted. Returns 1 when
+**   more is ready, else 0. Thread: any; one at a time: another one, or a callback, gets 0 at once.
+** isolua_fd: a descriptor that can be read from while isolua_pump has something to do, for poll, epoll, libuv
+**   or GLib; it is the host's: not to be read, written or closed. -1: the system has none. Timers do not make
+**   it readable: isolua_next_due. Thread: any.
+** isolua_next_due: ns until the next timer of the main isolate is due, on its thread; -1: there is none.
+** isolua_future_on_done: `callback` is called once, when the future is settled, or at the next pump if
+**   it is already. The future is held until then. Errors: ISOLUA_INVALID, ISOLUA_MEMORY, ISOLUA_CLOSED.
+**   Thread: any. When the host is closed before that, it is never called.
+** isolua_receiver_on_message: `callback` is called with each message, which is its own, and once with NULL
+**   when none will come any more. NULL: no more. Errors: ISOLUA_INVALID, ISOLUA_CLOSED. Thread: any.
+*/
+typedef void isolua_done(void *ud, isolua_future *future);
+typedef void isolua_received(void *ud, isolua_receiver *receiver, isolua_message *message);
+ISOLUA_API int isolua_pump(isolua_host *host, long long max_items, int64_t max_ns);
+ISOLUA_API int isolua_fd(isolua_host *host);
+ISOLUA_API int64_t isolua_next_due(isolua_host *host);
+ISOLUA_API int isolua_future_on_done(isolua_future *future, isolua_done *callback, void *ud);
+ISOLUA_API int isolua_receiver_on_message(isolua_receiver *receiver, isolua_received *callback,
+                                          void *ud);
 
 /* Pools: isolua_lua.h. */
 typedef struct isolua_pool_options {

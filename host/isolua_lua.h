@@ -120,7 +120,7 @@ ISOLUA_API int isolua_exit(lua_State *L, int tx);
 **   done, is killed after a while in which it may end by itself. Thread: any.
 ** isolua_future_raise: raises the value on the top of the stack, remembering `traceback` (may be
 **   NULL) for isolua_pushtraceback. [-1, +0, v]
-** isolua_future_on_done: calls the function on the top of the stack, without arguments, from the
+** isolua_loop_on_done: calls the function on the top of the stack, without arguments, from the
 **   event loop of L once the future is settled. [-1, +0, m]
 ** isolua_future_is_local: 1 when it was made by isolua_future_new.
 */
@@ -133,7 +133,7 @@ ISOLUA_API void isolua_future_look(isolua_future *future);
 ISOLUA_API void isolua_future_overlook(isolua_future *future);
 ISOLUA_API void isolua_future_forgo(isolua_future *future);
 ISOLUA_API int isolua_future_raise(lua_State *L, const char *traceback);
-ISOLUA_API void isolua_future_on_done(lua_State *L, isolua_future *future);
+ISOLUA_API void isolua_loop_on_done(lua_State *L, isolua_future *future);
 ISOLUA_API int isolua_future_is_local(const isolua_future *future);
 
 /* -- Ports and channels ------------------------------------------------------------------------ */
@@ -386,13 +386,13 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   function that could be called; in main also no isolate of isolua_run that main or such an isolate
 **   has started. [-0, +0, e]
 ** isolua_wait_all: runs it until every isolate but main has ended. Raises elsewhere than in main.
-** isolua_fd: a descriptor that can be read from as soon as there is something for isolua_pump to do;
+** isolua_loop_fd: a descriptor that can be read from as soon as there is something for isolua_loop_pump to do;
 **   -1: the system has none. From then on waits of this isolate are no deadlocks. [-0, +0, -]
-** isolua_fd_close: nobody looks at that descriptor any more, so they are deadlocks again; it stays L's.
+** isolua_loop_fd_close: nobody looks at that descriptor any more, so they are deadlocks again; it stays L's.
 **   [-0, +0, -]
-** isolua_pump: does what is there, at most `max` things (-1: no limit) for about `ns` (-1: no limit), and
+** isolua_loop_pump: does what is there, at most `max` things (-1: no limit) for about `ns` (-1: no limit), and
 **   does not wait. How many are left. [-0, +0, e]
-** isolua_next: ns until the next timer is due; -1: there is none.
+** isolua_loop_next: ns until the next timer is due; -1: there is none.
 ** isolua_is_over: 1 when nothing of L's event loop will call anything any more: no task, timer or
 **   receiver with a function that something could reach. [-0, +0, -]
 ** isolua_set_foreign: for adapters to another event loop. From now on waits outside tasks call the
@@ -400,7 +400,7 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   of a task. It returns true once isolua_serve has given the token, or earlier; false when it cannot
 **   wait there. nil: no more. [-1, +0, m]
 ** isolua_serve: does what is there, and gives the token of a wait that may go on; 0: there is none
-**   any more, until the descriptor can be read from or isolua_next is over. ISOLUA_CLOSED: the isolate
+**   any more, until the descriptor can be read from or isolua_loop_next is over. ISOLUA_CLOSED: the isolate
 **   is told to end; the next wait raises. [-0, +0, -]
 ** isolua_running: the coroutine at `index` runs now, by the doing of a C library: it is the one that a
 **   kill stops. It must be alive until the next call, which says that another one runs. [-0, +0, -]
@@ -430,10 +430,10 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 */
 ISOLUA_API void isolua_drain(lua_State *L);
 ISOLUA_API void isolua_wait_all(lua_State *L);
-ISOLUA_API int isolua_fd(lua_State *L);
-ISOLUA_API void isolua_fd_close(lua_State *L);
-ISOLUA_API size_t isolua_pump(lua_State *L, long long max, int64_t ns);
-ISOLUA_API int64_t isolua_next(lua_State *L);
+ISOLUA_API int isolua_loop_fd(lua_State *L);
+ISOLUA_API void isolua_loop_fd_close(lua_State *L);
+ISOLUA_API size_t isolua_loop_pump(lua_State *L, long long max, int64_t ns);
+ISOLUA_API int64_t isolua_loop_next(lua_State *L);
 ISOLUA_API int isolua_is_over(lua_State *L);
 ISOLUA_API void isolua_set_foreign(lua_State *L);
 ISOLUA_API void isolua_running(lua_State *L, int index);
@@ -467,7 +467,6 @@ ISOLUA_API int isolua_terminal_columns(void);
 **   it was given up; 0: there is no handle at `index`. [-0, +0, -]
 ** isolua_checkhandle: the thing behind the handle at `index`; raises for anything else.
 */
-typedef struct isolua_isolate isolua_isolate;
 #define ISOLUA_TISOLATE "isolate.isolate"
 
 ISOLUA_API int isolua_newhandletype(lua_State *L, const char *name);
@@ -478,30 +477,23 @@ ISOLUA_API void *isolua_checkhandle(lua_State *L, int index, const char *name);
 ** isolua_future_pushisolate: pushes the handle of the isolate behind a future, or nil. [-0, +1, m]
 ** isolua_pushself: pushes the handle of the isolate of L. [-0, +1, m]
 ** isolua_future_id: its field `id`. Thread: any.
-** isolua_isolate_id, _name, _status: of an isolate. The strings are the isolate's, or static.
 */
 ISOLUA_API long long isolua_future_id(isolua_future *future);
 ISOLUA_API void isolua_future_pushisolate(lua_State *L, isolua_future *future);
 ISOLUA_API void isolua_pushself(lua_State *L);
-ISOLUA_API long long isolua_isolate_id(const isolua_isolate *isolate);
-ISOLUA_API const char *isolua_isolate_name(const isolua_isolate *isolate);
-ISOLUA_API const char *isolua_isolate_status(isolua_isolate *isolate);
 
 /* -- Living isolates --------------------------------------------------------------------------- */
 
 /*
 ** isolua_checkisolate: the isolate whose handle is at `index`; raises for anything else.
 ** isolua_spawn: as isolua_run, for an isolate that lives as long as its event loop has something to do;
-**   pushes its handle instead of giving a future. isolua_spawn_file: the same for a file; `nargs` values
+**   pushes its handle instead of giving a future. isolua_spawnfile: the same for a file; `nargs` values
 **   end the stack.
 ** isolua_pushparent: pushes the handle of the isolate that started this one; nil: none. [-0, +1, m]
 ** isolua_self_inbox: the port whose receiver the isolate of L is. It is the isolate's.
 ** isolua_pushlist: pushes a list of the handles of all isolates of the host. [-0, +1, m]
 ** isolua_pushfound: pushes the handle of one with that name; nil: none. [-0, +1, m]
-** isolua_isolate_future: its results, held by the isolate. isolua_isolate_gone: settles when all of it
-**   has ended, with its exit message.
-** isolua_isolate_kill: kills it; closers and finalizers get `grace` ns. `idle`: when it waits.
-**   ISOLUA_INVALID: it is main. isolua_isolate_is_main: 1 or 0.
+** isolua_isolate_is_main: 1 or 0.
 ** isolua_isolate_pause, _resume: by the integer or string at `index` (0: resume ends all pauses). 0, or
 **   ISOLUA_CLOSED when it has ended, ISOLUA_INVALID when it is main, ISOLUA_MEMORY. [-0, +0, -]
 ** isolua_fresh_key: an integer that no pause has yet. Thread: any.
@@ -524,28 +516,15 @@ ISOLUA_API const char *isolua_isolate_status(isolua_isolate *isolate);
 **   on once they have ended.
 ** isolua_isolate_listen: the sender at `tx` is told of its end (with the value at `value`; 0: the exit
 **   message), or of its errors. [-0, +0, e] isolua_isolate_unlisten: it is told no more.
-** isolua_isolate_stats: numbers for show.
 */
-typedef struct isolua_stats {
-  size_t memory;                       /* bytes of its Lua heap */
-  double cpu;                          /* seconds of processor time */
-  long long messages_in, messages_out; /* received and sent */
-  size_t queued;                       /* in its inbox */
-  double age;                          /* seconds since it was started */
-  int spawned;                         /* 1: by isolua_spawn or isolua_spawn_file; else 0 */
-} isolua_stats;
-
 ISOLUA_API isolua_isolate *isolua_checkisolate(lua_State *L, int index);
 ISOLUA_API int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int nargs);
-ISOLUA_API int isolua_spawn_file(lua_State *L, const isolua_run_options *options, const char *path,
-                                 int nargs);
+ISOLUA_API int isolua_spawnfile(lua_State *L, const isolua_run_options *options, const char *path,
+                                int nargs);
 ISOLUA_API void isolua_pushparent(lua_State *L);
 ISOLUA_API isolua_port *isolua_self_inbox(lua_State *L);
 ISOLUA_API void isolua_pushlist(lua_State *L);
 ISOLUA_API void isolua_pushfound(lua_State *L, const char *name);
-ISOLUA_API isolua_future *isolua_isolate_future(isolua_isolate *isolate);
-ISOLUA_API isolua_future *isolua_isolate_gone(isolua_isolate *isolate);
-ISOLUA_API int isolua_isolate_kill(isolua_isolate *isolate, int64_t grace, int idle);
 ISOLUA_API int isolua_isolate_is_main(const isolua_isolate *isolate);
 ISOLUA_API int isolua_isolate_pause(lua_State *L, isolua_isolate *isolate, int index);
 ISOLUA_API int isolua_isolate_resume(lua_State *L, isolua_isolate *isolate, int index);
@@ -557,7 +536,6 @@ ISOLUA_API isolua_future *isolua_isolate_eval(lua_State *L, isolua_isolate *isol
 ISOLUA_API void isolua_isolate_listen(lua_State *L, isolua_isolate *isolate, int tx, int error,
                                       int value);
 ISOLUA_API void isolua_isolate_unlisten(lua_State *L, isolua_isolate *isolate, int tx);
-ISOLUA_API void isolua_isolate_stats(isolua_isolate *isolate, isolua_stats *stats);
 
 /* Ends spare threads, and waits until every isolate that is ending has ended. [-0, +0, -] */
 ISOLUA_API void isolua_trim(lua_State *L);
@@ -567,8 +545,9 @@ ISOLUA_API void isolua_trim(lua_State *L);
 /*
 ** luaopen_isolate_core: the module "isolate.core", on which the Lua modules stand. Attaches a state
 **   that is not attached.
-** isolua_open_modules: an `open` callback that preloads "isolate" and all its parts. In the
-**   executable and the C library; not in the Lua module.
+** isolua_open_modules: an `open` callback that preloads "isolate" and all its parts, as
+**   isolua_host_open sets it; to be called on states of yours that are attached. In the executable and
+**   the C library; not in the Lua module.
 */
 ISOLUA_API int luaopen_isolate_core(lua_State *L);
 ISOLUA_API int isolua_open_modules(lua_State *L);

@@ -464,18 +464,19 @@ enum il_outcome il_loop_run(il_vm *vm, lua_State *L, bool (*until)(il_vm *, lua_
   }
 }
 
-bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline) {
+bool il_loop_pump(il_vm *vm, lua_State *L, long long *items, int64_t deadline) {
   bool before = il_vm_unwinding(vm), outer = vm->loop.pumping;
   il_waiter_clear(&vm->isolate->waiter);
   vm->loop.announced = false;
   vm->loop.pumping = true;
-  vm->loop.one_by_one = max >= 0 || deadline >= 0;
+  vm->loop.one_by_one = *items >= 0 || deadline >= 0;
   answer(vm);
   il_loop_stay_paused(vm);
   il_waiter_hold(&vm->isolate->waiter);
-  for (long long n = 0; goes_on(vm, before) && (max < 0 || n < max); n++) {
+  while (goes_on(vm, before) && *items != 0) {
     if (deadline >= 0 && il_now() >= deadline) break;
     if (!do_one(vm, L, vm->loop.ticks.count > 0 ? il_now() : 0)) break;
+    if (*items > 0) --*items;
   }
   vm->loop.pumping = outer;
   vm->loop.one_by_one = false;

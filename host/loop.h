@@ -54,9 +54,11 @@ int il_loop_raise(il_vm *vm, lua_State *L, enum il_outcome outcome);
 /* The error object `deadlock`, which says what is waited for: the sources are still there. [-0, +1, -] */
 void il_loop_pushdeadlock(lua_State *L);
 
-/* Does what is there, at most `max` things (-1: no limit) and until `deadline`, and does not wait.
+/* Does what is there, at most *items things, which it is less afterwards (-1: no limit), and until `deadline`, and does not wait.
 ** False: the isolate is told to end. [-0, +0, -] */
-bool il_loop_pump(il_vm *vm, lua_State *L, long long max, int64_t deadline);
+bool il_loop_pump(il_vm *vm, lua_State *L, long long *items, int64_t deadline);
+/* The event loop of the main isolate becomes a part of its host's pump. */
+void il_loop_join_pump(il_vm *vm);
 size_t il_loop_left(il_vm *vm); /* things that could be done now */
 /* Sets the event of the isolate, if it has one: another event loop is to look. Nothing in a pump. */
 void il_loop_announce(il_vm *vm);

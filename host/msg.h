@@ -63,7 +63,8 @@ il_msg *il_msg_clone(const il_msg *m);
 /* The message stays inside of what `h` holds: it gives up its own holds on that, which would be a
 ** cycle. A clone has them. */
 void il_msg_unhold(il_msg *m, il_handle *h);
-void il_msg_free(il_msg *m); /* releases its handles; NULL does nothing */
+void il_msg_free(il_msg *m);          /* releases its handles; NULL does nothing */
+size_t il_msg_count(const il_msg *m); /* values in it: read.c */
 
 extern atomic_size_t il_live_messages, il_live_bytes; /* relaxed counters, for leak checks */
 

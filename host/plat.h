@@ -92,6 +92,9 @@ int il_event_open(void);
 void il_event_close(int fd);
 void il_event_set(int fd); /* safe in a signal handler */
 void il_event_clear(int fd);
+/* One that is readable while any of those is that were joined to it; only to be polled and closed. */
+int il_event_group(void);
+bool il_event_join(int group, int fd); /* until `fd` is closed. False: the system cannot */
 
 /* -- Threads. ----------------------------------------------------------------------------------- */
 
@@ -102,6 +105,7 @@ typedef pthread_t il_thread;
 int il_thread_start(il_thread *t, size_t stack, int sig, void (*run)(void *), void *arg);
 void il_thread_join(il_thread t);
 il_thread il_thread_self(void);
+bool il_thread_is_self(il_thread t);
 void il_thread_signal(il_thread t, int sig);
 void il_thread_name(const char *name); /* of the calling thread; cut to what the system shows */
 /* ns of processor time that a thread which is there has taken; 0 where that is not known. */

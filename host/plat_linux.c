@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -183,6 +184,15 @@ void il_event_clear(int fd) {
   (void)n;
 }
 
+int il_event_group(void) {
+  return epoll_create1(EPOLL_CLOEXEC);
+}
+
+bool il_event_join(int group, int fd) {
+  struct epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
+  return epoll_ctl(group, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 void il_spin_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -248,6 +258,10 @@ void il_thread_join(il_thread t) {
 
 il_thread il_thread_self(void) {
   return pthread_self();
+}
+
+bool il_thread_is_self(il_thread t) {
+  return pthread_equal(pthread_self(), t) != 0;
 }
 
 void il_thread_signal(il_thread t, int sig) {

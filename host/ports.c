@@ -128,7 +128,7 @@ void isolua_task_cancel(lua_State *L, int index) {
 
 /* -- The loop ---------------------------------------------------------------------------------- */
 
-void isolua_future_on_done(lua_State *L, isolua_future *f) {
+void isolua_loop_on_done(lua_State *L, isolua_future *f) {
   il_on_done(il_vm_check(L), L, f);
 }
 
@@ -157,27 +157,72 @@ void isolua_wait_all(lua_State *L) {
   if (out != IL_READY) il_loop_raise(vm, L, out);
 }
 
-int isolua_fd(lua_State *L) {
+int isolua_loop_fd(lua_State *L) {
   return il_waiter_event(&il_vm_check(L)->isolate->waiter);
 }
 
-void isolua_fd_close(lua_State *L) {
+void isolua_loop_fd_close(lua_State *L) {
   il_waiter_no_event(&il_vm_check(L)->isolate->waiter);
 }
 
-size_t isolua_pump(lua_State *L, long long max, int64_t ns) {
+size_t isolua_loop_pump(lua_State *L, long long max, int64_t ns) {
   il_vm *vm = il_vm_check(L);
   if (vm->asked != NULL) luaL_error(L, "code that is evaluated from outside cannot pump");
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (!il_loop_pump(vm, L, max, il_deadline(ns))) il_loop_raise(vm, L, IL_ENDED);
+  if (!il_loop_pump(vm, L, &max, il_deadline(ns))) il_loop_raise(vm, L, IL_ENDED);
   if (vm->loop.called != NULL) il_loop_announce(vm);
   return il_loop_left(vm);
 }
 
+typedef struct pumping {
+  il_vm *vm;
+  long long *items;
+  int64_t deadline;
+} pumping;
+
+static int pump_main_call(lua_State *L) {
+  const pumping *p = lua_touserdata(L, 1);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  il_loop_pump(p->vm, L, p->items, p->deadline);
+  return 0;
+}
+
+/* Whatever raises there is told by the loop, but that there is no memory for it. */
+static size_t pump_main(void *arg, long long *items, int64_t deadline) {
+  il_vm *vm = arg;
+  lua_State *L = vm->running;
+  pumping p = {vm, items, deadline};
+  if (vm->asked != NULL || !lua_checkstack(L, 3)) return 1;
+  lua_pushcfunction(L, pump_main_call);
+  lua_pushlightuserdata(L, &p);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+  return il_loop_left(vm);
+}
+
+static int main_fd(void *vm) {
+  return il_waiter_event(&((il_vm *)vm)->isolate->waiter);
+}
+
+static int64_t until_next(il_vm *vm) {
+  int64_t when = il_loop_next(vm), now = il_now();
+  if (when < 0) return -1;
+  return when > now ? when - now : 0;
+}
+
+static int64_t main_next(void *vm) {
+  return until_next(vm);
+}
+
+void il_loop_join_pump(il_vm *vm) {
+  static const il_main_loop loop = {pump_main, main_fd, main_next};
+  il_pump_attach(&vm->host->pump, &loop, vm);
+}
+
 int isolua_serve(lua_State *L, long long *token) {
   il_vm *vm = il_vm_check(L);
+  long long all = -1;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (vm->loop.called == NULL && !il_loop_pump(vm, L, -1, -1)) return ISOLUA_CLOSED;
+  if (vm->loop.called == NULL && !il_loop_pump(vm, L, &all, -1)) return ISOLUA_CLOSED;
   *token = il_wait_called(vm);
   return ISOLUA_OK;
 }
@@ -186,10 +231,8 @@ int isolua_is_over(lua_State *L) {
   return il_loop_is_over(il_vm_check(L));
 }
 
-int64_t isolua_next(lua_State *L) {
-  int64_t when = il_loop_next(il_vm_check(L)), now = il_now();
-  if (when < 0) return -1;
-  return when > now ? when - now : 0;
+int64_t isolua_loop_next(lua_State *L) {
+  return until_next(il_vm_check(L));
 }
 
 int isolua_pollfd(lua_State *L, int index, const isolua_case *what) {

@@ -96,7 +96,7 @@ int term_call(lua_State *L, int nargs, int nresults, int handler) {
 /* -- Waiting ------------------------------------------------------------------------------------- */
 
 static int pump(lua_State *L) {
-  isolua_pump(L, -1, PUMP_TIME);
+  isolua_loop_pump(L, -1, PUMP_TIME);
   return 0;
 }
 
@@ -114,7 +114,7 @@ static bool sleep_until(lua_State *L, int fd, int64_t end) {
   struct pollfd p[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
                         {.fd = out_event(), .events = POLLIN},
                         {.fd = fd, .events = POLLIN}};
-  int64_t ns = isolua_next(L), left = end;
+  int64_t ns = isolua_loop_next(L), left = end;
   eventfd_t count;
   struct timespec now, *limit = NULL, time;
   if (end >= 0) {
@@ -129,7 +129,7 @@ static bool sleep_until(lua_State *L, int fd, int64_t end) {
   }
   if (ppoll(p, 3, limit, NULL) < 0) return false;
   if (p[1].revents != 0) eventfd_read(out_event(), &count);
-  if (p[2].revents != 0 || isolua_next(L) == 0) run_loop(L);
+  if (p[2].revents != 0 || isolua_loop_next(L) == 0) run_loop(L);
   return p[0].revents != 0;
 }
 
@@ -140,7 +140,7 @@ static bool take(volatile sig_atomic_t *flag) {
 }
 
 static enum term_event wait_free(lua_State *L, int64_t end) {
-  int fd = isolua_fd(L);
+  int fd = isolua_loop_fd(L);
   for (;;) {
     bool key = sleep_until(L, fd, end);
     struct timespec now;
@@ -166,7 +166,7 @@ enum term_event term_wait(lua_State *L, int row, int64_t ns) {
   catch (SIGTSTP, on_stop, &stops);
   event = wait_free(L, ns >= 0 ? (int64_t)now.tv_sec * ISOLUA_SECOND + now.tv_nsec + ns : -1);
   sigaction(SIGTSTP, &stops, NULL);
-  isolua_fd_close(L);
+  isolua_loop_fd_close(L);
   out_take();
   return event;
 }

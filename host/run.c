@@ -70,7 +70,7 @@ static int attach_own(lua_State *L) {
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
-  err = isolua_host_open(&options, own);
+  err = isolua_host_new(&options, own);
   if (err == ISOLUA_OK) err = il_vm_attach(*own, L);
   lua_pushinteger(L, err);
   return 1;
@@ -120,7 +120,7 @@ void isolua_interrupt(lua_State *L) {
   atomic_store(&vm->isolate->interrupted, true);
   if (sig > 0)
     il_thread_signal(vm->isolate->thread, sig);
-  else if (pthread_equal(il_thread_self(), vm->isolate->thread))
+  else if (il_thread_is_self(vm->isolate->thread))
     il_vm_on_signal();
   il_waiter_wake(&vm->isolate->waiter);
 }
@@ -406,8 +406,7 @@ static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, cons
   return start_task(vm, L, o, n, box, &start_as, path, isolate);
 }
 
-int isolua_spawn_file(lua_State *L, const isolua_run_options *options, const char *path,
-                      int nargs) {
+int isolua_spawnfile(lua_State *L, const isolua_run_options *options, const char *path, int nargs) {
   il_vm *vm = il_vm_check(L);
   il_isolate *i;
   task_box *box;

@@ -555,7 +555,8 @@ static bool foreign_over(il_vm *vm, lua_State *L, il_wait *w, int *result) {
   bool goes_on = !il_vm_wanted(vm);
   il_case *c = goes_on ? wait_try(vm, w, false, &code) : NULL;
   if (goes_on && c == NULL && !w->timed_out) {
-    goes_on = il_loop_pump(vm, L, -1, -1);
+    long long all = -1;
+    goes_on = il_loop_pump(vm, L, &all, -1);
     if (goes_on) c = wait_try(vm, w, false, &code);
     if (vm->loop.called != NULL) il_loop_announce(vm); /* others, which are not resumed here */
   }

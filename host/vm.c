@@ -289,6 +289,7 @@ static int become_main(il_vm *vm) {
   int err = il_isolate_new(vm->host, &none, "main", NULL, &vm->isolate);
   if (err == ISOLUA_OK) err = il_isolate_enter_main(vm->isolate);
   if (err == ISOLUA_OK && vm->owned) il_isolate_set_heap(vm->isolate, &vm->used);
+  if (err == ISOLUA_OK) il_loop_join_pump(vm);
   return err;
 }
 
@@ -729,15 +730,14 @@ static int run_task(lua_State *L) {
   run_init(vm, L, task);
   if (task->serve != NULL) {
     lua_pushcfunction(L, task->serve);
-  } else if (task->call != NULL && task->path == NULL) {
+  } else if (task->path == NULL) {
     n = il_vm_decode_owned(vm, L, &task->call);
-  } else if (task->source != NULL) {
-    if (luaL_loadbufferx(L, task->source, task->length, task->path, "t") != LUA_OK)
-      return lua_error(L);
-  } else if (luaL_loadfilex(L, task->path, "t") != LUA_OK) {
-    return lua_error(L);
-  } else if (task->call != NULL) {
-    n += il_vm_decode_owned(vm, L, &task->call);
+  } else {
+    int status = task->source != NULL
+                   ? luaL_loadbufferx(L, task->source, task->length, task->path, "t")
+                   : luaL_loadfilex(L, task->path, "t");
+    if (status != LUA_OK) return lua_error(L);
+    if (task->call != NULL) n += il_vm_decode_owned(vm, L, &task->call);
   }
   lua_call(L, n - 1, LUA_MULTRET);
   if (vm->isolate->spawned) il_loop_drain(vm, L);

@@ -17,7 +17,7 @@ void il_search_release(il_search *s); /* or NULL */
 
 /* What an isolate of ours runs (il_isolate.task): `serve`, or `call`, or else `source`, or else a file. */
 typedef struct il_task {
-  il_msg *call; /* IL_ROOT_CALL; IL_ROOT_FILE when there is a path */
+  il_msg *call; /* IL_ROOT_CALL; the arguments when there is a path */
   char *source; /* Lua text, `length` bytes */
   size_t length;
   char *path;          /* file name, or the chunk's name of `source` */

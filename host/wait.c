@@ -27,6 +27,8 @@ void il_waiter_init(il_waiter *w) {
   atomic_init(&w->fired, NULL);
   atomic_init(&w->fd, -1);
   w->event = -1;
+  w->wake = NULL;
+  w->ud = NULL;
   w->spin = IL_SPIN_LONG;
   if (atomic_load_explicit(&processors, memory_order_relaxed) == 0)
     atomic_store_explicit(&processors, il_cpu_count(), memory_order_relaxed);
@@ -37,8 +39,11 @@ void il_waiter_init(il_waiter *w) {
 ** which is seen since both are in the one order of seq_cst. */
 static il_sleeper *signal_owner(il_waiter *w, bool *waited) {
   int fd = atomic_load(&w->fd);
+  void (*wake)(void *) = w->wake;
+  void *ud = w->ud;
   uint32_t before = atomic_exchange(&w->word, IL_SIGNALLED);
   if (fd >= 0 && before != IL_SIGNALLED) il_event_set(fd); /* else whoever came first sets it */
+  if (wake != NULL && before != IL_SIGNALLED) wake(ud);
   *waited = before == IL_SLEEPING || before == IL_SPINNING;
   return before == IL_SLEEPING ? &w->word : NULL;
 }

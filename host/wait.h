@@ -27,7 +27,10 @@ typedef struct il_waiter {
   _Atomic(il_watch *) fired; /* stack, pushed by any thread */
   atomic_int fd;             /* an event that a wake-up sets, too; -1: none is wanted */
   int event;                 /* owner only: that event, open from its first use on; -1 */
-  int64_t spin;              /* owner only: ns that a wait spins before it sleeps */
+  void (*wake)(
+    void *ud);  /* fixed: called whenever the event would be set, under a source's lock; or NULL */
+  void *ud;     /* fixed: its argument */
+  int64_t spin; /* owner only: ns that a wait spins before it sleeps */
 } il_waiter;
 
 struct il_watch {

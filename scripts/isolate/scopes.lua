@@ -55,8 +55,8 @@ local function add(self, child)
   return child
 end
 
--- Coroutine -> the scope whose block it is in, the innermost of them. A scope's `near` has those `outer`
--- and `inner` of it. Weak: one that was forgotten is to be collected, which tells of it.
+-- Coroutine -> the scope whose block it is in, the innermost of them. A scope's `near` has those
+-- `outer` and `inner` of it. Weak: one that was forgotten is to be collected, which tells of it.
 local innermost = setmetatable({}, { __mode = "kv" })
 local near_meta = { __mode = "v" }
 
@@ -70,8 +70,8 @@ local function cancel_child(child, reason)
   if child.gone and not child.started then child.settle(nil, true) end
 end
 
--- Also those of the scope that was made in this one's block, which is waited for first: it takes the
--- failure for its own, and what it raises is what this one would.
+-- Also those of the scope that was made in this one's block, which is waited for first: it takes
+-- the failure for its own, and what it raises is what this one would.
 local function cancel_all(self, reason)
   local inner = self.near.inner
   self.reason = self.reason or reason

@@ -348,7 +348,7 @@ static void reads_every_type(void) {
   f = embed_run(host, NULL, "return nil, true, false, 42, 1.5, 'text', {}, print, nil");
   if (embed_settles(f, ISOLUA_OK, NULL)) {
     static const int types[] = {ISOLUA_TNONE,    ISOLUA_TNIL,    ISOLUA_TBOOLEAN, ISOLUA_TBOOLEAN,
-                                ISOLUA_TINTEGER, ISOLUA_TNUMBER, ISOLUA_TSTRING,  ISOLUA_TOTHER,
+                                ISOLUA_TINTEGER, ISOLUA_TNUMBER, ISOLUA_TSTRING,  ISOLUA_TTABLE,
                                 ISOLUA_TOTHER,   ISOLUA_TNIL,    ISOLUA_TNONE};
     CHECK_INT(isolua_future_count(f), 9);
     for (int i = 0; i <= 10; i++) {

@@ -570,7 +570,7 @@ static void read_by_one_of_many(int index, void *arg) {
   if (!embed_settles(arg, ISOLUA_OK, NULL)) return;
   CHECK_INT(isolua_future_integer(arg, 1), 7);
   CHECK_TEXT(isolua_future_string(arg, 2, &length), "seven");
-  CHECK_INT(isolua_future_type(arg, 3), ISOLUA_TOTHER);
+  CHECK_INT(isolua_future_type(arg, 3), ISOLUA_TTABLE);
 }
 
 static void read_by_many_threads(void) {
