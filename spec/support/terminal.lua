@@ -70,11 +70,14 @@ function M:resize(columns, rows)
   return self
 end
 
--- What the screen shows, and what has left it above if `all`; without blanks at ends of lines, and
--- without empty lines at its end.
-function M:screen(all)
+-- What the screen shows, without blanks at ends of lines, and without empty lines at its end.
+-- Options: joined, the rows that the terminal has broken a line into are one line; all, also what
+-- has left it above.
+function M:screen(options)
+  options = options or {}
   local words = { "capture-pane", "-p" }
-  if all then table.move({ "-S", "-", "-J" }, 1, 3, 3, words) end
+  if options.joined then words[#words + 1] = "-J" end
+  if options.all then table.move({ "-S", "-" }, 1, 2, #words + 1, words) end
   local text = tmux(self, words).stdout:gsub("[ \t]+\n", "\n"):gsub("\n+$", "")
   return text
 end
@@ -103,11 +106,11 @@ function M:shows(text)
   return self
 end
 
--- Waits until the screen contains that text (plain), or the end of it a pattern `last`.
-function M:waits(text)
+-- Waits until the screen contains that text (plain). Options are those of `screen`.
+function M:waits(text, options)
   local screen
   local found = settle.eventually(function()
-    screen = self:screen()
+    screen = self:screen(options)
     return screen:find(text, 1, true) ~= nil
   end, LIMIT)
   assert(found, ("no %q on the screen:\n%s"):format(text, screen))
