@@ -14,14 +14,13 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
 
-#include "isolua.h"
 #include "isolua_lua.h"
 #include "repl_output.h"
 
@@ -32,12 +31,11 @@
 #define TYPE "isolate.repl.editor"
 #define HISTORY_MAX 10000
 
-enum { PASTE_BEGIN_KEY = 200, LISTED_MAX = 200 };
+enum { LISTED_MAX = 200 };
 
 typedef struct editor {
   bool open;
-  lua_State *L;
-  int self; /* stack index of the editor during a read: its user value is the completer */
+  lua_State *L; /* of a read; at its index 1 is the editor, whose user value is the completer */
 #ifdef ISOLUA_LIBEDIT
   EditLine *el; /* NULL: plain lines */
   History *history;
@@ -127,6 +125,12 @@ static int rows_to(editor *e, bool end) {
   return n + rows_of(line->buffer, end ? line->lastchar : line->cursor, columns, &x);
 }
 
+/* Erases the line, from the first of its rows on. */
+static void erase_line(editor *e) {
+  for (int up = rows_to(e, false); up > 0; up--) out_text("\033[A");
+  out_text("\r\033[J");
+}
+
 static void draw(editor *e) {
   fflush(e->out);
   out_fresh();
@@ -134,17 +138,13 @@ static void draw(editor *e) {
   fflush(e->out);
 }
 
-static void write_text(const char *text) {
-  out_write(text, strlen(text));
-}
-
 /* The cursor goes below the line, which stays. */
 static void leave_line(editor *e, const char *text) {
   int down = rows_to(e, true) - rows_to(e, false);
   fflush(e->out);
-  while (down-- > 0) write_text("\n");
-  write_text(text);
-  write_text("\r\n");
+  while (down-- > 0) out_text("\n");
+  out_text(text);
+  out_text("\r\n");
 }
 
 static void to_cooked_and_back(editor *e) {
@@ -155,6 +155,12 @@ static void to_cooked_and_back(editor *e) {
 /* -- Pasting */
 
 static const char paste_end[] = "\033[201~";
+
+static void drop_pasted(editor *e) {
+  free(e->pasted);
+  e->pasted = NULL;
+  e->key = NULL;
+}
 
 /* What libedit is to read next of what was pasted: a line end as a key, the line after it by a key
 ** sequence that calls insert_pasted. */
@@ -168,21 +174,12 @@ static bool next_pasted(editor *e, wchar_t *c) {
   if (e->pasted[e->pasted_at] == L'\n') {
     e->pasted_at++;
     *c = L'\n';
-    if (e->pasted_at == e->pasted_length) {
-      free(e->pasted);
-      e->pasted = NULL;
-    }
+    if (e->pasted_at == e->pasted_length) drop_pasted(e);
     return true;
   }
   e->key = paste_end + 1;
   *c = (wchar_t)paste_end[0];
   return true;
-}
-
-static void drop_pasted(editor *e) {
-  free(e->pasted);
-  e->pasted = NULL;
-  e->key = NULL;
 }
 
 /* Inserts what was pasted up to its next line end. Control characters are no keys; but for tabs they
@@ -252,17 +249,15 @@ static unsigned char paste(EditLine *el, int key) {
 static void handle(editor *e, enum term_event event) {
   if (event == TERM_CONTINUE) to_cooked_and_back(e);
   if (event == TERM_RESIZE) {
+    if (out_is_dirty())
+      out_text("\r\033[J");
+    else
+      erase_line(e); /* of the rows that the terminal has now broken it into */
     el_resize(e->el);
-    write_text("\r\033[J");
     draw(e);
   } else if (event == TERM_CONTINUE || out_is_dirty()) {
     draw(e);
   }
-}
-
-/* The rows that a resized terminal has broken the line into are erased from its first one on. */
-static void erase_rows(int rows) {
-  while (rows-- > 0) write_text("\033[A");
 }
 
 static int read_char(EditLine *el, wchar_t *c) {
@@ -271,11 +266,9 @@ static int read_char(EditLine *el, wchar_t *c) {
   if (next_pasted(e, c)) return 1;
   for (;;) {
     enum term_event event;
-    int row, got;
+    int got;
     fflush(e->out);
-    row = rows_to(e, false);
-    event = term_wait(e->L, row, -1);
-    if (event == TERM_RESIZE && !out_is_dirty()) erase_rows(rows_to(e, false));
+    event = term_wait(e->L, rows_to(e, false), -1);
     if (event == TERM_INTERRUPT) {
       if (out_is_dirty())
         out_fresh();
@@ -303,18 +296,19 @@ static size_t common_prefix(const char *a, const char *b, size_t limit) {
 
 static int width_of(const char *text) {
   int x = 0;
-  return prompt_rows(text, 1 << 20, &x) * 0 + x;
+  prompt_rows(text, 1 << 20, &x); /* all of it in one row */
+  return x;
 }
 
-/* Prints the list at index -1 above the line, in columns. [-0, +0, m] */
+/* Prints the list at index 2 above the line, in columns. [-0, +0, m] */
 static void list_words(editor *e, lua_State *L) {
-  lua_Integer n = luaL_len(L, -1), shown = n > LISTED_MAX ? LISTED_MAX : n;
+  lua_Integer n = luaL_len(L, 2), shown = n > LISTED_MAX ? LISTED_MAX : n;
   int columns, rows, width = 1, per_row, down;
   luaL_Buffer b;
   out_size(&columns, &rows);
   for (lua_Integer i = 1; i <= shown; i++) {
     int w;
-    lua_geti(L, -1, i);
+    lua_geti(L, 2, i);
     w = width_of(luaL_checkstring(L, -1));
     if (w > width) width = w;
     lua_pop(L, 1);
@@ -337,9 +331,8 @@ static void list_words(editor *e, lua_State *L) {
     luaL_addvalue(&b);
   }
   luaL_pushresult(&b);
-  erase_rows(rows_to(e, false));
-  write_text("\r\033[J");
-  write_text(lua_tostring(L, -1));
+  erase_line(e);
+  out_text(lua_tostring(L, -1));
   lua_pop(L, 1);
 }
 
@@ -374,11 +367,8 @@ static int apply(lua_State *L) {
     lua_pushboolean(L, el_insertstr(e->el, text) == 0);
     return 1;
   }
-  lua_settop(L, 3);
-  lua_pushvalue(L, 2);
   list_words(e, L);
-  out_fresh();
-  el_set(e->el, EL_REFRESH);
+  draw(e);
   return 0;
 }
 
@@ -392,7 +382,7 @@ static unsigned char complete(EditLine *el, int key) {
   if (!lua_checkstack(L, LUA_MINSTACK)) return CC_ERROR;
   fflush(e->out);
   lua_pushcfunction(L, apply);
-  lua_getiuservalue(L, e->self, 1);
+  lua_getiuservalue(L, 1, 1);
   lua_pushlstring(L, line->buffer, (size_t)(line->lastchar - line->buffer));
   lua_pushinteger(L, (lua_Integer)(line->cursor - line->buffer) + 1);
   if (lua_isnil(L, -3) || term_call(L, 2, 2, 0) != LUA_OK) {
@@ -463,33 +453,26 @@ static void close_libedit(editor *e) {
 /* Where a chunk has left the cursor behind the first column, the prompt gets a row of its own, behind a
 ** mark: that and blanks fill the row, so that the cursor is on the next one unless it stood at its
 ** beginning. */
-static void begin_row(void) {
+static void begin_row(editor *e) {
   int columns, rows;
-  char text[64];
   out_size(&columns, &rows);
-  int n = snprintf(text, sizeof text, "\033[7m%%\033[m%*s\r \r\033[J", columns - 1, "");
-  if (n < (int)sizeof text) {
-    out_write(text, (size_t)n);
-  } else {
-    write_text("\033[7m%\033[m");
-    for (int i = 1; i < columns; i++) write_text(" ");
-    write_text("\r \r\033[J");
-  }
+  fprintf(e->out, "\033[7m%%\033[m%*s\r \r\033[J", columns - 1, "");
+  fflush(e->out);
 }
 
 /* The line with its end, libedit's; NULL: e->state says why. */
 static const char *edit(editor *e, int *length) {
   const char *line;
   out_begin(false);
-  begin_row();
-  write_text("\033[?2004h");
+  begin_row(e);
+  out_text("\033[?2004h");
   line = el_gets(e->el, length);
   if (line == NULL && e->state == READING) e->state = ENDED;
   if (e->state == INTERRUPTED) drop_pasted(e);
-  if (e->state == ENDED) write_text("\r\n");
+  if (e->state == ENDED) out_text("\r\n");
   fflush(e->out);
   el_set(e->el, EL_PREP_TERM, 0);
-  write_text("\033[?2004l");
+  out_text("\033[?2004l");
   out_end();
   return e->state == READING ? line : NULL;
 }
@@ -502,22 +485,22 @@ static const char *edit(editor *e, int *length) {
 static bool read_plain(editor *e, lua_State *L) {
   luaL_Buffer b;
   char byte = 0;
-  out_write(e->prompt, strlen(e->prompt));
+  out_text(e->prompt);
   for (;;) {
     enum term_event event = term_wait(L, 0, -1);
     if (event == TERM_KEY) break;
     if (event == TERM_INTERRUPT) {
-      out_write("\n", 1);
+      out_text("\n");
       e->state = INTERRUPTED;
       return false;
     }
-    if (event == TERM_CONTINUE) out_write(e->prompt, strlen(e->prompt));
+    if (event == TERM_CONTINUE) out_text(e->prompt);
   }
   luaL_buffinit(L, &b);
   while (read(STDIN_FILENO, &byte, 1) == 1 && byte != '\n') luaL_addchar(&b, byte);
   luaL_pushresult(&b);
   if (byte == '\n' || lua_rawlen(L, -1) > 0) return true;
-  out_write("\n", 1);
+  out_text("\n");
   e->state = ENDED;
   return false;
 }
@@ -547,7 +530,6 @@ static int editor_read(lua_State *L) {
   const char *line = NULL;
   lua_settop(L, 2);
   e->L = L;
-  e->self = 1;
   e->prompt = luaL_checkstring(L, 2);
   e->state = READING;
 #ifdef ISOLUA_LIBEDIT
@@ -621,9 +603,9 @@ static int editor_screen(lua_State *L) {
   if (on) {
     out_begin(true);
     el_set(e->el, EL_PREP_TERM, 1);
-    write_text("\033[?1049h\033[?25l");
+    out_text("\033[?1049h\033[?25l");
   } else {
-    write_text("\033[?25h\033[?1049l");
+    out_text("\033[?25h\033[?1049l");
     el_set(e->el, EL_PREP_TERM, 0);
     out_end();
   }
@@ -635,11 +617,10 @@ static int editor_screen(lua_State *L) {
 
 /* editor:key(seconds) -> character | nil, "timeout"|"interrupted"|"resized"|"eof". On a screen of its own. */
 static int editor_key(lua_State *L) {
-  editor *e = check_editor(L);
   int64_t ns = (int64_t)(luaL_checknumber(L, 2) * 1e9);
   enum term_event event;
   wchar_t c;
-  e->L = L;
+  check_editor(L);
   event = term_wait(L, 0, ns);
   if (event == TERM_KEY) {
     int got = term_read_char(&c);

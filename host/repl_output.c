@@ -69,7 +69,7 @@ void out_write(const char *text, size_t length) {
   write_all(out.fd, text, length);
 }
 
-static void write_string(const char *text) {
+void out_text(const char *text) {
   out_write(text, strlen(text));
 }
 
@@ -168,7 +168,7 @@ bool out_is_dirty(void) {
 void out_fresh(void) {
   int columns, rows;
   out_size(&columns, &rows);
-  if (out.partial_length > 0) write_string("\r\n");
+  if (out.partial_length > 0) out_text("\r\n");
   if (out.partial_length >= (size_t)columns) out.partial_length = 0;
   out.lone = out.partial_length > 0;
   out.dirty = false;
@@ -183,14 +183,14 @@ static void show_kept_locked(void) {
 
 /* -- Whose descriptors 1 and 2 are ---------------------------------------------------------------- */
 
-static void set_output(int fd) {
-  fflush(stdout);
+static void redirect(int fd) {
   dup2(fd, STDOUT_FILENO);
   if (out.errors) dup2(fd, STDERR_FILENO);
 }
 
 void out_begin(bool hold) {
-  set_output(out.pipe[1]);
+  fflush(stdout);
+  redirect(out.pipe[1]);
   pthread_mutex_lock(&out.lock);
   out.mode = hold ? HOLD : LINE;
   out.dirty = out.lone = false;
@@ -200,7 +200,8 @@ void out_begin(bool hold) {
 }
 
 void out_end(void) {
-  set_output(out.fd);
+  fflush(stdout);
+  redirect(out.fd);
   if (out.mode == HOLD) show_kept_locked();
   out.mode = PASS;
   out.edited = false;
@@ -285,9 +286,8 @@ int out_open(void) {
 
 void out_restore(void) {
   if (!out.open || !out.edited) return;
-  dup2(out.fd, STDOUT_FILENO);
-  if (out.errors) dup2(out.fd, STDERR_FILENO);
-  write_string("\033[?2004l\r\n");
+  redirect(out.fd);
+  out_text("\033[?2004l\r\n");
 }
 
 /* The thread has passed on all that was in the pipe before. Others may still hold its writing end. */

@@ -20,7 +20,7 @@
 
 /* Thread: main's, but for out_wake. */
 
-/* Takes descriptors 0 and 1, which are a terminal. 0, or an errno. */
+/* Takes descriptor 1, which is a terminal, and 2 if that is one. 0, or an errno. */
 int out_open(void);
 void out_close(void);
 /* Whenever the process ends: 1 and 2 are the terminal. Safe to repeat. */
@@ -31,6 +31,7 @@ int out_event(void);
 void out_wake(void); /* Thread: any; safe in a signal handler */
 void out_size(int *columns, int *rows);
 void out_write(const char *text, size_t length);
+void out_text(const char *text);
 
 /* From here to out_end output of others goes above the line, and main holds the terminal. `hold`: it is kept
 ** until out_end instead, however much. */
