@@ -46,23 +46,17 @@ static void on_interrupt(int signal) {
   errno = before;
 }
 
-static void on_resize(int signal) {
+static void on_other(int signal) {
   int before = errno;
-  (void)signal;
-  resized = 1;
+  if (signal == SIGWINCH)
+    resized = 1;
+  else
+    stopped = 1;
   out_wake();
   errno = before;
 }
 
-static void on_stop(int signal) {
-  int before = errno;
-  (void)signal;
-  stopped = 1;
-  out_wake();
-  errno = before;
-}
-
-static void catch (int signal, void (*handler)(int), struct sigaction *old) {
+static void handle(int signal, void (*handler)(int), struct sigaction *old) {
   struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
   sigaction(signal, &action, old);
@@ -75,7 +69,7 @@ static void stop_now(void) {
   sigset_t set, old;
   tcgetattr(STDIN_FILENO, &modes);
   tcsetattr(STDIN_FILENO, TCSADRAIN, &term.modes);
-  catch (SIGTSTP, SIG_DFL, &caught);
+  handle(SIGTSTP, SIG_DFL, &caught);
   raise(SIGTSTP);
   sigemptyset(&set);
   sigaddset(&set, SIGTSTP);
@@ -95,6 +89,12 @@ int term_call(lua_State *L, int nargs, int nresults, int handler) {
 
 /* -- Waiting ------------------------------------------------------------------------------------- */
 
+static int64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (int64_t)time.tv_sec * ISOLUA_SECOND + time.tv_nsec;
+}
+
 static int pump(lua_State *L) {
   isolua_loop_pump(L, -1, PUMP_TIME);
   return 0;
@@ -109,17 +109,16 @@ static void run_loop(lua_State *L) {
   lua_settop(L, top);
 }
 
-/* Sleeps until a descriptor or a timer has something. */
+/* Sleeps until a descriptor or a timer has something. Is it a key? */
 static bool sleep_until(lua_State *L, int fd, int64_t end) {
   struct pollfd p[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
                         {.fd = out_event(), .events = POLLIN},
                         {.fd = fd, .events = POLLIN}};
-  int64_t ns = isolua_loop_next(L), left = end;
+  int64_t ns = isolua_loop_next(L);
   eventfd_t count;
-  struct timespec now, *limit = NULL, time;
+  struct timespec *limit = NULL, time;
   if (end >= 0) {
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    left = end - ((int64_t)now.tv_sec * ISOLUA_SECOND + now.tv_nsec);
+    int64_t left = end - now();
     if (left < 0) left = 0;
     if (ns < 0 || left < ns) ns = left;
   }
@@ -143,7 +142,6 @@ static enum term_event wait_free(lua_State *L, int64_t end) {
   int fd = isolua_loop_fd(L);
   for (;;) {
     bool key = sleep_until(L, fd, end);
-    struct timespec now;
     if (take(&interrupted)) return TERM_INTERRUPT;
     if (take(&stopped)) {
       stop_now();
@@ -152,19 +150,17 @@ static enum term_event wait_free(lua_State *L, int64_t end) {
     if (take(&resized)) return TERM_RESIZE;
     if (out_wants_line()) return TERM_DRAW;
     if (key) return TERM_KEY;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (end >= 0 && (int64_t)now.tv_sec * ISOLUA_SECOND + now.tv_nsec >= end) return TERM_TIMEOUT;
+    if (end >= 0 && now() >= end) return TERM_TIMEOUT;
   }
 }
 
 enum term_event term_wait(lua_State *L, int row, int64_t ns) {
-  struct timespec now;
+  int64_t end = ns >= 0 ? now() + ns : -1;
   struct sigaction stops;
   enum term_event event;
-  clock_gettime(CLOCK_MONOTONIC, &now);
   out_give(row);
-  catch (SIGTSTP, on_stop, &stops);
-  event = wait_free(L, ns >= 0 ? (int64_t)now.tv_sec * ISOLUA_SECOND + now.tv_nsec + ns : -1);
+  handle(SIGTSTP, on_other, &stops);
+  event = wait_free(L, end);
   sigaction(SIGTSTP, &stops, NULL);
   isolua_loop_fd_close(L);
   out_take();
@@ -193,8 +189,8 @@ int term_open(void) {
   if (code != 0) return code;
   tcgetattr(STDIN_FILENO, &term.modes);
   term.open = true;
-  catch (SIGINT, on_interrupt, &term.interrupts);
-  catch (SIGWINCH, on_resize, &term.resizes);
+  handle(SIGINT, on_interrupt, &term.interrupts);
+  handle(SIGWINCH, on_other, &term.resizes);
   atexit(term_restore);
   return 0;
 }
