@@ -578,11 +578,9 @@ static int run_repl(lua_State *L) {
   const struct arguments *args = lua_touserdata(L, 1);
   lua_getfield(L, 2, "start");
   isolua_require(L, "isolate.repl.edit");
-  lua_createtable(L, 0, 2);
+  lua_createtable(L, 0, 1);
   lua_pushboolean(L, !args->no_environment);
   lua_setfield(L, -2, "startup");
-  lua_pushboolean(L, args->script < args->count || args->statement);
-  lua_setfield(L, -2, "script");
   lua_call(L, 2, 0);
   return 0;
 }

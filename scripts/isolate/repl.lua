@@ -40,7 +40,8 @@ local function is_command(line)
 end
 
 -- One input: a command, or lines until they are a chunk or cannot be one. Gives its text, the
--- chunk, the number of its first line, and a message; nil at the end of the input; "" for nothing.
+-- chunk, the number of its first line, and a message: of the compiler, or with "" why it was given
+-- up. nil at the end of the input; "" for nothing.
 local function read_input(session)
   local first, text = #session.lines + 1, nil
   while true do
@@ -94,11 +95,8 @@ function M.call(session, fn, ...)
   watch.hung(session, failure)
 end
 
-local function evaluate(session, fn, message, first)
-  if not fn then
-    if message ~= "interrupted" then session.show(report.syntax(session, message, first)) end
-    return
-  end
+local function evaluate(session, fn, message)
+  if not fn then return session.show(report.syntax(session, message)) end
   local results = M.call(session, fn)
   if results then show_results(session, results) end
 end
@@ -179,7 +177,7 @@ local function run(session)
       session.warned = false
       remember(session, text)
       if first then
-        evaluate(session, fn, message, first)
+        evaluate(session, fn, message)
         watch.started(session)
       else
         commands.run(session, text)
@@ -190,7 +188,7 @@ end
 
 --- Reads and evaluates lines until the end of the input.
 -- @tparam table edit the module of the executable's editor
--- @tparam[opt] table opts `startup`: run the user's `init.lua`; `script`: a script ran before
+-- @tparam[opt] table opts `startup`: run the user's `init.lua`
 -- @raise when standard input and output are no terminal
 -- @usage require("isolate.repl").start(edit)
 function M.start(edit, opts)

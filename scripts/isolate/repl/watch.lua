@@ -63,7 +63,7 @@ end
 
 -- -- Isolates ------------------------------------------------------------------------------------
 
---- Isolates that run, but for main and for those that wait in pools.
+--- Isolates that have not ended, but for main: those of pools too, also while they have no job.
 -- @treturn table a list of their handles
 function M.running()
   local list, self = {}, isolate.self()
