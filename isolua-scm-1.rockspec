@@ -31,6 +31,7 @@ build = {
     ["isolate.repl.complete"] = "scripts/isolate/repl/complete.lua",
     ["isolate.repl.doc"] = "scripts/isolate/repl/doc.lua",
     ["isolate.repl.history"] = "scripts/isolate/repl/history.lua",
+    ["isolate.repl.home"] = "scripts/isolate/repl/home.lua",
     ["isolate.repl.lexer"] = "scripts/isolate/repl/lexer.lua",
     ["isolate.repl.pretty"] = "scripts/isolate/repl/pretty.lua",
     ["isolate.repl.reference"] = "scripts/isolate/repl/reference.lua",

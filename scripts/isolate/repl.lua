@@ -13,6 +13,7 @@ local chunk = require "isolate.repl.chunk"
 local commands = require "isolate.repl.commands"
 local complete = require "isolate.repl.complete"
 local history = require "isolate.repl.history"
+local home = require "isolate.repl.home"
 local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
 local watch = require "isolate.repl.watch"
@@ -109,14 +110,8 @@ local function complete_line(session)
   end
 end
 
-local function startup_path()
-  local home, config = os.getenv "HOME", os.getenv "XDG_CONFIG_HOME"
-  if config and config:sub(1, 1) == "/" then return config .. "/isolua/init.lua" end
-  return home and home .. "/.config/isolua/init.lua"
-end
-
 local function load_startup(session)
-  local path = startup_path()
+  local path = home.path("XDG_CONFIG_HOME", ".config", "init.lua")
   local file = path and io.open(path)
   if not file then return end
   file:close()

@@ -5,6 +5,7 @@
 -- @module isolate.repl.history
 -- SPDX-License-Identifier: MIT
 local core = require "isolate.core"
+local home = require "isolate.repl.home"
 
 local M = {}
 
@@ -55,9 +56,7 @@ end
 -- @treturn string|nil nil when neither that nor `HOME` is set
 -- @usage print(history.path()) -- /home/me/.local/state/isolua/history
 function M.path()
-  local home, state = os.getenv "HOME", os.getenv "XDG_STATE_HOME"
-  if state and state:sub(1, 1) == "/" then return state .. "/isolua/history" end
-  return home and home ~= "" and home .. "/.local/state/isolua/history" or nil
+  return home.path("XDG_STATE_HOME", ".local/state", "history")
 end
 
 local function make_parents(path)
