@@ -50,5 +50,15 @@ describe("isolate.repl.report", function()
       assert.equal("repl:3: unexpected symbol near '='\n    s = 'é' x = = 1\n                ^",
         syntax "s = 'é' x = = 1")
     end)
+
+    it("puts the caret under what it names behind characters of two columns", function()
+      assert.equal("repl:3: unexpected symbol near '='\n    s = '漢' x = = 1\n                 ^",
+        syntax "s = '漢' x = = 1")
+    end)
+
+    it("puts the caret under what it names behind bytes that are no characters", function()
+      assert.equal("repl:3: unexpected symbol near '='\n    s = '\xff' x = = 1\n                ^",
+        syntax "s = '\xff' x = = 1")
+    end)
   end)
 end)

@@ -82,13 +82,15 @@ local function is_among(ranges, c)
 end
 
 --- Columns that a line takes on a terminal, without the sequences that colour it.
--- @tparam string text valid UTF-8
+-- @tparam string text of what is no valid UTF-8, the bytes are counted
 -- @treturn integer
 -- @usage print(characters.columns "漢字") -- 4
 function M.columns(text)
   text = gsub(text, "\27%[[%d;]*m", "")
-  if not find(text, "[\xcc-\xff]") then return len_of(text) or #text end
-  local n = 0
+  local n = len_of(text)
+  if not n then return #text end
+  if not find(text, "[\xcc-\xff]") then return n end
+  n = 0
   for _, c in codes(text) do
     n = n + (is_among(WIDE, c) and 2 or is_among(NONE, c) and 0 or 1)
   end

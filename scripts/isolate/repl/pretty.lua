@@ -6,9 +6,11 @@
 -- SPDX-License-Identifier: MIT
 local characters = require "isolate.repl.characters"
 local core = require "isolate.core"
+local lexer = require "isolate.repl.lexer"
 
 local columns, cut, escape, quote = characters.columns, characters.cut, characters.escape,
   characters.quote
+local is_keyword = lexer.is_keyword
 local concat, sort = table.concat, table.sort
 local find, gsub, rep, fmt = string.find, string.gsub, string.rep, string.format
 local getinfo, getmeta, getregistry = debug.getinfo, debug.getmetatable, debug.getregistry
@@ -33,12 +35,6 @@ local BYTES, NAME, KEY = 32, 60, 100
 
 local COLOURS = { string = "32", number = "36", boolean = "35", ["nil"] = "35",
   special = "2", ["function"] = "34" }
-
-local keywords = {}
-for word in string.gmatch([[and break do else elseif end false for function goto if in local nil not
-  or repeat return then true until while]], "%a+") do
-  keywords[word] = true
-end
 
 local function paint(state, kind, text)
   if state.colour then text = "\27[" .. COLOURS[kind] .. "m" .. text .. "\27[m" end
@@ -222,7 +218,7 @@ end
 
 local function key_text(state, key, level, indent)
   if type(key) == "string" and #key <= KEY and find(key, "^[A-Za-z_][A-Za-z0-9_]*$")
-    and not keywords[key] then
+    and not is_keyword(key) then
     return spend(state, key) .. " = "
   end
   return "[" .. format_value(state, key, level + 1, indent, indent + 1) .. "] = "

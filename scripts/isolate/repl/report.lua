@@ -1,8 +1,11 @@
 --- Errors at the prompt: the message, the line of source that it names with a caret, the traceback.
 -- @module isolate.repl.report
 -- SPDX-License-Identifier: MIT
+local characters = require "isolate.repl.characters"
 local core = require "isolate.core"
 local lexer = require "isolate.repl.lexer"
+
+local columns = characters.columns
 
 local M = {}
 
@@ -67,8 +70,9 @@ end
 local function find_caret(line, message, frames)
   local tokens = lexer.tokens(line)
   local subject, failure = find_subject(message, frames), find_failure(line, message)
-  if message:find "near <eof>$" or not subject then
-    local token = message:find "near <eof>$" and last_token(tokens) or tokens[1]
+  local at_end = message:find "near <eof>$"
+  if at_end or not subject then
+    local token = at_end and last_token(tokens) or tokens[1]
     return token and token.from, token and token.to
   end
   local named
@@ -83,10 +87,6 @@ local function find_caret(line, message, frames)
   return from, to
 end
 
-local function width(text)
-  return utf8.len(text) or #text
-end
-
 local function add_source(session, list, message, frames)
   local line = find_source(session, message)
   if not line or not line:find "%S" or #line > 500 then return end
@@ -95,8 +95,8 @@ local function add_source(session, list, message, frames)
   if not from then return end
   local before = line:sub(1, from - 1)
   before = before:gsub(utf8.len(before) and utf8.charpattern or ".",
-    function(c) return c == "\t" and c or " " end)
-  local marks = ("^"):rep(math.max(1, math.min(width(line:sub(from, to)), 40)))
+    function(c) return c == "\t" and c or (" "):rep(columns(c)) end)
+  local marks = ("^"):rep(math.max(1, math.min(columns(line:sub(from, to)), 40)))
   list[#list + 1] = "    " .. before .. paint(session, "1;31", marks)
 end
 

@@ -1,11 +1,9 @@
 --- Rows in columns, and numbers as people read them.
 -- @module isolate.repl.table
 -- SPDX-License-Identifier: MIT
-local M = {}
+local characters = require "isolate.repl.characters"
 
-local function width(text)
-  return utf8.len(text) or #text
-end
+local M = {}
 
 --- Columns that are as wide as need be; the last one is not padded.
 -- @tparam ?table head names; one that begins with `>` has numbers below it, which end in line
@@ -23,13 +21,13 @@ function M.text(head, rows)
   end
   table.move(rows, 1, #rows, #all + 1, all)
   for _, row in ipairs(all) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, width(cell)) end
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, characters.columns(cell)) end
   end
   local lines = {}
   for n, row in ipairs(all) do
     local out = {}
     for i, cell in ipairs(row) do
-      local pad = (" "):rep(widths[i] - width(cell))
+      local pad = (" "):rep(widths[i] - characters.columns(cell))
       out[i] = right[i] and pad .. cell or i < #row and cell .. pad or cell
     end
     lines[n] = table.concat(out, "  "):gsub("%s+$", "")

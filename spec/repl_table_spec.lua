@@ -1,0 +1,40 @@
+-- repl_table_spec.lua - rows in columns, and numbers as people read them.
+-- SPDX-License-Identifier: MIT
+
+local characters = require "isolate.repl.characters"
+local table_of = require "isolate.repl.table"
+
+describe("isolate.repl.table", function()
+  it("pads columns, to the left where they are of numbers", function()
+    assert.equal("NAME    SIZE  AT\na          1  x\nlonger    12  y",
+      table_of.text({ "NAME", ">SIZE", "AT" }, { { "a", "1", "x" }, { "longer", "12", "y" } }))
+  end)
+
+  it("counts the columns of a terminal, not bytes", function()
+    assert.equal("é   1\n漢  2\n\xff\xfe  3",
+      table_of.text(nil, { { "é", "1" }, { "漢", "2" }, { "\xff\xfe", "3" } }))
+  end)
+
+  it("shows sizes and times with a unit", function()
+    assert.same({ "1023 B", "1.5 KiB", "2.0 MiB" },
+      { table_of.bytes(1023), table_of.bytes(1536), table_of.bytes(2 << 20) })
+    assert.same({ "12 us", "1.5 ms", "2.0 s", "1:05", "2:05:00" }, { table_of.seconds(12e-6),
+      table_of.seconds(1.5e-3), table_of.seconds(2), table_of.seconds(65), table_of.seconds(7500) })
+  end)
+end)
+
+describe("isolate.repl.characters", function()
+  describe("columns()", function()
+    it("counts characters by how wide a terminal shows them, and no colours", function()
+      assert.equal(3, characters.columns "aü€")
+      assert.equal(4, characters.columns "漢字")
+      assert.equal(1, characters.columns "e\u{301}")
+      assert.equal(2, characters.columns "\27[1;31mab\27[m")
+    end)
+
+    it("counts the bytes of what is no valid UTF-8", function()
+      assert.equal(3, characters.columns "a\xffb")
+      assert.equal(4, characters.columns "漢\xff")
+    end)
+  end)
+end)
