@@ -7,6 +7,7 @@ local isolate = require "isolate"
 local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
 local table_of = require "isolate.repl.table"
+local watch = require "isolate.repl.watch"
 
 local M = {}
 
@@ -22,11 +23,9 @@ end
 -- The isolate of an id or a name.
 local function find(text)
   if text == "" then misuse "which isolate? Give its id or its name; :ps lists them" end
-  local id = math.tointeger(tonumber(text))
-  for _, iso in ipairs(isolate.list()) do
-    if iso.id == id or iso.name == text then return iso end
-  end
-  misuse("there is no isolate '%s'; :ps lists them", text)
+  local iso = watch.find(math.tointeger(tonumber(text)), text)
+  if not iso then misuse("there is no isolate '%s'; :ps lists them", text) end
+  return iso
 end
 
 local function add_isolates(prefix, found)
@@ -41,13 +40,6 @@ local function add_docs(prefix, found)
   for _, name in ipairs(doc.names()) do
     if name:sub(1, #prefix) == prefix then found[name] = true end
   end
-end
-
-local function look(iso, what, arg)
-  local ok, a, b = core.inspect(iso, what, arg):try(LOOK)
-  if ok then return a, b end
-  if ok == nil then return nil, "no answer: it is in a C function" end
-  return nil, a.code == "closed" and "it has ended" or a.message
 end
 
 -- -- What the commands do ------------------------------------------------------------------------
@@ -166,34 +158,39 @@ command(":top", "", nil, "the isolates, live, the busiest first; q leaves", func
   if not ok then error(err, 0) end
 end)
 
-command(":kill", "ID", add_isolates, "kills an isolate", function(session, argument)
-  local iso = find(argument)
-  if iso == isolate.self() then misuse "main cannot be killed; :quit leaves" end
+-- One that does something to an isolate, and gives what is then said of it; `refusal`: of main.
+local function control(name, text, refusal, run)
+  command(name, "ID", add_isolates, text, function(session, argument)
+    local iso = find(argument)
+    if iso == isolate.self() then misuse(refusal) end
+    session.show(watch.name_of(iso) .. run(iso))
+  end)
+end
+
+control(":kill", "kills an isolate", "main cannot be killed; :quit leaves", function(iso)
   iso:kill()
-  session.show(("isolate %d (%s) is told to end"):format(iso.id, iso.name))
+  return " is told to end"
 end)
 
-command(":pause", "ID", add_isolates, "pauses an isolate between two of its events",
-  function(session, argument)
-    local iso = find(argument)
-    if iso == isolate.self() then misuse "main cannot be paused" end
+control(":pause", "pauses an isolate between two of its events", "main cannot be paused",
+  function(iso)
     iso:pause "prompt"
-    session.show(("isolate %d (%s) is paused; :resume %d lets it go on"):format(iso.id, iso.name,
-      iso.id))
+    return (" is paused; :resume %d lets it go on"):format(iso.id)
   end)
 
-command(":resume", "ID", add_isolates, "ends all pauses of an isolate", function(session, argument)
-  local iso = find(argument)
-  if iso == isolate.self() then misuse "main is not paused" end
+control(":resume", "ends all pauses of an isolate", "main is not paused", function(iso)
   iso:resume()
-  session.show(("isolate %d (%s) goes on"):format(iso.id, iso.name))
+  return " goes on"
 end)
 
 command(":bt", "ID", add_isolates, "where an isolate is: its traceback, also in an endless loop",
   function(session, argument)
     local iso = find(argument)
-    local text, problem = look(iso, "traceback")
-    session.show(text or ("isolate %d (%s): %s"):format(iso.id, iso.name, problem))
+    local ok, result = core.inspect(iso, "traceback"):try(LOOK)
+    if ok then return session.show(result) end
+    local problem = "no answer: it is in a C function"
+    if ok == false then problem = result.code == "closed" and "it has ended" or result.message end
+    session.show(watch.name_of(iso) .. ": " .. problem)
   end)
 
 command(":in", "ID code", "code", "evaluates an expression or statements in an isolate",

@@ -15,10 +15,6 @@ local function is_a(value, name)
   return type(value) == "userdata" and meta ~= nil and meta.__name == name
 end
 
-local function name_of(iso)
-  return ("isolate %d (%s)"):format(iso.id, iso.name)
-end
-
 -- -- Futures -------------------------------------------------------------------------------------
 
 local function settled(session, future, ok, ...)
@@ -63,6 +59,23 @@ end
 
 -- -- Isolates ------------------------------------------------------------------------------------
 
+--- What an isolate is called: `isolate 2 (name)`.
+-- @tparam isolate iso or what else has an `id` and a `name`
+-- @treturn string
+function M.name_of(iso)
+  return ("isolate %d (%s)"):format(iso.id, iso.name)
+end
+
+--- The isolate with that id, or that name.
+-- @tparam ?integer id
+-- @tparam ?string name
+-- @treturn ?isolate
+function M.find(id, name)
+  for _, iso in ipairs(isolate.list()) do
+    if iso.id == id or iso.name == name then return iso end
+  end
+end
+
 --- Isolates that have not ended, but for main: those of pools too, also while they have no job.
 -- @treturn table a list of their handles
 function M.running()
@@ -85,7 +98,7 @@ end
 
 local function ended(session, message)
   local reason = message.status == "failed" and message.reason
-  session.show(("isolate %d (%s): %s%s"):format(message.id, message.name, message.status,
+  session.show(("%s: %s%s"):format(M.name_of(message), message.status,
     reason and ": " .. tostring(reason) or ""))
 end
 
@@ -115,21 +128,14 @@ end
 
 -- -- Ctrl-C --------------------------------------------------------------------------------------
 
-local function find(id)
-  for _, iso in ipairs(M.running()) do
-    if iso.id == id then return iso end
-  end
-end
-
 --- A line was interrupted: if it waited for an isolate, a second Ctrl-C will kill that.
 -- @tparam table session
 -- @tparam table failure
 function M.hung(session, failure)
   local id = failure and failure.interrupted and session.editor:hung()
-  session.hung = id and find(id)
-  if session.hung then
-    session.show(("%s still runs; Ctrl-C again kills it"):format(name_of(session.hung)))
-  end
+  local iso = id and M.find(id)
+  session.hung = iso ~= isolate.self() and iso or nil -- main cannot be killed
+  if session.hung then session.show(M.name_of(iso) .. " still runs; Ctrl-C again kills it") end
 end
 
 --- Ctrl-C at an empty line.
@@ -139,7 +145,7 @@ function M.interrupted(session)
   session.hung = nil
   if not iso then return end
   iso:kill()
-  session.show(name_of(iso) .. " is killed")
+  session.show(M.name_of(iso) .. " is killed")
 end
 
 return M
