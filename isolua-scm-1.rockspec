@@ -16,6 +16,7 @@ build = {
   modules = {
     -- The sources, written by `make rockspec`.
     ["isolate"] = "scripts/isolate.lua",
+    ["isolate.closing"] = "scripts/isolate/closing.lua",
     ["isolate.cqueues"] = "scripts/isolate/cqueues.lua",
     ["isolate.foreign"] = "scripts/isolate/foreign.lua",
     ["isolate.futures"] = "scripts/isolate/futures.lua",

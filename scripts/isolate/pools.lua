@@ -6,6 +6,7 @@
 -- take a thousand times as long as others hold up none of them.
 -- @module isolate.pools
 -- SPDX-License-Identifier: MIT
+local closing = require "isolate.closing"
 local core = require "isolate.core"
 
 local M = {}
@@ -326,24 +327,13 @@ function work:given(part)
   if part.whole then self.parts = self.parts - 1 end
 end
 
-local function raise_in(closing, err)
-  local _ <close> = closing
-  error(err, 0)
-end
-
--- Whatever still runs is of no use any more. The iterator's value may have a locked metatable: Lua
--- closes it.
+-- Whatever still runs is of no use any more.
 function work:__close(err)
   for future in pairs(self.running) do future:cancel() end
   self.running, self.busy, self.over = {}, 0, true
-  local closing = self.closing
+  local value = self.closing
   self.closing = false
-  if err == nil then
-    local _ <close> = closing
-  elseif closing then
-    local _, after = pcall(raise_in, closing, err)
-    if not rawequal(after, err) then error(after, 0) end
-  end
+  closing.close(value, err)
 end
 
 function work:__call()
@@ -440,10 +430,10 @@ function M.pool_imap(pool, ...)
     local take, left = from_list(iter)
     job = start(pool, fn, take, left, never, opts)
   else
-    local state, control, closing = select(i + 3, ...)
+    local state, control, inner = select(i + 3, ...)
     local take, slow = from_iterator(iter, state, control)
     job = start(pool, fn, take, nil, slow, opts)
-    job.closing = closing or false
+    job.closing = inner or false
   end
   return job, nil, nil, job
 end

@@ -1,6 +1,7 @@
 --- Progress of a loop, on stderr.
 -- @module isolate.progress
 -- SPDX-License-Identifier: MIT
+local closing = require "isolate.closing"
 local core = require "isolate.core"
 
 local M = {}
@@ -104,21 +105,11 @@ local function iterator(self, fn)
   end
 end
 
-local function raise_in(inner, err)
-  local _ <close> = inner
-  error(err, 0)
-end
-
 -- The end of the loop, whichever it is. What the iterator has to close gets the error, too.
 local end_meta = { __close = function(self, err)
   self:settle_count()
   draw(self, true)
-  if err == nil then
-    local _ <close> = self.inner
-  elseif self.inner then
-    local _, after = pcall(raise_in, self.inner, err)
-    if not rawequal(after, err) then error(after, 0) end
-  end
+  closing.close(self.inner, err)
 end }
 
 local function list_next(list, i)
@@ -175,16 +166,16 @@ local function has_options(n, v)
   return n > 1 or (v[1] == nil and next(v) ~= nil)
 end
 
-local function wrap(opts, length, fn, state, control, closing)
+local function wrap(opts, length, fn, state, control, inner)
   if not io or (os and (os.getenv "NO_PROGRESS" or "") ~= "") then
-    return fn, state, control, closing
+    return fn, state, control, inner
   end
   local terminal = core.terminal() ~= nil
   local now = core.now()
   local self = setmetatable({ total = math.tointeger(opts.total or length), count = 0,
     label = opts.label and opts.label:gsub("%c", " "), interval = opts.interval
       or (terminal and REDRAW or LINES), terminal = terminal, begun = now, due = now,
-    drawn = 0, inner = closing }, end_meta)
+    drawn = 0, inner = inner }, end_meta)
   if terminal then draw(self) end
   self.due = now + self.interval
   return iterator(self, fn), state, control, self
@@ -210,7 +201,7 @@ function M.progress(...)
     opts, at = first, 2
     check_options(opts)
   end
-  local length, fn, state, control, closing = loop_of(select(at, ...))
+  local length, fn, state, control, inner = loop_of(select(at, ...))
   if length == 0 and type(state) == "table" and next(state) ~= nil and next(state) ~= "n" then
     error(("bad argument #%d to 'progress' (a list or an iterator expected, but the table has " ..
       "the field '%s' and no items: pairs(t) loops over fields)"):format(at, tostring(next(state))),
@@ -220,7 +211,7 @@ function M.progress(...)
     error(("bad argument #%d to 'progress' (list, iterator or stream expected, got %s)"):format(at,
       n < at and "no value" or type((select(at, ...)))), 2)
   end
-  return wrap(opts, length, fn, state, control, closing)
+  return wrap(opts, length, fn, state, control, inner)
 end
 
 return M
