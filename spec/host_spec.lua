@@ -6,15 +6,8 @@ local lua = require "spec.support.lua"
 local settle = require "spec.support.settle"
 local shell = require "spec.support.shell"
 
-local host = lua.host()
-
-if not host then
-  pending "the host executable is not built (build/bin/isolua, or ISOLUA_BIN)"
-  return
-elseif not lua.is_host then
-  pending "run by build/bin/isolua only"
-  return
-end
+local host, reason = lua.only_host()
+if not host then return pending(reason) end
 
 local quote = shell.quote
 

@@ -386,7 +386,7 @@ describe("failures of children", function()
       local sup = isolate.supervisor { name = "top", intensity = 0, children = {
         { name = "bad", fn = function() error("no luck", 0) end },
       } }
-      isolate.sleep(0.3)
+      isolate.wait()
     ]]
     assert.matches("uncaught error in isolate 'top': supervisor 'top' gave up: more than 0",
       result.stderr, 1, true)

@@ -27,6 +27,14 @@ function M.host()
   return file and file:close() and path
 end
 
+--- The host executable for a spec that it alone runs; or nil, and why it is not run.
+function M.only_host()
+  local path = M.host()
+  if not path then return nil, "the host is not built (build/bin/isolua, or ISOLUA_BIN)" end
+  if not M.is_host then return nil, "run by build/bin/isolua only" end
+  return path
+end
+
 -- A module path of the environment with its relative entries made absolute.
 local function absolute(name)
   local value = os.getenv(name)

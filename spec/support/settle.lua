@@ -49,6 +49,9 @@ function M.eventually(condition, seconds)
   return false
 end
 
+--- Lets time pass: where that is what is tested, or where nothing shows what is waited for.
+M.pause = system.sleep
+
 --- Seconds on a clock that only goes forward.
 M.now = system.monotime
 
