@@ -46,7 +46,7 @@ typedef struct editor {
   const char *key; /* of a key sequence that is given: what is left; NULL */
 #endif
   const char *prompt;
-  enum { READING, INTERRUPTED, ENDED } state;
+  enum { READING, INTERRUPTED, DROPPED, ENDED } state; /* DROPPED: the same, with a line */
 } editor;
 
 #ifdef ISOLUA_LIBEDIT
@@ -260,6 +260,11 @@ static void handle(editor *e, enum term_event event) {
   }
 }
 
+static bool is_empty(editor *e) {
+  const LineInfoW *line = el_wline(e->el);
+  return line->lastchar == line->buffer;
+}
+
 static int read_char(EditLine *el, wchar_t *c) {
   editor *e = editor_of(el);
   if (e->state != READING) return 0;
@@ -274,7 +279,7 @@ static int read_char(EditLine *el, wchar_t *c) {
         out_fresh();
       else
         leave_line(e, "^C");
-      e->state = INTERRUPTED;
+      e->state = is_empty(e) ? INTERRUPTED : DROPPED;
       return 0;
     }
     handle(e, event);
@@ -468,7 +473,7 @@ static const char *edit(editor *e, int *length) {
   out_text("\033[?2004h");
   line = el_gets(e->el, length);
   if (line == NULL && e->state == READING) e->state = ENDED;
-  if (e->state == INTERRUPTED) drop_pasted(e);
+  if (e->state == INTERRUPTED || e->state == DROPPED) drop_pasted(e);
   if (e->state == ENDED) out_text("\r\n");
   fflush(e->out);
   el_set(e->el, EL_PREP_TERM, 0);
@@ -522,8 +527,8 @@ static bool is_edited(const editor *e) {
 #endif
 }
 
-/* editor:read(prompt) -> line | nil, "interrupted" | nil, "eof". Escape sequences of the prompt stand
-** between two \1. */
+/* editor:read(prompt) -> line | nil, "interrupted"|"dropped"|"eof". Dropped: interrupted, and the line was
+** not empty. Escape sequences of the prompt stand between two \1. */
 static int editor_read(lua_State *L) {
   editor *e = check_editor(L);
   int length = 0;
@@ -542,7 +547,9 @@ static int editor_read(lua_State *L) {
   }
   if (!is_edited(e) && read_plain(e, L)) return 1;
   lua_pushnil(L);
-  lua_pushstring(L, e->state == INTERRUPTED ? "interrupted" : "eof");
+  lua_pushstring(L, e->state == INTERRUPTED ? "interrupted"
+                    : e->state == DROPPED   ? "dropped"
+                                            : "eof");
   return 2;
 }
 

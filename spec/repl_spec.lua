@@ -257,6 +257,16 @@ ghi abcdefghi]]
       t:line "#isolate.list()":waits "\n1\n"
     end)
 
+    busy("kills what a line waited for at an empty line only, before the next one", function()
+      local t <close> = prompt()
+      local wait = "isolate.after(0, function() print 'go' end) x:await()"
+      t:line "x = isolate.run({name='x'}, function() while true do end end)":prompts(2)
+      t:line(wait):waits "\ngo":press "C-c":waits "Ctrl-C again kills it":prompts(3)
+      t:type "half":press "C-c":waits "half^C":prompts(3)
+      t:line "#isolate.list()":waits "\n2\n":prompts(4):type "'no'":press "C-c":prompts(4)
+      t:press "C-c":prompts(4):line "#isolate.list() + 40":waits "\n42\n"
+    end)
+
     busy("stops a task that runs while a line is typed", function()
       local t <close> = prompt()
       t:line "t = isolate.async(function() print 'go' while true do end end)":waits "\ngo"

@@ -50,7 +50,7 @@ local function read_input(session)
     if not line then
       for i = #session.lines, first, -1 do session.lines[i] = nil end
       if reason == "eof" and not text then return nil end
-      return "", nil, first, reason
+      return "", nil, first, text and "dropped" or reason
     end
     if not text and is_command(line) then return line end
     if not text and not line:find "%S" then return "" end
@@ -169,7 +169,7 @@ local function run(session)
     elseif text == "" then
       if message == "interrupted" then watch.interrupted(session) end
     else
-      session.warned = false
+      session.warned, session.hung = false, nil
       remember(session, text)
       if first then
         evaluate(session, fn, message)
