@@ -4,8 +4,9 @@
 -- that the parts share:
 --
 --  - `editor`, `chunks` (kept locals), `history`, `lines` (what was typed, by line number);
---  - `options` of the pretty printer; `seen`, the isolates whose end is to be told;
---  - `show(text)` prints, above the line when one is edited.
+--  - `options` of the pretty printer; `kept`, the last results;
+--  - `show(text)` prints, above the line when one is edited; `call`, the function below;
+--  - `over`, it is to end; `warned`, it was said that isolates run; what isolate.repl.watch has.
 -- @module isolate.repl
 -- SPDX-License-Identifier: MIT
 local isolate = require "isolate"
@@ -36,10 +37,6 @@ local function prompt_of(session, first, more)
   return dim(session, more and (" "):rep(#tostring(first)) .. "| " or first .. "> ")
 end
 
-local function is_command(line)
-  return line:find "^%s*:" ~= nil and not line:find "^%s*::"
-end
-
 -- One input: a command, or lines until they are a chunk or cannot be one. Gives its text, the
 -- chunk, the number of its first line, and a message: of the compiler, or with "" why it was given
 -- up. nil at the end of the input; "" for nothing.
@@ -52,7 +49,7 @@ local function read_input(session)
       if reason == "eof" and not text then return nil end
       return "", nil, first, text and "dropped" or reason
     end
-    if not text and is_command(line) then return line end
+    if not text and complete.is_command(line) then return line end
     if not text and not line:find "%S" then return "" end
     text = text and text .. "\n" .. line or line
     for part in (line .. "\n"):gmatch "(.-)\n" do session.lines[#session.lines + 1] = part end
@@ -88,7 +85,7 @@ end
 function M.call(session, fn, ...)
   local failure
   local results = table.pack(session.editor:call(fn, function(err)
-    failure = report.capture(session, err)
+    failure = report.capture(err)
     return err
   end, ...))
   if results[1] then return table.pack(table.unpack(results, 2, results.n)) end

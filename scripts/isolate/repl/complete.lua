@@ -489,6 +489,13 @@ local function sorted(words)
   return list
 end
 
+--- Is a line a command: does it begin with a colon, but not with a label?
+-- @tparam string line
+-- @treturn boolean
+function M.is_command(line)
+  return line:find "^%s*:" ~= nil and not line:find "^%s*::"
+end
+
 --- The words that the one before the cursor could become.
 -- @tparam string line
 -- @tparam integer cursor byte of the line before which it stands
@@ -500,7 +507,7 @@ end
 -- @usage complete.find("str", 4, chunks, commands) -- 1, { "string" }
 function M.find(line, cursor, session, commands)
   local text, shift = line:sub(1, cursor - 1), 0
-  if text:find "^%s*:" and not text:find "^%s*::" then
+  if M.is_command(text) then
     local head = text:match "^%s*(:%a+)%s"
     if not head or commands.arguments[head] ~= "code" then
       local from, words = complete_command(text, commands)

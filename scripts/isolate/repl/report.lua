@@ -131,10 +131,9 @@ local function describe(err)
 end
 
 --- What is to be known of an error, taken where it was raised: in a message handler.
--- @tparam table session
 -- @param err
 -- @treturn table for `format`
-function M.capture(_, err)
+function M.capture(err)
   local interrupted = type(err) == "table" and rawget(err, "code") == "interrupted"
   local text = core.traceback(err)
   text = type(text) == "string" and text or describe(err)

@@ -31,7 +31,7 @@ local function settled(session, future, ok, ...)
   end
 end
 
---- The futures among values that nobody waits for yet.
+--- The futures among values whose results are not about to be shown already.
 -- @tparam table session
 -- @tparam table values a list, with its length `n`
 -- @treturn table a list
@@ -116,7 +116,9 @@ function M.started(session)
 end
 
 --- Begins to watch.
--- @tparam table session
+-- @tparam table session gets `futures`, whose results are still to be shown; `seen`, the isolates
+-- that were there or were noticed since; `exits`, to which their end is told. `hung` is the one
+-- that a Ctrl-C would kill.
 function M.open(session)
   session.futures, session.seen = {}, setmetatable({}, { __mode = "k" })
   local rx, tx = isolate.port { name = "repl" }
@@ -138,7 +140,7 @@ function M.hung(session, failure)
   if session.hung then session.show(M.name_of(iso) .. " still runs; Ctrl-C again kills it") end
 end
 
---- Ctrl-C at an empty line.
+--- Ctrl-C at an empty line: kills the isolate that the line before waited for.
 -- @tparam table session
 function M.interrupted(session)
   local iso = session.hung
