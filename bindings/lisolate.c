@@ -551,8 +551,8 @@ static int pinged(lua_State *L, int winner, int code, lua_KContext ctx) {
   isolua_case c;
   (void)ctx;
   if (winner < 0) return push_reason(L, code);
-  test_future(L, 2, &c);
-  if (isolua_future_message(c.future) != NULL) return push_reason(L, ISOLUA_CLOSED);
+  if (!test_future(L, 2, &c) || isolua_future_message(c.future) != NULL)
+    return push_reason(L, ISOLUA_CLOSED);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -272,8 +272,10 @@ void il_thread_signal(il_thread t, int sig) {
 ** threads that run one function after another bear its name already. */
 void il_thread_name(const char *name) {
   static _Thread_local char now[16] = "\n"; /* no name that was set */
+  size_t length = strnlen(name, sizeof now - 1);
   if (strncmp(now, name, sizeof now - 1) == 0) return;
-  strncpy(now, name, sizeof now - 1);
+  memcpy(now, name, length);
+  now[length] = '\0';
   pthread_setname_np(pthread_self(), now);
 }
 
