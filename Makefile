@@ -119,10 +119,12 @@ LIB_SO := $(BUILD)/lib/libisolua.so
 PC := $(BUILD)/lib/pkgconfig/isolua.pc
 CORE_SO := $(BUILD)/lua/isolate/core.so
 MODULES := $(SCRIPTS:scripts/%=$(BUILD)/lua/%)
+AMALGAMATION := $(BUILD)/amalgamation/isolua.c
 C_PROGRAMS := $(C_TESTS:spec/c/%.c=$(BUILD)/bin/c/%)
 
-.PHONY: all c-tests
+.PHONY: all amalgamation c-tests
 all: $(EXE) $(LIB_A) $(LIB_SO) $(PC) $(CORE_SO) $(MODULES) ## build everything (the default)
+amalgamation: $(AMALGAMATION) ## write the library as one C file, with its headers beside it
 c-tests: $(C_PROGRAMS)
 
 $(EXE): $(MAIN_O) $(LIBRARY_O) $(BUILD)/sources
@@ -149,6 +151,12 @@ $(CORE_SO): $(MODULE_O) $(BUILD)/sources
 $(MODULES): $(BUILD)/lua/%: scripts/% $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
+
+$(AMALGAMATION): $(CORE) $(BINDINGS) $(EMBEDDED) $(wildcard host/*.h bindings/*.h) LICENSE \
+  .ci/amalgamate.lua $(BUILD)/sources | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(call say,WRITE)
+	$(Q)$(LUA) .ci/amalgamate.lua $(@D) $(CORE) $(BINDINGS) $(EMBEDDED)
 
 $(C_PROGRAMS): $(BUILD)/bin/c/%: $(BUILD)/obj/spec/c/%.o $(HELPERS_O) $(LIB_A)
 	@mkdir -p $(@D)

@@ -70,7 +70,7 @@ describe("make", function()
 
   it("help lists the targets", function()
     local text = table.concat(lines_of("env -u MAKEFLAGS make -s help"), "\n")
-    local targets = "all,run,test,bench,lint,asan tsan ubsan,valgrind,env,install"
+    local targets = "all,amalgamation,run,test,bench,lint,asan tsan ubsan,valgrind,env,install"
     for target in targets:gmatch("[^,]+") do
       assert.matches("make " .. target, text, 1, true)
     end
