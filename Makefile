@@ -17,6 +17,7 @@ LUA_PC = lua5.4
 # libedit's, for the prompt of the executable; nothing: its lines are not edited.
 LIBEDIT_PC = libedit
 PKG_CONFIG = pkg-config
+OBJCOPY = objcopy
 BUSTED = /usr/bin/busted
 LUAROCKS = luarocks-5.4
 
@@ -110,6 +111,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(patsubst $(BUILD)/%,%,$1))
 MODULE_O := $(call objects,$(MODULE))
 LIBRARY_O := $(call objects,$(CORE) $(BINDINGS) $(EMBEDDED))
+LIBRARY_1 := $(BUILD)/obj/isolua.o
 MAIN_O := $(call objects,$(wildcard $(PROGRAM)))
 HELPERS_O := $(call objects,$(C_HELPERS))
 
@@ -132,10 +134,13 @@ $(EXE): $(MAIN_O) $(LIBRARY_O) $(BUILD)/sources
 	$(call say,LINK)
 	$(Q)$(LINK) -Wl,-E -o $@ $(MAIN_O) $(LIBRARY_O) $(LUA_LIBS) $(EDIT_LIBS) $(SYSTEM_LIBS)
 
+# One object, in which names that are not API are nobody else's: programs have a `set_index` too.
 $(LIB_A): $(LIBRARY_O) $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call say,AR)
-	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBRARY_O)
+	$(Q)$(CC) -r -nostdlib -o $(LIBRARY_1) $(LIBRARY_O)
+	$(Q)$(OBJCOPY) --localize-hidden $(LIBRARY_1)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBRARY_1)
 
 $(LIB_SO): $(LIBRARY_O) $(BUILD)/sources
 	@mkdir -p $(@D)
@@ -158,10 +163,10 @@ $(AMALGAMATION): $(CORE) $(BINDINGS) $(EMBEDDED) $(wildcard host/*.h bindings/*.
 	$(call say,WRITE)
 	$(Q)$(LUA) .ci/amalgamate.lua $(@D) $(CORE) $(BINDINGS) $(EMBEDDED)
 
-$(C_PROGRAMS): $(BUILD)/bin/c/%: $(BUILD)/obj/spec/c/%.o $(HELPERS_O) $(LIB_A)
+$(C_PROGRAMS): $(BUILD)/bin/c/%: $(BUILD)/obj/spec/c/%.o $(HELPERS_O) $(LIBRARY_O)
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(LINK) -Wl,-E -o $@ $< $(HELPERS_O) $(LIB_A) $(LUA_LIBS) $(SYSTEM_LIBS)
+	$(Q)$(LINK) -Wl,-E -o $@ $< $(HELPERS_O) $(LIBRARY_O) $(LUA_LIBS) $(SYSTEM_LIBS)
 
 $(BUILD)/bin/limits: spec/bench/limits.c $(BUILD)/flags | $(BUILD)/.deps
 	@mkdir -p $(@D)

@@ -1,48 +1,11 @@
 -- embed_spec.lua - the installed C library, as a program finds and uses it.
 -- SPDX-License-Identifier: MIT
 
+local library = require "spec.support.library"
 local lua = require "spec.support.lua"
 local shell = require "spec.support.shell"
 
-local quote = shell.quote
-
--- What examples/embed/hello.c prints.
-local HELLO = [[
-results: 5
-  integer: 10
-  float: 12.5
-  string of 27 bytes: 1 4 9 16 25 36 49 64 81 100
-  boolean: 1
-  a table is for Lua: 1
-error: code error: house:2: no such door: front
-house:2: no such door: front
-stack traceback:
-	[C]: in function 'error'
-	house:2: in local 'open'
-	house:4: in main chunk
-	[C]: in ?
-over its time: timeout
-out of memory: memory
-still running: 1
-cancel: code cancelled: no longer needed
-closed: all isolates ended
-]]
-
--- Runs a command that must end well, and gives what it prints.
-local function output(command, options)
-  local result = shell.run(command, options)
-  assert.equal(0, result.status, command .. "\n" .. result.stdout .. result.stderr)
-  return result.stdout
-end
-
--- The set of names that a shared library exports.
-local function exports(library)
-  local names = {}
-  for line in output("nm -D -P --defined-only " .. quote(library)):gmatch "[^\n]+" do
-    names[line:match "^%S+"] = true
-  end
-  return names
-end
+local check_hello, output, quote = library.check_hello, library.output, shell.quote
 
 if os.getenv "ISOLUA_SANITIZER" then
   pending "the library is built with a sanitizer"
@@ -82,23 +45,11 @@ describe("the installed C library", function()
     return program
   end
 
-  local function check_hello(program, env)
-    local result = shell.run(quote(program), { env = env })
-    assert.equal("", result.stderr)
-    assert.equal(HELLO, result.stdout)
-    assert.equal(0, result.status)
-  end
-
   local function needs_library(program)
     return output("readelf -d " .. quote(program)):match "NEEDED[^\n]*libisolua%.so[%d.]*" ~= nil
   end
 
-  local languages = {
-    { name = "C", compiler = (os.getenv "CC" or "cc") .. " -std=c11" },
-    { name = "C++", compiler = (os.getenv "CXX" or "c++") .. " -x c++ -std=c++17" },
-  }
-
-  for i, language in ipairs(languages) do
+  for i, language in ipairs(library.languages) do
     it("is used shared, from " .. language.name, function()
       local program = build("shared" .. i, language.compiler, "--libs")
       assert.is_true(needs_library(program))
@@ -124,32 +75,69 @@ describe("the installed C library", function()
     assert.equal("libisolua.so." .. version .. "\n", file:match "[^/]*$")
   end)
 
-  it("exports its own names only", function()
-    for name in pairs(exports(prefix .. "/lib/libisolua.so")) do
-      assert.is_true(name:match "^isolua_" ~= nil or name:match "^luaopen_isolate" ~= nil, name)
-    end
-  end)
-
-  it("exports every function of its headers", function()
-    local exported, count = exports(prefix .. "/lib/libisolua.so"), 0
-    for _, header in ipairs { "isolua.h", "isolua_lua.h" } do
-      local text = shell.read(prefix .. "/include/" .. header)
-      for name in text:gmatch "\nISOLUA_API [^(;]-([%w_]+)%(" do
-        assert.is_true(exported[name], name .. " of " .. header .. " is not exported")
-        count = count + 1
-      end
-    end
-    assert.is_true(count > 30)
-  end)
+  for _, file in ipairs { "libisolua.so", "libisolua.a" } do
+    it("has in " .. file .. " exactly the functions of its headers", function()
+      local api = library.api(prefix .. "/include")
+      assert.is_true(#api > 100)
+      assert.same(api, library.symbols(prefix .. "/lib/" .. file))
+    end)
+  end
 
   it("has headers that compile on their own, in C and in C++", function()
-    local flags = pkg_config "--cflags"
-    for _, language in ipairs(languages) do
-      for _, header in ipairs { "isolua.h", "isolua_lua.h" } do
-        local source = shell.write("#include <" .. header .. ">\n", directory .. "/header.c")
-        assert.equal("", output(("%s -Wall -Wextra -Wpedantic -Werror %s -fsyntax-only %s 2>&1")
-          :format(language.compiler, flags, quote(source))))
-      end
+    for _, language in ipairs(library.languages) do
+      library.check_headers(prefix .. "/include", language, pkg_config "--cflags")
     end
+  end)
+end)
+
+describe("pkg-config --static", function()
+  local directory
+
+  lazy_setup(function()
+    directory = output("mktemp -d"):gsub("%s+$", "")
+  end)
+
+  lazy_teardown(function()
+    if directory then os.execute("rm -rf " .. quote(directory)) end
+  end)
+
+  -- Has this machine static libraries of C and of Lua?
+  local function is_possible()
+    local source = shell.write("int main(void) { return 0; }\n", directory .. "/empty.c")
+    return shell.run(("sh -c %s"):format(quote(("%s -static %s $(%s --libs %s) -o %s/empty"):format(
+      os.getenv "CC" or "cc", source, os.getenv "PKG_CONFIG" or "pkg-config",
+      os.getenv "LUA_PC" or "lua5.4", directory)))).status == 0
+  end
+
+  -- A program without any shared library, by what pkg-config says with those words.
+  local function check_static(pc, words)
+    local program = directory .. "/hello"
+    local flags = output(("%s --static --cflags --libs %s isolua"):format(
+      os.getenv "PKG_CONFIG" or "pkg-config", words or ""), { env = { "PKG_CONFIG_PATH=" .. pc } })
+    local said = output(("%s -static -Wall -Wextra -Werror %s %s -o %s 2>&1"):format(
+      os.getenv "CC" or "cc", quote(lua.root .. "/examples/embed/hello.c"),
+      flags:gsub("%s+$", ""), quote(program)))
+    -- The C library says so of Lua's own `require`, too.
+    for line in said:gmatch "[^\n]+" do
+      assert.is_true(line:find ": in function" ~= nil or line:find "Using 'dlopen'" ~= nil, line)
+    end
+    assert.is_nil(output("readelf -d " .. quote(program)):find("NEEDED", 1, true))
+    check_hello(program)
+  end
+
+  it("links the library of the build tree", function()
+    local build = os.getenv "ISOLUA_BUILD"
+    if not build then return pending "needs `make test`" end
+    if not is_possible() then return pending "no static libraries" end
+    check_static(build .. "/lib/pkgconfig")
+  end)
+
+  it("links the library that was installed below DESTDIR", function()
+    if not is_possible() then return pending "no static libraries" end
+    output(("make -s --no-print-directory install PREFIX=/opt/isolua DESTDIR=%s"):format(
+      quote(directory)), { cwd = lua.root })
+    local there = directory .. "/opt/isolua"
+    check_static(there .. "/lib/pkgconfig", ("--define-variable=libdir=%s/lib "
+      .. "--define-variable=includedir=%s/include"):format(there, there))
   end)
 end)
