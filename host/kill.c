@@ -275,7 +275,8 @@ static size_t array_limit;
 enum { TABLE_FROM = 10, TABLE_TO = 32 };
 
 static void probe_table(lua_State *L) {
-  static const uint32_t sizes[] = {0, 3, 37, 1000, 70000};
+  /* Small: the first host of a program would wait for the pages of large ones. */
+  static const uint32_t sizes[] = {0, 3, 37, 1000};
   unsigned char found[TABLE_TO];
   int candidates = 0;
   memset(found, 1, sizeof found);
