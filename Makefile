@@ -173,6 +173,11 @@ $(BUILD)/bin/limits: spec/bench/limits.c $(BUILD)/flags | $(BUILD)/.deps
 	$(call say,CC)
 	$(Q)$(LINK) $(FLAGS) $(LUA_CFLAGS) $(CFLAGS) -o $@ $< $(LUA_LIBS) $(SYSTEM_LIBS)
 
+$(BUILD)/bin/embed: spec/bench/embed.c $(LIB_A) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(LINK) $(FLAGS) $(CFLAGS) -o $@ $< $(LIB_A) $(LUA_LIBS) $(SYSTEM_LIBS)
+
 # ---- How a source is compiled ----
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/.deps
@@ -253,7 +258,7 @@ stress: ## run races for TIME seconds, which fail on anything that is lost, left
 
 bench: ## measure, each figure beside what the machine can do
 	@.ci/deps build test
-	@$(RECURSE) all $(BUILD)/bin/limits
+	@$(RECURSE) all $(BUILD)/bin/limits $(BUILD)/bin/embed
 	@$(EXE) spec/bench/bench.lua $(ARGS)
 
 lint: ## check layers, format, C and Lua code, and exported symbols

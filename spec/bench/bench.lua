@@ -2,8 +2,8 @@
 --- The speed of isolua, each figure beside its physical limit measured in the same run.
 --   isolua spec/bench/bench.lua [--scale] [row…]
 --   isolua spec/bench/bench.lua --round row size     one round, for rows that want a process
--- README.md here says what the rows are. ISOLUA_LIMITS names the `limits` program where it does
--- not stand beside the running executable.
+-- README.md here says what the rows are. ISOLUA_LIMITS and ISOLUA_EMBED name the programs `limits`
+-- and `embed` where they do not stand beside the running executable.
 
 local isolate = require "isolate"
 local now = isolate.now or require "isolate.core".now
@@ -18,11 +18,12 @@ local function executable()
   return arg[first]
 end
 
-local function limits_path()
-  return (executable():match("^.*/") or "build/bin/") .. "limits"
+local function beside_us(name)
+  return (executable():match("^.*/") or "build/bin/") .. name
 end
 
-local LIMITS = ("'%s'"):format(os.getenv("ISOLUA_LIMITS") or limits_path())
+local LIMITS = ("'%s'"):format(os.getenv("ISOLUA_LIMITS") or beside_us("limits"))
+local EMBED = ("'%s'"):format(os.getenv("ISOLUA_EMBED") or beside_us("embed"))
 
 -- The value in the `name value unit` that the command prints.
 local function figure_of(command)
@@ -208,6 +209,20 @@ local function in_child(name, prefix)
     local command = ("%s '%s' '%s' --round %s %d"):format(
       prefix or "", executable(), arg[0], name, size)
     return function() return figure_of(command) end
+  end
+end
+
+-- The median of what so many processes print, beside that of a limit.
+local function processes(command, limit)
+  return function(size)
+    local function of(line)
+      return function()
+        local samples = {}
+        for i = 1, size do samples[i] = figure_of(line) end
+        return median(samples)
+      end
+    end
+    return of(command), nil, of(limit)
   end
 end
 
@@ -660,6 +675,8 @@ local rows = {
    size = 500, maker = run_await},
   {name = "run_idle", unit = "us", limit = "wake", reach = 1.5,
    size = 50, maker = run_idle},
+  {name = "embed_start", unit = "us", reach = 2,
+   size = 20, maker = processes(EMBED, LIMITS .. " first_line")},
   {name = "send_array", unit = "ms", limit = "copy_array", reach = 0.8, scaled = true,
    size = 1000000, maker = send(make_array, right_array)},
   {name = "send_records", unit = "ms", limit = "copy_records", reach = 0.8, scaled = true,
