@@ -293,7 +293,6 @@ static void take_special(il_vm *vm, lua_State *L) {
 /* Looks at what is loaded, once. */
 static void open_names(il_vm *vm, lua_State *L) {
   luaL_checkstack(L, 20, NULL);
-  vm->names.opened = true;
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "k");
@@ -303,6 +302,7 @@ static void open_names(il_vm *vm, lua_State *L) {
   take_loaded(vm, L, false, false);
   take_special(vm, L);
   if (vm->isolate != NULL && vm->isolate->is_main) take_replaced(vm, L);
+  vm->names.opened = true; /* not before: memory may lack on the way, and then all is done again */
 }
 
 /* An embedder may put C functions of its own in the place of standard ones of main (os.exit, say): an

@@ -371,10 +371,9 @@ int isolua_run(lua_State *L, const isolua_run_options *options, int index, int n
   il_isolate *i;
   int err = start(L, options, index, nargs, false, &i);
   if (err != ISOLUA_OK) return err;
+  il_handle_push_held(L, &i->inbox.tx, &i->inbox.tx); /* which keeps it from now on */
   il_future_retain(&i->future);
   *future = &i->future;
-  isolua_future_pushisolate(L, *future);
-  il_handle_release(&i->inbox.tx);
   return ISOLUA_OK;
 }
 
