@@ -19,8 +19,9 @@ static void default_log(void *ud, const char *text, size_t length) {
   (void)ud, (void)text, (void)length;
 }
 
-static void default_print(void *ud, const char *text, size_t length) {
-  (void)ud;
+static void default_print(void *ud, long long isolate, const char *name, const char *text,
+                          size_t length) {
+  (void)ud, (void)isolate, (void)name;
   fwrite(text, 1, length, stdout);
 }
 
@@ -61,6 +62,21 @@ void il_host_kick_later(isolua_host *host) {
   il_alarm_set(&host->watchdog, &host->kick, il_now() + KICK);
 }
 
+static void tell(isolua_thread callback, void *ud, int kind) {
+  if (callback != NULL) callback(ud, kind);
+}
+
+/* il_workers.tell and il_watchdog.tell: its threads tell the embedder of themselves. */
+static void tell_isolates(void *p, bool begins) {
+  const isolua_host_options *o = p;
+  tell(begins ? o->thread_start : o->thread_end, o->thread_ud, ISOLUA_THREAD_ISOLATES);
+}
+
+static void tell_watchdog(void *p, bool begins) {
+  const isolua_host_options *o = p;
+  tell(begins ? o->thread_start : o->thread_end, o->thread_ud, ISOLUA_THREAD_WATCHDOG);
+}
+
 static const il_handle_type host_type = {.name = "isolate.host", .close = host_free};
 
 int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
@@ -73,6 +89,10 @@ int isolua_host_open(const isolua_host_options *options, isolua_host **out) {
   if (il_mutex_init(&host->lock) != 0) goto fail_options;
   if (il_cond_init(&host->changed) != 0) goto fail_cond;
   if (il_watchdog_init(&host->watchdog) != ISOLUA_OK) goto fail_watchdog;
+  host->watchdog.tell = tell_watchdog;
+  host->watchdog.tell_ud = &host->options;
+  host->workers.tell = tell_isolates;
+  host->workers.tell_ud = &host->options;
   host->workers.make = il_spare_make;
   host->workers.drop = il_spare_drop;
   host->workers.ud = host;
@@ -122,6 +142,18 @@ void il_host_log(isolua_host *host, const char *format, ...) {
   if (n < 0) return;
   if (n >= LOG_MAX) n = LOG_MAX - 1;
   host->options.log(host->options.log_ud, text, (size_t)n);
+}
+
+void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r) {
+  const isolua_host_options *o = &i->host->options;
+  const char *message = r->message != NULL ? r->message : isolua_code_message(r->code);
+  const char *text = r->traceback != NULL ? r->traceback : message;
+  if (o->error != NULL)
+    o->error(o->error_ud, i->id, i->name, r->code, message, r->traceback);
+  else if (what != NULL)
+    il_host_log(i->host, "uncaught error in %s of '%s': %s", what, i->name, text);
+  else
+    il_host_log(i->host, "uncaught error in isolate '%s': %s", i->name, text);
 }
 
 /* -- Closing ----------------------------------------------------------------------------------- */

@@ -294,12 +294,10 @@ static void run(il_job *job, void *spare) {
 /* An error of its future that nobody looked at. */
 static void lost(isolua_future *f) {
   const il_result *r = &f->result;
-  const char *text = r->traceback != NULL ? r->traceback : r->message;
   if (r->code == ISOLUA_EXITED && f->isolate->spawned) return; /* as it wanted to */
   if (il_control_hears_errors(&f->isolate->control)) return;
   atomic_store(&f->host->failed, true);
-  il_host_log(f->host, "uncaught error in isolate '%s': %s", f->isolate->name,
-              text != NULL ? text : isolua_code_message(r->code));
+  il_host_uncaught(f->isolate, NULL, r);
 }
 
 /* Who is served by it comes first: he sees its end before those who look at its future. */

@@ -243,6 +243,8 @@ void il_isolate_set_heap(il_isolate *i, const _Atomic(size_t) *heap);
 /* -- Hosts -------------------------------------------------------------------------------------- */
 
 void il_host_log(isolua_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Nobody caught the error *r of the isolate, or of `what` in it. Thread: any. */
+void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r);
 void il_host_release(isolua_host *host);
 /* Main is woken when the last isolate settles its future, from now on. */
 void il_host_drain(isolua_host *host);

@@ -94,19 +94,38 @@ ISOLUA_API const char *isolua_code_message(int code);
 
 /*
 ** Callbacks of a host. Each may be called from any thread of the host, several at once, with no
-** lock held; `ud` is the host option of the same name. None may call isolua_host_close.
+** lock held; `ud` is the host option of the same name. None may call isolua_host_close. Texts live
+** until it returns. `isolate` is the id of an isolate, which no other in the process has or had.
+** The signal that ends busy code may interrupt a system call in them (EINTR).
 **
 ** isolua_alloc: as lua_Alloc: nsize 0 frees `ptr` and returns NULL; else (re)allocates, NULL when
-** it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps. The default keeps small blocks
-**   of each heap together and large ones on warm pages.
-** isolua_log: one message without a newline at its end: an error that nobody caught, a stuck
-** isolate, the names of those that a closing host had to kill. The default drops it.
-** isolua_print: what `print` prints in an isolate, with its newline. The default writes to stdout
-** with one fwrite.
+** it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps: that of `isolate`; 0: of one that
+** is being made and belongs to none yet. Its blocks are then those of the isolate that gets it. The
+** default keeps small blocks of each heap together and large ones on warm pages.
+** isolua_log: one message without a newline at its end: an error that nobody caught, unless `error`
+** is set; a stuck isolate; the names of those that a closing host had to kill. The default drops it.
+** isolua_print: what `print` prints in the isolate of that id and name, with its newline. On its
+** thread. The default writes to stdout with one fwrite.
+** isolua_error: an error that nobody caught: of a future that was released and never looked at, of
+** an isolate that lives on its own, of a task or a handler. `code` is an error number, as of the
+** future: ISOLUA_ERROR, ISOLUA_TIMEOUT, …; `message` is the error as text; `traceback` begins with it, and
+** may be NULL. The default makes one message of it for `log`.
 */
-typedef void *(*isolua_alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
+typedef void *(*isolua_alloc)(void *ud, long long isolate, void *ptr, size_t osize, size_t nsize);
 typedef void (*isolua_log)(void *ud, const char *text, size_t length);
-typedef void (*isolua_print)(void *ud, const char *text, size_t length);
+typedef void (*isolua_print)(void *ud, long long isolate, const char *name, const char *text,
+                             size_t length);
+typedef void (*isolua_error)(void *ud, long long isolate, const char *name, int code,
+                             const char *message, const char *traceback);
+
+/*
+** isolua_thread: a thread of the host begins, or ends: of kind ISOLUA_THREAD_ISOLATES, it runs isolates,
+** one after the other; ISOLUA_THREAD_WATCHDOG, it keeps the time. On that thread, as the first and the
+** last that it does; it may call nothing of its host then. All have ended when isolua_host_close returns
+** ISOLUA_OK. The watchdog has 128 KiB of stack.
+*/
+enum { ISOLUA_THREAD_ISOLATES = 0, ISOLUA_THREAD_WATCHDOG = 1 };
+typedef void (*isolua_thread)(void *ud, int kind);
 
 /* Options of a host. Set `size` to sizeof(isolua_host_options); zero means the default. */
 typedef struct isolua_host_options {
@@ -120,6 +139,11 @@ typedef struct isolua_host_options {
   int kill_signal;    /* signal that interrupts busy Lua code; 0: SIGURG; -1: none, and then only
                           isolates that wait can be killed */
   int spares;         /* parked threads kept ready, 0: one more than the processors; -1: none */
+  isolua_error error; /* errors that nobody caught; NULL: `log` has them */
+  void *error_ud;     /* its first argument */
+  isolua_thread thread_start; /* a thread begins; NULL: nothing */
+  isolua_thread thread_end;   /* a thread ends; NULL: nothing */
+  void *thread_ud;            /* the first argument of both */
 } isolua_host_options;
 
 /*

@@ -90,7 +90,7 @@ static void *alloc_by_host(void *ud, void *p, size_t osize, size_t nsize) {
   void *q;
   if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
   if (!counts(vm, old, nsize, &used)) return NULL;
-  q = o->alloc(o->alloc_ud, p, old, nsize);
+  q = o->alloc(o->alloc_ud, vm->isolate != NULL ? vm->isolate->id : 0, p, old, nsize);
   if (q != NULL || nsize == 0) atomic_store_explicit(&vm->used, used, memory_order_relaxed);
   return q;
 }
@@ -541,9 +541,7 @@ static void take_failure(il_vm *vm, const char *what, il_result *r) {
   if (i->is_main || i->errors_go_on || vm->ended || vm->loop.closed) {
     bool heard = il_control_hears_errors(&i->control);
     if (i->is_main || !heard) atomic_store(&vm->host->failed, true);
-    if (!heard)
-      il_host_log(vm->host, "uncaught error in %s of '%s': %s", what, i->name,
-                  r->traceback != NULL ? r->traceback : r->message);
+    if (!heard) il_host_uncaught(i, what, r);
     il_result_fini(r);
   } else if (vm->failure.code != ISOLUA_OK) {
     il_result_fini(r);

@@ -259,9 +259,10 @@ typedef struct heap {
   long refuse_from, refuse_to;      /* numbers of such calls that get none */
 } heap;
 
-static void *heap_alloc(void *ud, void *p, size_t osize, size_t nsize) {
+static void *heap_alloc(void *ud, long long isolate, void *p, size_t osize, size_t nsize) {
   heap *h = ud;
   void *q;
+  (void)isolate;
   if (nsize > (p != NULL ? osize : 0)) {
     long call = atomic_fetch_add(&h->calls, 1);
     if (call >= h->refuse_from && call < h->refuse_to) return NULL;
@@ -346,7 +347,7 @@ static void refused_once(void) {
 static void print_gets_whole_lines(void) {
   enum { N = 4 };
   capture out = CAPTURE;
-  isolua_host_options o = {.print = capture_text, .print_ud = &out};
+  isolua_host_options o = {.print = capture_print, .print_ud = &out};
   isolua_host *host = embed_open(&o);
   isolua_future *futures[N];
   embed_gives(host, NULL, "print(1, nil, 'two', true, 1.5)", ISOLUA_OK, NULL);
@@ -452,10 +453,11 @@ typedef struct caller {
   isolua_future *_Atomic future;
 } caller;
 
-static void print_runs(void *ud, const char *text, size_t length) {
+static void print_runs(void *ud, long long isolate, const char *name, const char *text,
+                       size_t length) {
   caller *c = ud;
   isolua_future *f = NULL;
-  (void)text, (void)length;
+  (void)isolate, (void)name, (void)text, (void)length;
   atomic_store(&c->code, isolua_run_string(c->host, NULL, c->source, &f));
   atomic_store(&c->future, f);
   atomic_fetch_add(&c->calls, 1);
