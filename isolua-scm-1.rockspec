@@ -79,6 +79,7 @@ build = {
         "host/port.c",
         "host/ports.c",
         "host/read.c",
+        "host/require.c",
         "host/run.c",
         "host/select.c",
         "host/shared.c",

@@ -99,17 +99,23 @@ ISOLUA_API const char *isolua_code_message(int code);
 ** The signal that ends busy code may interrupt a system call in them (EINTR).
 **
 ** isolua_alloc: as lua_Alloc: nsize 0 frees `ptr` and returns NULL; else (re)allocates, NULL when
-** it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps: that of `isolate`; 0: of one that
-** is being made and belongs to none yet. Its blocks are then those of the isolate that gets it. The
-** default keeps small blocks of each heap together and large ones on warm pages.
+**   it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps: that of `isolate`; 0: of one
+**   that is being made and belongs to none yet. Its blocks are then those of the isolate that gets
+**   it. The default keeps small blocks of each heap together and large ones on warm pages.
 ** isolua_log: one message without a newline at its end: an error that nobody caught, unless `error`
-** is set; a stuck isolate; the names of those that a closing host had to kill. The default drops it.
+**   is set; a stuck isolate; the names of those that a closing host had to kill. The default drops
+**   it.
 ** isolua_print: what `print` prints in the isolate of that id and name, with its newline. On its
-** thread. The default writes to stdout with one fwrite.
+**   thread. The default writes to stdout with one fwrite.
 ** isolua_error: an error that nobody caught: of a future that was released and never looked at, of
-** an isolate that lives on its own, of a task or a handler. `code` is an error number, as of the
-** future: ISOLUA_ERROR, ISOLUA_TIMEOUT, …; `message` is the error as text; `traceback` begins with it, and
-** may be NULL. The default makes one message of it for `log`.
+**   an isolate that lives on its own, of a task or a handler. `code` is an error number, as of the
+**   future: ISOLUA_ERROR, ISOLUA_TIMEOUT, …; `message` is the error as text; `traceback` begins
+**   with it, and may be NULL. The default makes one message of it for `log`.
+** isolua_load: `require` looks for the module `name`, in an isolate or a state of
+**   isolua_main_open, after package.preload and before any file. On its thread. ISOLUA_OK with
+**   module->source: the host has it. ISOLUA_OK without: it has none. Any other number:
+**   `require` raises an error with module->message. The source is text; precompiled chunks are
+**   refused. The default has none.
 */
 typedef void *(*isolua_alloc)(void *ud, long long isolate, void *ptr, size_t osize, size_t nsize);
 typedef void (*isolua_log)(void *ud, const char *text, size_t length);
@@ -118,11 +124,23 @@ typedef void (*isolua_print)(void *ud, long long isolate, const char *name, cons
 typedef void (*isolua_error)(void *ud, long long isolate, const char *name, int code,
                              const char *message, const char *traceback);
 
+/* A module that `load` gives, all zero before. What it points to stays until `release`. */
+typedef struct isolua_module {
+  const char *source;                /* Lua text; NULL: there is no such module */
+  size_t length;                     /* bytes of it */
+  const char *chunkname;             /* for messages: "@game/ai.lua"; NULL: "=" and the name */
+  const char *message;               /* of an error; NULL: isolua_code_message of its number */
+  void (*release)(void *release_ud); /* called once, when it was loaded, or failed, or there is
+                                        none; on the thread of `load`; NULL: nothing */
+  void *release_ud;                  /* its argument */
+} isolua_module;
+typedef int (*isolua_load)(void *ud, long long isolate, const char *name, isolua_module *module);
+
 /*
-** isolua_thread: a thread of the host begins, or ends: of kind ISOLUA_THREAD_ISOLATES, it runs isolates,
-** one after the other; ISOLUA_THREAD_WATCHDOG, it keeps the time. On that thread, as the first and the
-** last that it does; it may call nothing of its host then. All have ended when isolua_host_close returns
-** ISOLUA_OK. The watchdog has 128 KiB of stack.
+** isolua_thread: a thread of the host begins, or ends: of kind ISOLUA_THREAD_ISOLATES, it runs
+** isolates, one after the other; ISOLUA_THREAD_WATCHDOG, it keeps the time. On that thread, as the
+** first and the last that it does; it may call nothing of its host then. All have ended when
+** isolua_host_close returns ISOLUA_OK. The watchdog has 128 KiB of stack.
 */
 enum { ISOLUA_THREAD_ISOLATES = 0, ISOLUA_THREAD_WATCHDOG = 1 };
 typedef void (*isolua_thread)(void *ud, int kind);
@@ -144,6 +162,8 @@ typedef struct isolua_host_options {
   isolua_thread thread_start; /* a thread begins; NULL: nothing */
   isolua_thread thread_end;   /* a thread ends; NULL: nothing */
   void *thread_ud;            /* the first argument of both */
+  isolua_load load;           /* modules for `require`; NULL: none */
+  void *load_ud;              /* its first argument */
 } isolua_host_options;
 
 /*

@@ -14,7 +14,7 @@
 ** tells. What is added to a module later is not: a fresh isolate would not have it. The filter beside
 ** it answers "no name" without a call into Lua, which is what nearly every value gets.
 */
-static char names_key, registered_key, findable_key, require_key;
+static char names_key, registered_key, findable_key, require_key, given_key;
 
 /* -- The standard libraries -------------------------------------------------------------------- */
 
@@ -402,9 +402,32 @@ static bool search(lua_State *L, const char *name, const char *field) {
   return found;
 }
 
+void il_names_give(lua_State *L, const char *name) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &given_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &given_key);
+  }
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+}
+
+static bool was_given(lua_State *L, const char *name) {
+  bool was = false;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &given_key) == LUA_TTABLE) {
+    was = lua_getfield(L, -1, name) != LUA_TNIL;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return was;
+}
+
 static bool find_module(lua_State *L, const char *name) {
   const char *dot = strchr(name, '.');
   bool found;
+  if (was_given(L, name)) return true;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   found = lua_getfield(L, -1, name) != LUA_TNIL;
   lua_pop(L, 2);

@@ -82,6 +82,9 @@ static inline bool il_names_may_have(const il_names *n, const void *p) {
 /* Can a fresh isolate with `libs` resolve the module at `index` (a string)? [-0, +0, m] */
 bool il_names_findable(lua_State *L, int index, unsigned libs);
 
+/* The embedder has given this state the module of that name, and will give it to others. [-0, +0, m] */
+void il_names_give(lua_State *L, const char *name);
+
 /* Pushes what module (and field, or NULL) stand for here; raises when it cannot. [-0, +1, e] */
 void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *field);
 

@@ -151,6 +151,7 @@ static int open_state(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_vm_open_control(L);
   il_vm_open_gate(L);
+  if (vm->host->options.load != NULL) il_vm_open_loader(L);
   seed_random(L, vm->host);
   memcpy(&open, &vm->host->open, sizeof open);
   if (open != NULL) {

@@ -61,6 +61,11 @@ void il_vm_open_library(lua_State *L);
 void il_vm_open_print(lua_State *L); /* print alone */
 void il_vm_name_library(il_std *std);
 
+/* -- require.c ---------------------------------------------------------------------------------- */
+
+/* `require` asks the host's `load`, after package.preload. [-0, +0, m] */
+void il_vm_open_loader(lua_State *L);
+
 /* -- gate_lib.c --------------------------------------------------------------------------------- */
 
 /* C modules are loaded by one isolate at a time. [-0, +0, m] */

@@ -347,6 +347,192 @@ static void one_thread_callback_is_enough(void) {
   CHECK_INT(atomic_load(&t.ended[ISOLUA_THREAD_ISOLATES]), 0);
 }
 
+/* -- Modules ----------------------------------------------------------------------------------- */
+
+typedef struct store {
+  atomic_int asked, given, released;
+  atomic_llong id; /* who asked last */
+} store;
+
+static const struct {
+  const char *name, *source, *chunkname;
+} stored[] = {
+  {"game.ai", "local M = {} function M.next(n) return n + 1 end return M", "@game/ai.lua"},
+  {"uses", "return {value = require 'game.ai'.next(41), name = (...), from = select(2, ...)}",
+   NULL},
+  {"script", "\xEF\xBB\xBF#!/usr/bin/lua\nreturn debug.getinfo(1, 'l').currentline", "plain"},
+  {"fails", "\nerror 'as it loads'", "@fails.lua"},
+  {"garbled", "return return", "=garbled text"},
+  {"empty", "", ""},
+  {"string", "return 'never asked for'", NULL},
+};
+
+static void on_release(void *ud) {
+  atomic_fetch_add(&((store *)ud)->released, 1);
+}
+
+static int on_load(void *ud, long long isolate, const char *name, isolua_module *m) {
+  static const char binary[] = "\x1bLua and then some";
+  store *s = ud;
+  CHECK(m->source == NULL && m->length == 0 && m->chunkname == NULL && m->message == NULL &&
+        m->release == NULL);
+  atomic_fetch_add(&s->asked, 1);
+  atomic_store(&s->id, isolate);
+  m->release = on_release;
+  m->release_ud = s;
+  if (strcmp(name, "broken") == 0) m->message = "the pack is damaged";
+  if (strcmp(name, "broken") == 0 || strcmp(name, "full") == 0)
+    return strcmp(name, "full") == 0 ? ISOLUA_MEMORY : ISOLUA_ERROR;
+  for (size_t i = 0; i < sizeof stored / sizeof stored[0]; i++) {
+    if (strcmp(stored[i].name, name) != 0) continue;
+    m->source = stored[i].source;
+    m->length = strlen(m->source);
+    m->chunkname = stored[i].chunkname;
+  }
+  if (strcmp(name, "binary") == 0) {
+    m->source = binary;
+    m->length = sizeof binary - 1;
+  }
+  if (m->source != NULL) atomic_fetch_add(&s->given, 1);
+  return ISOLUA_OK;
+}
+
+static void check_true(isolua_host *host, isolua_options *options, const char *source) {
+  isolua_future *f = embed_run(host, options, source);
+  if (embed_settles(f, ISOLUA_OK, NULL) && !CHECK_INT(isolua_future_boolean(f, 1), 1))
+    printf("      %s\n", source);
+  isolua_future_release(f);
+}
+
+static isolua_host *open_store(store *s, isolua_host_options *o) {
+  isolua_host *host;
+  o->load = on_load;
+  o->load_ud = s;
+  host = embed_open(o);
+  isolua_host_set_open(host, isolua_open_modules);
+  return host;
+}
+
+static void close_store(isolua_host *host, store *s) {
+  embed_close(host);
+  CHECK_INT(atomic_load(&s->released), atomic_load(&s->asked));
+}
+
+static void load_gives_modules(void) {
+  store s = {.asked = 0};
+  isolua_host_options o = {.spares = 0};
+  isolua_host *host = open_store(&s, &o);
+  isolua_options with_init = {.init = "game.ai"};
+  isolua_future *f;
+  check_true(host, NULL,
+             "local ai, from = require 'game.ai'\n"
+             "return ai.next(1) == 2 and from == 'game/ai.lua' and\n"
+             "  require 'game.ai' == ai and package.loaded['game.ai'] == ai");
+  CHECK_INT(atomic_load(&s.asked), 1);
+  CHECK_INT(atomic_load(&s.released), 1);
+  check_true(host, NULL,
+             "local u = require 'uses'\n"
+             "return u.value == 42 and u.name == 'uses' and u.from == 'uses'");
+  check_true(host, NULL,
+             "local line, from = require 'script' return line == 2 and from == 'plain'");
+  check_true(host, NULL, "return require 'empty' == true");
+  check_true(host, NULL, "return require 'string' == string");
+  check_true(host, NULL,
+             "package.preload['game.ai'] = function() return 'mine' end\n"
+             "return require 'game.ai' == 'mine'");
+  check_true(host, &with_init, "return package.loaded['game.ai'].next(1) == 2");
+  f = embed_run(host, NULL, "require 'uses' return require 'isolate'.self().id");
+  embed_settles(f, ISOLUA_OK, NULL);
+  CHECK_INT(atomic_load(&s.id), isolua_future_integer(f, 1));
+  isolua_future_release(f);
+  close_store(host, &s);
+}
+
+/* A module that the embedder gives goes by its name. */
+static void modules_of_load_are_sent(void) {
+  store s = {.asked = 0};
+  isolua_host_options o = {.spares = 0};
+  isolua_host *host = open_store(&s, &o);
+  check_true(host, NULL,
+             "local ai, isolate = require 'game.ai', require 'isolate'\n"
+             "local f = isolate.run(function(m, next)\n"
+             "  return m == ai and m == require 'game.ai' and next == m.next\n"
+             "end, ai, ai.next)\n"
+             "return f:await()");
+  CHECK_INT(atomic_load(&s.given), 2);
+  close_store(host, &s);
+}
+
+static void load_may_have_none_or_fail(void) {
+  store s = {.asked = 0};
+  isolua_host_options o = {.spares = 0};
+  isolua_host *host = open_store(&s, &o);
+  embed_file file;
+  char path[600];
+  embed_gives(host, NULL, "require 'absent'", ISOLUA_ERROR, "module 'absent' not found:");
+  embed_gives(host, NULL, "require 'absent'", ISOLUA_ERROR, "\tthe host has no module 'absent'");
+  embed_gives(host, NULL, "require 'broken'", ISOLUA_ERROR,
+              "error loading module 'broken' from the host:\n\tthe pack is damaged");
+  embed_gives(host, NULL, "require 'full'", ISOLUA_ERROR, "not enough memory");
+  embed_gives(host, NULL, "require 'binary'", ISOLUA_ERROR,
+              "from the host:\n\tattempt to load a binary chunk");
+  embed_gives(host, NULL, "require 'garbled'", ISOLUA_ERROR, "garbled text:1:");
+  embed_gives(host, NULL, "require 'fails'", ISOLUA_ERROR, "fails.lua:2: as it loads");
+  CHECK_INT(atomic_load(&s.asked), 7);
+  check_true(host, NULL, "return package.searchers[2]('broken\\0') == "
+                         "\"the host has no module 'broken'\"");
+  CHECK_INT(atomic_load(&s.asked), 7);
+  check_true(host, NULL, "return not pcall(require, 'broken') and require 'uses'.value == 42");
+  if (embed_write(&file, "spec_file.lua", "return 'of a file'", 18)) {
+    snprintf(path, sizeof path,
+             "package.path = '%.400s/?.lua' return require 'spec_file' == 'of a file'",
+             file.folder);
+    check_true(host, NULL, path);
+    embed_remove(&file);
+  }
+  close_store(host, &s);
+}
+
+/* A state of isolua_main_open asks, too. */
+static void main_asks_load(void) {
+  store s = {.asked = 0};
+  isolua_host_options o = {.spares = 0};
+  isolua_host *host = open_store(&s, &o);
+  lua_State *L;
+  if (CHECK_INT(isolua_main_open(host, &L), ISOLUA_OK)) {
+    if (!CHECK_INT(luaL_dostring(L, "local u = require 'uses'\n"
+                                    "local f = require 'isolate'.run(function()\n"
+                                    "  return u.value, require 'isolate'.self().id\n"
+                                    "end)\n"
+                                    "return f:await()"),
+                   LUA_OK))
+      printf("      %s\n", lua_tostring(L, -1));
+    CHECK_INT(lua_tointeger(L, -2), 42);
+    CHECK_INT(atomic_load(&s.id), lua_tointeger(L, -1));
+    isolua_main_close(L);
+  }
+  close_store(host, &s);
+}
+
+/* What was given is released once, wherever memory lacks. */
+static void released_without_memory(void) {
+  long calls = 1;
+  for (long n = -1; n < calls; n += check_scale(1, 41)) {
+    stingy a = {.from = n < 0 ? LONG_MAX : n, .to = LONG_MAX};
+    store s = {.asked = 0};
+    isolua_host_options o = {.alloc = stingy_alloc, .alloc_ud = &a, .spares = -1};
+    isolua_host *host = open_store(&s, &o);
+    isolua_future *f =
+      embed_run(host, NULL, "return require 'uses'.value, pcall(require, 'broken')");
+    int code = isolua_future_wait(f, SOON);
+    if (n < 0) CHECK_INT(code, ISOLUA_OK);
+    isolua_future_release(f);
+    close_store(host, &s);
+    CHECK_INT(atomic_load(&a.blocks), 0);
+    if (n < 0) calls = atomic_load(&a.calls);
+  }
+}
+
 static const check_case cases[] = {
   {"the allocator is told whose heap it is", alloc_is_told_whose_heap},
   {"an allocator that refuses all from a call on makes errors", nothing_from_a_call_on},
@@ -355,6 +541,11 @@ static const check_case cases[] = {
   {"error is given errors that nobody caught, and log is not", error_gets_uncaught_errors},
   {"every thread is told of when it begins and when it ends", every_thread_begins_and_ends},
   {"one of the two callbacks of threads is enough", one_thread_callback_is_enough},
+  {"load gives modules to require, and they are released", load_gives_modules},
+  {"modules that load has given are sent by name", modules_of_load_are_sent},
+  {"load may have no such module, or fail, or give what is no text", load_may_have_none_or_fail},
+  {"load is asked by a state of isolua_main_open", main_asks_load},
+  {"what load has given is released wherever memory lacks", released_without_memory},
 };
 
 CHECK_MAIN(cases)
