@@ -62,6 +62,14 @@ int il_task_new(const isolua_options *o, il_task **out) {
   return ISOLUA_OK;
 }
 
+/* What the host allows; 0 is no limit. */
+static void cap(il_isolate *i, const isolua_host_options *most) {
+  if (most->max_memory > 0 && (i->memory == 0 || i->memory > most->max_memory))
+    i->memory = most->max_memory;
+  if (most->max_time > 0 && (i->timeout == 0 || i->timeout > most->max_time))
+    i->timeout = most->max_time;
+}
+
 int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
                   const il_start *start, il_task *task, il_isolate **isolate) {
   il_isolate *i;
@@ -71,13 +79,14 @@ int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
     il_task_free(task);
     return ISOLUA_MEMORY;
   }
+  cap(i, &host->options);
   i->task = task;
   i->body = il_vm_body;
   i->free_body = il_vm_free_task;
   il_port_retain_sender(&i->inbox); /* before it looks whether there are any */
   il_isolate_release(i);
   err = il_isolate_start(i);
-  if (err == ISOLUA_CLOSED) {
+  if (err == ISOLUA_CLOSED || err == ISOLUA_FULL) {
     il_handle_release(&i->inbox.tx);
     return err;
   }

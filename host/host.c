@@ -34,7 +34,7 @@ static int fill_options(isolua_host_options *to, const isolua_host_options *from
   to->size = sizeof *to;
   if (to->log == NULL) to->log = default_log;
   if (to->print == NULL) to->print = default_print;
-  if (to->kill_signal < -1 || to->spares < -1) return ISOLUA_INVALID;
+  if (to->kill_signal < -1 || to->spares < -1 || to->max_time < 0) return ISOLUA_INVALID;
   if (to->kill_signal == 0) to->kill_signal = SIGURG;
   if (to->spares == 0) to->spares = il_cpu_count() + 1;
   return ISOLUA_OK;

@@ -170,6 +170,8 @@ struct isolua_host {
 
   il_mutex lock; /* guards all below */
   il_isolate *first;
+  size_t alive;     /* isolates in the list, but main */
+  size_t leaving;   /* those that were, and whose states are being closed */
   size_t unsettled; /* isolates started whose futures are not settled */
   size_t awaited;   /* those of them that the end of the program waits for */
   size_t serving;   /* those of them that serve somebody: they end when he wants */
@@ -194,7 +196,7 @@ struct isolua_host {
 ** be NULL. */
 int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
                    const il_start *start, il_isolate **out);
-/* Starts it. 0, ISOLUA_CLOSED or ISOLUA_SPAWN: its future is settled with that. */
+/* Starts it. 0, ISOLUA_CLOSED, ISOLUA_FULL or ISOLUA_SPAWN: its future is settled with that. */
 int il_isolate_start(il_isolate *i);
 /* Tells it to end, with `code`, at its next instruction or wait. The first call counts. */
 void il_isolate_kill(il_isolate *i, int code, int64_t grace);

@@ -164,11 +164,16 @@ typedef struct isolua_host_options {
   void *thread_ud;            /* the first argument of both */
   isolua_load load;           /* modules for `require`; NULL: none */
   void *load_ud;              /* its first argument */
+  size_t max_memory;          /* cap on the Lua heap of each isolate, bytes; 0: none. One of its own
+                                 may be lower: the lower one holds */
+  int64_t max_time;           /* ns after which each isolate is killed, likewise; 0: none */
+  size_t max_isolates;        /* isolates alive at once, main not counted, but those that are stuck;
+                                 0: no limit. ISOLUA_FULL: it is reached */
 } isolua_host_options;
 
 /*
 ** isolua_host_open: makes a host. `options` NULL: all defaults.
-**   Errors: ISOLUA_INVALID (size or kill_signal), ISOLUA_MEMORY. Thread: any.
+**   Errors: ISOLUA_INVALID (size, kill_signal, spares or max_time), ISOLUA_MEMORY. Thread: any.
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by themselves
 **   in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns are left
 **   alone (their threads may go on inside a C function) and named in the log, too.
@@ -197,8 +202,8 @@ typedef struct isolua_options {
 ** Run Lua source text, or a file, in a fresh isolate; never waits for it. The chunk's results are
 ** the future's values. Precompiled chunks are refused. `options` NULL: all defaults.
 **   Gives: *future, yours until isolua_future_release.
-**   Errors: ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY, ISOLUA_CLOSED (host closing). What
-**   goes wrong later (syntax, file, thread) is the future's.
+**   Errors: ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY, ISOLUA_CLOSED (host closing),
+**   ISOLUA_FULL (max_isolates). What goes wrong later (syntax, file, thread) is the future's.
 **   Thread: any.
 */
 ISOLUA_API int isolua_run_string(isolua_host *host, const isolua_options *options,

@@ -300,6 +300,7 @@ static void fill_start(il_vm *vm, lua_State *L, const isolua_run_options *o, boo
 }
 
 static const char *start_message(int err) {
+  if (err == ISOLUA_FULL) return "the host has as many isolates as it may have";
   return err == ISOLUA_CLOSED ? "the program is ending: no isolate starts any more"
                               : isolua_code_message(err);
 }

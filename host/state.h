@@ -169,6 +169,14 @@ typedef struct il_vm {
   bool warn;                  /* warnings are on */
 } il_vm;
 
+/* The cap of a heap while what came of a task is made into a message: that is not the task's, but its
+** code may run then, too (__tostring, __isolate_pack). */
+static inline size_t il_cap_of_result(size_t cap) {
+  const size_t more = (size_t)1 << 20;
+  if (cap == 0) return 0;
+  return cap > (SIZE_MAX - more) / 2 ? SIZE_MAX : cap * 2 + more;
+}
+
 /* Pushes the metatable of a type of the binding, which is made if need be (handle.c). [-0, +1, e] */
 void il_handle_pushtype(lua_State *L, const char *name);
 

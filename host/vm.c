@@ -770,12 +770,12 @@ static int make_result(lua_State *L) {
   return 0;
 }
 
-/* Sending the results is not the task's heap: without its cap. */
+/* Sending the results is not the task's heap: with more than its cap. */
 bool il_vm_result(il_vm *vm, lua_State *L, int base, int status, il_result *r) {
   ending end = {vm, r, status, false};
   size_t cap = vm->cap;
   bool done;
-  vm->cap = 0;
+  vm->cap = il_cap_of_result(cap);
   if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
     lua_settop(L, base);
     end.overflow = true;
