@@ -81,6 +81,7 @@ build = {
         "host/read.c",
         "host/require.c",
         "host/run.c",
+        "host/sandbox.c",
         "host/select.c",
         "host/shared.c",
         "host/vm.c",

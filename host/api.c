@@ -45,7 +45,7 @@ static int copy_options(isolua_options *to, const isolua_options *from) {
   return ISOLUA_OK;
 }
 
-int il_task_new(const isolua_options *o, il_task **out) {
+int il_task_new(const isolua_host *host, const isolua_options *o, il_task **out) {
   il_task *task = calloc(1, sizeof *task);
   if (task == NULL) return ISOLUA_MEMORY;
   task->libs = IL_LIBS_ALL;
@@ -54,6 +54,7 @@ int il_task_new(const isolua_options *o, il_task **out) {
     il_task_free(task);
     return ISOLUA_INVALID;
   }
+  task->libs &= ~il_libs_forbidden(host->options.forbid);
   if (o->init != NULL && (task->init = strdup(o->init)) == NULL) {
     il_task_free(task);
     return ISOLUA_MEMORY;
@@ -114,7 +115,7 @@ int isolua_run_buffer(isolua_host *host, const isolua_options *options, const ch
   il_task *task;
   int err = copy_options(&o, options);
   if (err == ISOLUA_OK && (host == NULL || source == NULL || future == NULL)) err = ISOLUA_INVALID;
-  if (err == ISOLUA_OK) err = il_task_new(&o, &task);
+  if (err == ISOLUA_OK) err = il_task_new(host, &o, &task);
   if (err != ISOLUA_OK) return err;
   task->source = malloc(length + 1);
   task->path = strdup(chunkname != NULL ? chunkname : "=(isolua)");
@@ -139,7 +140,7 @@ int isolua_run_file(isolua_host *host, const isolua_options *options, const char
   il_task *task;
   int err = copy_options(&o, options);
   if (err == ISOLUA_OK && (host == NULL || path == NULL || future == NULL)) err = ISOLUA_INVALID;
-  if (err == ISOLUA_OK) err = il_task_new(&o, &task);
+  if (err == ISOLUA_OK) err = il_task_new(host, &o, &task);
   if (err != ISOLUA_OK) return err;
   task->path = strdup(path);
   if (task->path == NULL) {

@@ -35,6 +35,8 @@ static int fill_options(isolua_host_options *to, const isolua_host_options *from
   if (to->log == NULL) to->log = default_log;
   if (to->print == NULL) to->print = default_print;
   if (to->kill_signal < -1 || to->spares < -1 || to->max_time < 0) return ISOLUA_INVALID;
+  if (to->forbid > ISOLUA_SANDBOX) return ISOLUA_INVALID;
+  if ((to->forbid & ISOLUA_NO_FILES) != 0) to->forbid |= ISOLUA_NO_IO | ISOLUA_NO_C_MODULES;
   if (to->kill_signal == 0) to->kill_signal = SIGURG;
   if (to->spares == 0) to->spares = il_cpu_count() + 1;
   return ISOLUA_OK;

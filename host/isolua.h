@@ -145,6 +145,34 @@ typedef int (*isolua_load)(void *ud, long long isolate, const char *name, isolua
 enum { ISOLUA_THREAD_ISOLATES = 0, ISOLUA_THREAD_WATCHDOG = 1 };
 typedef void (*isolua_thread)(void *ud, int kind);
 
+/*
+** What a host forbids: flags of `forbid`. They hold for every isolate of the host, also for those that
+** isolates start, whatever libraries they ask for; not for main, which takes no code from isolates
+** then: functions, metatables and packed objects are refused there. What is forbidden is not there,
+** and cannot be received.
+** ISOLUA_NO_IO: the library io.
+** ISOLUA_NO_OS: the library os, and io.popen.
+** ISOLUA_NO_BYTECODE: precompiled chunks: load, loadfile, dofile and require take text alone.
+** ISOLUA_NO_C_MODULES: require of C libraries, and package.loadlib. A C function in package.preload
+**   stays: whoever has put it there has allowed it.
+** ISOLUA_NO_FILES: all that reaches files: io, C modules, dofile, loadfile, require of files,
+**   package.searchpath, os.execute, os.remove, os.rename, os.tmpname, isolate.spawn_file,
+**   isolate.map_file, buffer:write to a path. It implies ISOLUA_NO_IO and ISOLUA_NO_C_MODULES.
+** ISOLUA_NO_DEBUG: the library debug. It can break what C code relies on, so it must be forbidden to
+**   code that may want to do harm; none of the other flags can be got around by it alone in Lua.
+** ISOLUA_SANDBOX: all of these.
+** With any of them isolates cannot evaluate code in one another, nor in main.
+*/
+enum {
+  ISOLUA_NO_IO = 1,
+  ISOLUA_NO_OS = 2,
+  ISOLUA_NO_BYTECODE = 4,
+  ISOLUA_NO_C_MODULES = 8,
+  ISOLUA_NO_FILES = 16,
+  ISOLUA_NO_DEBUG = 32,
+  ISOLUA_SANDBOX = 63
+};
+
 /* Options of a host. Set `size` to sizeof(isolua_host_options); zero means the default. */
 typedef struct isolua_host_options {
   size_t size;        /* of this struct, in bytes; required */
@@ -169,11 +197,13 @@ typedef struct isolua_host_options {
   int64_t max_time;           /* ns after which each isolate is killed, likewise; 0: none */
   size_t max_isolates;        /* isolates alive at once, main not counted, but those that are stuck;
                                  0: no limit. ISOLUA_FULL: it is reached */
+  unsigned forbid;            /* ISOLUA_NO_*: what no isolate may; 0: nothing is forbidden */
 } isolua_host_options;
 
 /*
 ** isolua_host_open: makes a host. `options` NULL: all defaults.
-**   Errors: ISOLUA_INVALID (size, kill_signal, spares or max_time), ISOLUA_MEMORY. Thread: any.
+**   Errors: ISOLUA_INVALID (size, kill_signal, spares, max_time or forbid), ISOLUA_MEMORY.
+**   Thread: any.
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by themselves
 **   in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns are left
 **   alone (their threads may go on inside a C function) and named in the log, too.

@@ -44,6 +44,12 @@ unsigned il_lib_bit(const char *name, size_t len) {
   return 0;
 }
 
+unsigned il_libs_forbidden(unsigned forbid) {
+  return ((forbid & ISOLUA_NO_IO) != 0 ? IL_LIB(io) : 0) |
+         ((forbid & ISOLUA_NO_OS) != 0 ? IL_LIB(os) : 0) |
+         ((forbid & ISOLUA_NO_DEBUG) != 0 ? IL_LIB(debug) : 0);
+}
+
 bool il_is_standard_global(const char *name, size_t len) {
   for (size_t i = 0; i < sizeof base_globals / sizeof base_globals[0]; i++)
     if (is(base_globals[i], name, len)) return true;
@@ -68,6 +74,7 @@ static void learn(lua_State *L, il_std *std, const char *lib) {
       const char *key = lua_tostring(L, -2);
       f->function = lua_tocfunction(L, -1);
       f->ours = NULL;
+      f->barred = false;
       f->lib = lib != NULL ? il_lib_bit(lib, strlen(lib)) : 0;
       snprintf(f->name, sizeof f->name, "%s%s%s", lib != NULL ? lib : "", lib != NULL ? "." : "",
                key);
@@ -86,9 +93,10 @@ il_std *il_std_new(lua_State *L) {
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
-  std->functions[std->count++] = (il_std_function){il_error_tostring, NULL, 0, IL_ERROR_NAME};
   std->functions[std->count++] =
-    (il_std_function){il_error_concat, NULL, 0, IL_ERROR_NAME ".concat"};
+    (il_std_function){il_error_tostring, NULL, 0, false, IL_ERROR_NAME};
+  std->functions[std->count++] =
+    (il_std_function){il_error_concat, NULL, 0, false, IL_ERROR_NAME ".concat"};
   return std;
 }
 
@@ -99,6 +107,11 @@ void il_std_free(void *std) {
 void il_std_replace(il_std *std, const char *name, lua_CFunction ours) {
   for (int i = 0; i < std->count; i++)
     if (strcmp(std->functions[i].name, name) == 0) std->functions[i].ours = ours;
+}
+
+void il_std_bar(il_std *std, const char *name) {
+  for (int i = 0; i < std->count; i++)
+    if (strcmp(std->functions[i].name, name) == 0) std->functions[i].barred = true;
 }
 
 int il_std_find(const il_std *std, lua_CFunction function) {
@@ -426,12 +439,16 @@ static bool was_given(lua_State *L, const char *name) {
 
 static bool find_module(lua_State *L, const char *name) {
   const char *dot = strchr(name, '.');
+  unsigned forbid = il_vm_check(L)->host->options.forbid;
   bool found;
   if (was_given(L, name)) return true;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   found = lua_getfield(L, -1, name) != LUA_TNIL;
   lua_pop(L, 2);
-  if (found || search(L, name, "path") || search(L, name, "cpath")) return true;
+  if (found || (forbid & ISOLUA_NO_FILES) != 0) return found;
+  if (search(L, name, "path")) return true;
+  if ((forbid & ISOLUA_NO_C_MODULES) != 0) return false;
+  if (search(L, name, "cpath")) return true;
   if (dot == NULL) return false;
   lua_pushlstring(L, name, (size_t)(dot - name)); /* in the library of its root, as require does */
   found = search(L, lua_tostring(L, -1), "cpath");

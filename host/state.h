@@ -152,8 +152,9 @@ typedef struct il_vm {
   _Atomic(size_t) used; /* bytes of its heap; relaxed: others read it for show */
   size_t cap;           /* of it; 0: none */
   ptrdiff_t
-    pressure;    /* bytes that came outside of the heap since the collector took a step for them */
-  unsigned libs; /* standard libraries it has, bits of il_libs */
+    pressure; /* bytes that came outside of the heap since the collector took a step for them */
+  unsigned forbid; /* ISOLUA_NO_*: fixed; 0 in main */
+  unsigned libs;   /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;
   struct il_search *search;   /* one hold: of the last isolate that it started; or NULL */

@@ -146,11 +146,15 @@ static int open_state(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
   lua_CFunction open;
   lua_gc(L, LUA_GCSTOP); /* all of this stays */
-  luaL_openlibs(L);
+  if (vm->forbid == 0)
+    luaL_openlibs(L);
+  else
+    il_sandbox_openlibs(L, vm->forbid);
   lua_pushlightuserdata(L, vm);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_vm_open_control(L);
   il_vm_open_gate(L);
+  if (vm->forbid != 0) il_sandbox_apply(L, vm->forbid);
   if (vm->host->options.load != NULL) il_vm_open_loader(L);
   seed_random(L, vm->host);
   memcpy(&open, &vm->host->open, sizeof open);
@@ -202,10 +206,11 @@ static void vm_free(il_vm *vm) {
   free(vm);
 }
 
-static il_vm *make_state(isolua_host *host) {
+static il_vm *make_state(isolua_host *host, unsigned forbid) {
   il_vm *vm = vm_new(host);
   if (vm == NULL) return NULL;
   vm->owned = true;
+  vm->forbid = forbid;
   vm->L = lua_newstate(host->options.alloc != NULL ? alloc_by_host : alloc, vm);
   if (vm->L == NULL) {
     vm_free(vm);
@@ -231,7 +236,7 @@ static int open_for_isolate(lua_State *L) {
 }
 
 void *il_spare_make(void *host) {
-  il_vm *vm = make_state(host);
+  il_vm *vm = make_state(host, ((isolua_host *)host)->options.forbid);
   if (vm == NULL) return NULL;
   lua_pushcfunction(vm->L, open_for_isolate);
   if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
@@ -265,6 +270,7 @@ int il_vm_host_init(isolua_host *host) {
   if (std == NULL) return ISOLUA_MEMORY;
   il_vm_name_control(std);
   il_vm_name_library(std);
+  il_sandbox_name(std, host->options.forbid);
   host->std = std;
   host->free_std = il_std_free;
   return ISOLUA_OK;
@@ -337,7 +343,7 @@ static int open_for_main(lua_State *L) {
 
 int isolua_main_open(isolua_host *host, lua_State **L) {
   int err;
-  il_vm *vm = make_state(host);
+  il_vm *vm = make_state(host, 0);
   if (vm == NULL) return ISOLUA_MEMORY;
   lua_pushcfunction(vm->L, open_for_main);
   if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
@@ -638,6 +644,7 @@ void il_vm_free_task(il_isolate *i) {
 /* Takes away what `libs` leaves out: its global, its module, and methods of strings. */
 static void restrict_libs(il_vm *vm, lua_State *L, unsigned libs) {
   vm->libs = libs;
+  libs |= il_libs_forbidden(vm->forbid); /* never were there */
   if (libs == IL_LIBS_ALL) return;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   for (int n = 0; n < IL_LIB_COUNT; n++) {

@@ -55,11 +55,12 @@ static int io_popen(lua_State *L) {
 }
 
 static void replace(lua_State *L, const char *lib, const char *name, lua_CFunction function) {
-  if (lua_getglobal(L, lib) == LUA_TTABLE) {
+  int top = lua_gettop(L);
+  if (lua_getglobal(L, lib) == LUA_TTABLE && lua_getfield(L, -1, name) != LUA_TNIL) {
     lua_pushcfunction(L, function);
-    lua_setfield(L, -2, name);
+    lua_setfield(L, top + 1, name);
   }
-  lua_pop(L, 1);
+  lua_settop(L, top);
 }
 
 void il_vm_name_library(il_std *std) {
