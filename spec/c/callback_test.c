@@ -479,8 +479,9 @@ static void load_may_have_none_or_fail(void) {
   embed_gives(host, NULL, "require 'garbled'", ISOLUA_ERROR, "garbled text:1:");
   embed_gives(host, NULL, "require 'fails'", ISOLUA_ERROR, "fails.lua:2: as it loads");
   CHECK_INT(atomic_load(&s.asked), 7);
-  check_true(host, NULL, "return package.searchers[2]('broken\\0') == "
-                         "\"the host has no module 'broken'\"");
+  check_true(host, NULL,
+             "return package.searchers[2]('broken\\0') == "
+             "\"the host has no module 'broken'\"");
   CHECK_INT(atomic_load(&s.asked), 7);
   check_true(host, NULL, "return not pcall(require, 'broken') and require 'uses'.value == 42");
   if (embed_write(&file, "spec_file.lua", "return 'of a file'", 18)) {
