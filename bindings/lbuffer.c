@@ -450,7 +450,8 @@ static int buffer_write(lua_State *L) {
     return write_to(L, stream->f, NULL);
   }
   path = lua_tostring(L, 2);
-  file = fopen(path, "wb");
+  errno = EPERM;
+  file = (isolua_forbidden(L) & ISOLUA_NO_FILES) == 0 ? fopen(path, "wb") : NULL;
   return file != NULL ? write_to(L, file, path) : luaL_fileresult(L, 0, path);
 }
 

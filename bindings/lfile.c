@@ -51,9 +51,16 @@ static int file_close(lua_State *L) {
   return 0;
 }
 
-/* [-0, +1, m] */
+/* [-0, +0, v] */
+static void check_files(lua_State *L) {
+  if ((isolua_forbidden(L) & ISOLUA_NO_FILES) != 0) luaL_error(L, "the host forbids files");
+}
+
+/* Raises where files are forbidden. [-0, +1, v] */
 static private_file *push_file(lua_State *L) {
-  private_file *f = lua_newuserdatauv(L, sizeof *f, 0);
+  private_file *f;
+  check_files(L);
+  f = lua_newuserdatauv(L, sizeof *f, 0);
   f->fd = -1;
   if (luaL_newmetatable(L, TFILE)) {
     lua_pushcfunction(L, file_close);
@@ -299,6 +306,7 @@ static int replace_private(lua_State *L) {
 static int make_directory(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   struct stat status;
+  check_files(L);
   if (mkdir(path, 0700) != 0) {
     int code = errno;
     if (stat(path, &status) != 0) return fail(L, code);

@@ -46,7 +46,7 @@ static int copy_options(isolua_options *to, const isolua_options *from) {
   return ISOLUA_OK;
 }
 
-int il_task_new(const isolua_options *o, il_task **out) {
+int il_task_new(const isolua_host *host, const isolua_options *o, il_task **out) {
   il_task *task = calloc(1, sizeof *task);
   if (task == NULL) return ISOLUA_MEMORY;
   task->libs = IL_LIBS_ALL;
@@ -55,12 +55,21 @@ int il_task_new(const isolua_options *o, il_task **out) {
     il_task_free(task);
     return ISOLUA_INVALID;
   }
+  task->libs &= ~il_libs_forbidden(host->options.forbid);
   if (o->init != NULL && (task->init = strdup(o->init)) == NULL) {
     il_task_free(task);
     return ISOLUA_MEMORY;
   }
   *out = task;
   return ISOLUA_OK;
+}
+
+/* What the host allows; 0 is no limit. */
+static void cap(il_isolate *i, const isolua_host_options *most) {
+  if (most->max_memory > 0 && (i->memory == 0 || i->memory > most->max_memory))
+    i->memory = most->max_memory;
+  if (most->max_time > 0 && (i->timeout == 0 || i->timeout > most->max_time))
+    i->timeout = most->max_time;
 }
 
 int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
@@ -72,13 +81,14 @@ int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
     il_task_free(task);
     return ISOLUA_MEMORY;
   }
+  cap(i, &host->options);
   i->task = task;
   i->body = il_vm_body;
   i->free_body = il_vm_free_task;
   il_port_retain_sender(&i->inbox); /* before it looks whether there are any */
   il_isolate_release(i);
   err = il_isolate_start(i);
-  if (err == ISOLUA_CLOSED) {
+  if (err == ISOLUA_CLOSED || err == ISOLUA_FULL) {
     il_handle_release(&i->inbox.tx);
     return err;
   }
@@ -93,7 +103,7 @@ static int new_task(isolua_host *host, const isolua_options *options, const void
                     const void *out, isolua_options *o, il_task **task) {
   int err = copy_options(o, options);
   if (err == ISOLUA_OK && (host == NULL || source == NULL || out == NULL)) err = ISOLUA_INVALID;
-  if (err == ISOLUA_OK) err = il_task_new(o, task);
+  if (err == ISOLUA_OK) err = il_task_new(host, o, task);
   if (err == ISOLUA_OK && o->args != NULL) {
     err = il_message_seal(o->args, true);
     if (err == ISOLUA_OK) {

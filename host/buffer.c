@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "buffer.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
 
@@ -251,8 +252,10 @@ void isolua_buffer_push(lua_State *L, size_t size) {
 }
 
 int isolua_buffer_map(lua_State *L, const char *path, int writable) {
-  il_store *s = push_store(L, 0, true, 0, 0);
+  il_store *s;
   int err;
+  if ((il_vm_check(L)->forbid & ISOLUA_NO_FILES) != 0) return EPERM;
+  s = push_store(L, 0, true, 0, 0);
   s->block = il_block_map(path, writable != 0, &err);
   if (s->block == NULL) lua_pop(L, 1);
   return err;

@@ -132,11 +132,65 @@ static const char *read_chunk(lua_State *L, void *ud, size_t *len) {
   return p;
 }
 
+/* -- What is not trusted ------------------------------------------------------------------------ */
+
+/*
+** DESIGN. A host that forbids its isolates something has a main state that may do it. A function would
+** run there with the globals of main, as a finalizer even unasked; an unpacker is named by whoever has packed;
+** so is a module. So main takes data alone from them: no code; of modules, those that it has loaded
+** itself; metatables that it has by a name.
+*/
+static bool is_wary(const decoder *d) {
+  return d->vm->forbid == 0 && d->vm->host->options.forbid != 0;
+}
+
+static void check_code(decoder *d, const char *what) {
+  if (is_wary(d))
+    luaL_error(d->L,
+               "cannot receive %s: the main isolate takes no code, since the host forbids "
+               "its isolates something",
+               what);
+}
+
+/* [-0, +0, e] */
+static void check_module(decoder *d, const char *module, const char *field) {
+  lua_State *L = d->L;
+  bool known;
+  if (!is_wary(d)) return;
+  if (field != NULL && (strcmp(module, LUA_GNAME) == 0 || il_lib_bit(module, strlen(module)) != 0))
+    luaL_error(L, "cannot receive '%s.%s' by its name from an isolate", module, field);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  known = lua_getfield(L, -1, module) != LUA_TNIL || il_names_is_own(d->vm, module);
+  lua_pop(L, 2);
+  if (!known)
+    luaL_error(L, "cannot receive module '%s' from an isolate: it is not loaded here", module);
+}
+
+/* The table on the top is to be a metatable. [-0, +0, e] */
+static void check_metatable(decoder *d) {
+  lua_State *L = d->L;
+  int top = lua_gettop(L);
+  enum il_by by;
+  bool ours;
+  if (!is_wary(d)) return;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  il_names_refresh(d->vm, L);
+  by = il_names_find(d->vm, L, top);
+  ours = by == IL_BY_MODULE;
+  if (by == IL_BY_REGISTER && il_names_registered(L, lua_tostring(L, top + 1)))
+    ours = lua_rawequal(L, -1, top);
+  lua_settop(L, top);
+  if (!ours)
+    luaL_error(L,
+               "cannot receive a metatable from an isolate: the main isolate has none of its name");
+}
+
 /* Head of a function: makes it, with upvalues of its own. lua_load gives the first one the globals:
 ** each is overwritten by what follows, nil too. */
 static void get_function(decoder *d, uint32_t *slot, int *nup) {
   uint64_t place;
   chunk c;
+  check_code(d, "a function");
   *slot = get32(d);
   *nup = get8(d);
   place = get64(d);
@@ -228,6 +282,7 @@ static void get_shared_function(decoder *d, int *nup) {
   lua_State *L = d->L;
   uint32_t slot = get32(d);
   il_block *b;
+  check_code(d, "a function");
   *nup = get8(d);
   b = (il_block *)d->m->handles[get32(d)];
   luaL_checkstack(L, 10, NULL);
@@ -253,6 +308,7 @@ static void get_named(decoder *d) {
   size_t len;
   const char *module = get_str(d, &len), *field = NULL;
   if (get8(d)) field = get_str(d, &len);
+  check_module(d, module, field);
   il_names_resolve(d->vm, d->L, module, field);
   keep(d, slot);
 }
@@ -265,11 +321,14 @@ static void get_std(decoder *d) {
   f = il_std_get(d->vm->host->std, index);
   if (f->lib != 0 && (d->vm->libs & f->lib) == 0)
     luaL_error(d->L, "cannot receive function '%s': this isolate's libs leave it out", f->name);
+  if (f->barred && d->vm->forbid != 0)
+    luaL_error(d->L, "cannot receive function '%s': the host forbids it", f->name);
   lua_pushcfunction(d->L, d->vm->owned && f->ours != NULL ? f->ours : f->function);
 }
 
 static void push_unpacker(decoder *d) {
   size_t len;
+  check_code(d, "an object that packs itself");
   const char *module = get_str(d, &len);
   const char *name = get_str(d, &len);
   il_names_resolve(d->vm, d->L, module, NULL);
@@ -526,6 +585,7 @@ static void set_metatable(decoder *d, int object) {
   if (!lua_istable(d->L, -1))
     luaL_error(d->L, "cannot receive an object: its metatable arrived as a %s",
                luaL_typename(d->L, -1));
+  check_metatable(d);
   lua_setmetatable(d->L, object);
 }
 

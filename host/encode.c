@@ -1113,6 +1113,8 @@ static bool put_c_function(il_encoder *e) {
     uint16_t index = (uint16_t)std;
     if (f->lib != 0 && (e->how->libs & f->lib) == 0)
       return refuse(e, "function '%s' to an isolate whose libs leave it out", f->name);
+    if (f->barred && e->how->root >= IL_ROOT_INIT)
+      return refuse(e, "function '%s' to an isolate: the host forbids it", f->name);
     put8(e, W_STD);
     memcpy(reserve(e, 2), &index, 2);
     e->len += 2;

@@ -19,8 +19,9 @@ static void default_log(void *ud, const char *text, size_t length) {
   (void)ud, (void)text, (void)length;
 }
 
-static void default_print(void *ud, const char *text, size_t length) {
-  (void)ud;
+static void default_print(void *ud, long long isolate, const char *name, const char *text,
+                          size_t length) {
+  (void)ud, (void)isolate, (void)name;
   fwrite(text, 1, length, stdout);
 }
 
@@ -33,7 +34,9 @@ static int fill_options(isolua_host_options *to, const isolua_host_options *from
   to->size = sizeof *to;
   if (to->log == NULL) to->log = default_log;
   if (to->print == NULL) to->print = default_print;
-  if (to->kill_signal < -1 || to->spares < -1) return ISOLUA_INVALID;
+  if (to->kill_signal < -1 || to->spares < -1 || to->max_time < 0) return ISOLUA_INVALID;
+  if (to->forbid > ISOLUA_SANDBOX) return ISOLUA_INVALID;
+  if ((to->forbid & ISOLUA_NO_FILES) != 0) to->forbid |= ISOLUA_NO_IO | ISOLUA_NO_C_MODULES;
   if (to->kill_signal == 0) to->kill_signal = SIGURG;
   if (to->spares == 0) to->spares = il_cpu_count() + 1;
   return ISOLUA_OK;
@@ -62,6 +65,21 @@ void il_host_kick_later(isolua_host *host) {
   il_alarm_set(&host->watchdog, &host->kick, il_now() + KICK);
 }
 
+static void tell(isolua_thread callback, void *ud, int kind) {
+  if (callback != NULL) callback(ud, kind);
+}
+
+/* il_workers.tell and il_watchdog.tell: its threads tell the embedder of themselves. */
+static void tell_isolates(void *p, bool begins) {
+  const isolua_host_options *o = p;
+  tell(begins ? o->thread_start : o->thread_end, o->thread_ud, ISOLUA_THREAD_ISOLATES);
+}
+
+static void tell_watchdog(void *p, bool begins) {
+  const isolua_host_options *o = p;
+  tell(begins ? o->thread_start : o->thread_end, o->thread_ud, ISOLUA_THREAD_WATCHDOG);
+}
+
 static const il_handle_type host_type = {.name = "isolate.host", .close = host_free};
 
 int isolua_host_new(const isolua_host_options *options, isolua_host **out) {
@@ -76,6 +94,10 @@ int isolua_host_new(const isolua_host_options *options, isolua_host **out) {
   if (il_pump_init(&host->pump, host->options.wake, host->options.wake_ud) != ISOLUA_OK)
     goto fail_pump;
   if (il_watchdog_init(&host->watchdog) != ISOLUA_OK) goto fail_watchdog;
+  host->watchdog.tell = tell_watchdog;
+  host->watchdog.tell_ud = &host->options;
+  host->workers.tell = tell_isolates;
+  host->workers.tell_ud = &host->options;
   host->workers.make = il_spare_make;
   host->workers.drop = il_spare_drop;
   host->workers.ud = host;
@@ -127,6 +149,18 @@ void il_host_log(isolua_host *host, const char *format, ...) {
   if (n < 0) return;
   if (n >= LOG_MAX) n = LOG_MAX - 1;
   host->options.log(host->options.log_ud, text, (size_t)n);
+}
+
+void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r) {
+  const isolua_host_options *o = &i->host->options;
+  const char *message = r->message != NULL ? r->message : isolua_code_message(r->code);
+  const char *text = r->traceback != NULL ? r->traceback : message;
+  if (o->error != NULL)
+    o->error(o->error_ud, i->id, i->name, r->code, message, r->traceback);
+  else if (what != NULL)
+    il_host_log(i->host, "uncaught error in %s of '%s': %s", what, i->name, text);
+  else
+    il_host_log(i->host, "uncaught error in isolate '%s': %s", i->name, text);
 }
 
 /* -- Closing ----------------------------------------------------------------------------------- */

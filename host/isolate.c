@@ -181,23 +181,37 @@ const char *il_isolate_status(il_isolate *i) {
 
 /* -- The host's list --------------------------------------------------------------------------- */
 
-static bool list(il_isolate *i) {
+#define LEAVING_MAX 16
+
+/* May one more begin? Whoever has seen the end of one may start the next, while the state of the first
+** is still being closed; but finalizers that take their time do not pile up. */
+static int admit_locked(const isolua_host *host, const il_isolate *i) {
+  size_t most = host->options.max_isolates;
+  if (host->closing) return ISOLUA_CLOSED;
+  if (i->is_main || most == 0) return ISOLUA_OK;
+  if (host->alive + host->stuck >= most) return ISOLUA_FULL;
+  return host->leaving >= most && host->leaving - most >= LEAVING_MAX ? ISOLUA_FULL : ISOLUA_OK;
+}
+
+/* 0, ISOLUA_CLOSED or ISOLUA_FULL. */
+static int list(il_isolate *i) {
   isolua_host *host = i->host;
-  bool open;
+  int err;
   il_mutex_lock(&host->lock);
-  open = !host->closing;
-  if (open) {
+  err = admit_locked(host, i);
+  if (err == ISOLUA_OK) {
     i->prev = NULL;
     i->next = host->first;
     if (host->first != NULL) host->first->prev = i;
     host->first = i;
     i->listed = true;
+    if (!i->is_main) host->alive++;
     if (!i->is_main) host->unsettled++;
     if (!i->is_main && i->awaited) host->awaited++;
     if (i->hooks != NULL) host->serving++;
   }
   il_mutex_unlock(&host->lock);
-  return open;
+  return err;
 }
 
 /* False: it was out of the list already. */
@@ -213,9 +227,21 @@ static bool unlist(il_isolate *i) {
       host->first = i->next;
     if (i->next != NULL) i->next->prev = i->prev;
     i->listed = false;
+    if (!i->is_main) {
+      host->alive--;
+      host->leaving++;
+    }
   }
   il_mutex_unlock(&host->lock);
   return listed;
+}
+
+/* Its state is closed. */
+static void state_closed(il_isolate *i) {
+  if (i->is_main) return;
+  il_mutex_lock(&i->host->lock);
+  i->host->leaving--;
+  il_mutex_unlock(&i->host->lock);
 }
 
 /* Its future is settled: who waits for the last one goes on. */
@@ -294,12 +320,10 @@ static void run(il_job *job, void *spare) {
 /* An error of its future that nobody looked at. */
 static void lost(isolua_future *f) {
   const il_result *r = &f->result;
-  const char *text = r->traceback != NULL ? r->traceback : r->message;
   if (r->code == ISOLUA_EXITED && f->isolate->spawned) return; /* as it wanted to */
   if (il_control_hears_errors(&f->isolate->control)) return;
   atomic_store(&f->host->failed, true);
-  il_host_log(f->host, "uncaught error in isolate '%s': %s", f->isolate->name,
-              text != NULL ? text : isolua_code_message(r->code));
+  il_host_uncaught(f->isolate, NULL, r);
 }
 
 /* Who is served by it comes first: he sees its end before those who look at its future. */
@@ -328,14 +352,15 @@ il_msg *il_isolate_exit_message(isolua_future *gone) {
 
 int il_isolate_start(il_isolate *i) {
   isolua_host *host = i->host; /* the isolate may end, and with it its hold, once it is started */
-  int err = ISOLUA_CLOSED;
+  int err;
   bool queued, listed;
   char text[192];
   il_handle_retain(&i->h);
   i->job.run = run;
   i->job.lasting = i->spawned;
   atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
-  if (!list(i)) goto fail;
+  err = list(i);
+  if (err != ISOLUA_OK) goto fail;
   if (i->timeout > 0) {
     err = il_alarm_set(&i->host->watchdog, &i->alarm, il_deadline(i->timeout));
     if (err != ISOLUA_OK) goto fail;
@@ -353,10 +378,12 @@ fail:
            i->name);
   settle_with(i, err, err == ISOLUA_SPAWN ? text : NULL);
   if (listed) settled(i);
+  if (listed) state_closed(i);
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   il_control_end(&i->control);
   il_port_close(&i->inbox);
-  il_control_tell_end(&i->control);
+  if (err != ISOLUA_FULL)
+    il_control_tell_end(&i->control); /* who is refused one need not hear of it */
   il_mutex_lock(&i->lock);
   i->left = true;
   il_mutex_unlock(&i->lock);
@@ -383,13 +410,15 @@ static bool set_main(isolua_host *host, il_isolate *from, il_isolate *to) {
 }
 
 int il_isolate_enter_main(il_isolate *i) {
+  int err;
   i->is_main = true;
   i->waiter.wake = i->host->options.wake; /* before others see it */
   i->waiter.ud = i->host->options.wake_ud;
   if (!set_main(i->host, NULL, i)) return ISOLUA_INVALID;
-  if (!list(i)) {
+  err = list(i);
+  if (err != ISOLUA_OK) {
     set_main(i->host, i, NULL);
-    return ISOLUA_CLOSED;
+    return err;
   }
   atomic_fetch_add_explicit(&il_live_isolates, 1, memory_order_relaxed);
   il_awake_add(1);
@@ -428,6 +457,7 @@ void il_isolate_leave(il_isolate *i) {
   il_alarm_cancel(&i->host->watchdog, &i->alarm);
   il_alarm_cancel(&i->host->watchdog, &i->owes);
   mark_stuck(i, false);
+  state_closed(i);
   il_control_tell_end(&i->control);
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   if (i->is_main)

@@ -172,6 +172,8 @@ struct isolua_host {
 
   il_mutex lock; /* guards all below */
   il_isolate *first;
+  size_t alive;     /* isolates in the list, but main */
+  size_t leaving;   /* those that were, and whose states are being closed */
   size_t unsettled; /* isolates started whose futures are not settled */
   size_t awaited;   /* those of them that the end of the program waits for */
   size_t serving;   /* those of them that serve somebody: they end when he wants */
@@ -196,7 +198,7 @@ struct isolua_host {
 ** be NULL. */
 int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
                    const il_start *start, il_isolate **out);
-/* Starts it. 0, ISOLUA_CLOSED or ISOLUA_SPAWN: its future is settled with that. */
+/* Starts it. 0, ISOLUA_CLOSED, ISOLUA_FULL or ISOLUA_SPAWN: its future is settled with that. */
 int il_isolate_start(il_isolate *i);
 /* Tells it to end, with `code`, at its next instruction or wait. The first call counts. */
 void il_isolate_kill(il_isolate *i, int code, int64_t grace);
@@ -245,6 +247,8 @@ void il_isolate_set_heap(il_isolate *i, const _Atomic(size_t) *heap);
 /* -- Hosts -------------------------------------------------------------------------------------- */
 
 void il_host_log(isolua_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Nobody caught the error *r of the isolate, or of `what` in it. Thread: any. */
+void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r);
 void il_host_release(isolua_host *host);
 /* Main is woken when the last isolate settles its future, from now on. */
 void il_host_drain(isolua_host *host);

@@ -96,25 +96,88 @@ ISOLUA_API const char *isolua_code_message(int code);
 
 /*
 ** Callbacks of a host. Each may be called from any thread of the host, several at once, with no
-** lock held; `ud` is the host option of the same name. None may call isolua_host_close.
+** lock held; `ud` is the host option of the same name. None may call isolua_host_close. Texts live
+** until it returns. `isolate` is the id of an isolate, which no other in the process has or had.
+** The signal that ends busy code may interrupt a system call in them (EINTR).
 **
 ** isolua_alloc: as lua_Alloc: nsize 0 frees `ptr` and returns NULL; else (re)allocates, NULL when
-** it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps. The default keeps small blocks
-**   of each heap together and large ones on warm pages.
-** isolua_log: one message without a newline at its end: an error that nobody caught, a stuck
-** isolate, the names of those that a closing host had to kill. The default drops it.
-** isolua_print: what `print` prints in an isolate, with its newline. The default writes to stdout
-** with one fwrite.
-*/
-/*
-** isolua_wake: isolua_pump has something to do, for loops that wait for events of their own and not for
-** descriptors. Called once until the next pump, on any thread, perhaps under a lock of the library's: it
-** may only post, as SDL_PushEvent or g_main_context_wakeup do, and must call no function of this header.
+**   it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps: that of `isolate`; 0: of one
+**   that is being made and belongs to none yet. Its blocks are then those of the isolate that gets
+**   it. The default keeps small blocks of each heap together and large ones on warm pages.
+** isolua_log: one message without a newline at its end: an error that nobody caught, unless `error`
+**   is set; a stuck isolate; the names of those that a closing host had to kill. The default drops
+**   it.
+** isolua_print: what `print` prints in the isolate of that id and name, with its newline. On its
+**   thread. The default writes to stdout with one fwrite.
+** isolua_error: an error that nobody caught: of a future that was released and never looked at, of
+**   an isolate that lives on its own, of a task or a handler. `code` is an error number, as of the
+**   future: ISOLUA_ERROR, ISOLUA_TIMEOUT, …; `message` is the error as text; `traceback` begins
+**   with it, and may be NULL. The default makes one message of it for `log`.
+** isolua_wake: isolua_pump has something to do, for loops that wait for events of their own and not
+**   for descriptors. Called once until the next pump, perhaps under a lock of the library's: it may
+**   only post, as SDL_PushEvent or g_main_context_wakeup do, and must call no function of this header.
+** isolua_load: `require` looks for the module `name`, in an isolate or a state of
+**   isolua_main_open, after package.preload and before any file. On its thread. ISOLUA_OK with
+**   module->source: the host has it. ISOLUA_OK without: it has none. Any other number:
+**   `require` raises an error with module->message. The source is text; precompiled chunks are
+**   refused. The default has none.
 */
 typedef void (*isolua_wake)(void *ud);
-typedef void *(*isolua_alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
+typedef void *(*isolua_alloc)(void *ud, long long isolate, void *ptr, size_t osize, size_t nsize);
 typedef void (*isolua_log)(void *ud, const char *text, size_t length);
-typedef void (*isolua_print)(void *ud, const char *text, size_t length);
+typedef void (*isolua_print)(void *ud, long long isolate, const char *name, const char *text,
+                             size_t length);
+typedef void (*isolua_error)(void *ud, long long isolate, const char *name, int code,
+                             const char *message, const char *traceback);
+
+/* A module that `load` gives, all zero before. What it points to stays until `release`. */
+typedef struct isolua_module {
+  const char *source;                /* Lua text; NULL: there is no such module */
+  size_t length;                     /* bytes of it */
+  const char *chunkname;             /* for messages: "@game/ai.lua"; NULL: "=" and the name */
+  const char *message;               /* of an error; NULL: isolua_code_message of its number */
+  void (*release)(void *release_ud); /* called once, when it was loaded, or failed, or there is
+                                        none; on the thread of `load`; NULL: nothing */
+  void *release_ud;                  /* its argument */
+} isolua_module;
+typedef int (*isolua_load)(void *ud, long long isolate, const char *name, isolua_module *module);
+
+/*
+** isolua_thread: a thread of the host begins, or ends: of kind ISOLUA_THREAD_ISOLATES, it runs
+** isolates, one after the other; ISOLUA_THREAD_WATCHDOG, it keeps the time. On that thread, as the
+** first and the last that it does; it may call nothing of its host then. All have ended when
+** isolua_host_close returns ISOLUA_OK. The watchdog has 128 KiB of stack.
+*/
+enum { ISOLUA_THREAD_ISOLATES = 0, ISOLUA_THREAD_WATCHDOG = 1 };
+typedef void (*isolua_thread)(void *ud, int kind);
+
+/*
+** What a host forbids: flags of `forbid`. They hold for every isolate of the host, also for those that
+** isolates start, whatever libraries they ask for; not for main, which takes no code from isolates
+** then: functions, metatables and packed objects are refused there. What is forbidden is not there,
+** and cannot be received.
+** ISOLUA_NO_IO: the library io.
+** ISOLUA_NO_OS: the library os, and io.popen.
+** ISOLUA_NO_BYTECODE: precompiled chunks: load, loadfile, dofile and require take text alone.
+** ISOLUA_NO_C_MODULES: require of C libraries, and package.loadlib. A C function in package.preload
+**   stays: whoever has put it there has allowed it.
+** ISOLUA_NO_FILES: all that reaches files: io, C modules, dofile, loadfile, require of files,
+**   package.searchpath, os.execute, os.remove, os.rename, os.tmpname, isolate.spawn_file,
+**   isolate.map_file, buffer:write to a path. It implies ISOLUA_NO_IO and ISOLUA_NO_C_MODULES.
+** ISOLUA_NO_DEBUG: the library debug. It can break what C code relies on, so it must be forbidden to
+**   code that may want to do harm; none of the other flags can be got around by it alone in Lua.
+** ISOLUA_SANDBOX: all of these.
+** With any of them isolates cannot evaluate code in one another, nor in main.
+*/
+enum {
+  ISOLUA_NO_IO = 1,
+  ISOLUA_NO_OS = 2,
+  ISOLUA_NO_BYTECODE = 4,
+  ISOLUA_NO_C_MODULES = 8,
+  ISOLUA_NO_FILES = 16,
+  ISOLUA_NO_DEBUG = 32,
+  ISOLUA_SANDBOX = 63
+};
 
 /* Options of a host. Set `size` to sizeof(isolua_host_options); zero means the default. */
 typedef struct isolua_host_options {
@@ -128,13 +191,27 @@ typedef struct isolua_host_options {
   int kill_signal;    /* signal that interrupts busy Lua code; 0: SIGURG; -1: none, and then only
                           isolates that wait can be killed */
   int spares;         /* parked threads kept ready, 0: one more than the processors; -1: none */
+  isolua_error error; /* errors that nobody caught; NULL: `log` has them */
+  void *error_ud;     /* its first argument */
+  isolua_thread thread_start; /* a thread begins; NULL: nothing */
+  isolua_thread thread_end;   /* a thread ends; NULL: nothing */
+  void *thread_ud;            /* the first argument of both */
+  isolua_load load;           /* modules for `require`; NULL: none */
+  void *load_ud;              /* its first argument */
+  size_t max_memory;          /* cap on the Lua heap of each isolate, bytes; 0: none. One of its own
+                                 may be lower: the lower one holds */
+  int64_t max_time;           /* ns after which each isolate is killed, likewise; 0: none */
+  size_t max_isolates;        /* isolates alive at once, main not counted, but those that are stuck;
+                                 0: no limit. ISOLUA_FULL: it is reached */
+  unsigned forbid;            /* ISOLUA_NO_*: what no isolate may; 0: nothing is forbidden */
   isolua_wake wake;   /* isolua_pump gets something to do; NULL: nobody is told */
   void *wake_ud;      /* its first argument */
 } isolua_host_options;
 
 /*
 ** isolua_host_open: makes a host, whose isolates can require "isolate". `options` NULL: all defaults.
-**   Errors: ISOLUA_INVALID (size or kill_signal), ISOLUA_MEMORY. Thread: any.
+**   Errors: ISOLUA_INVALID (size, kill_signal, spares, max_time or forbid), ISOLUA_MEMORY.
+**   Thread: any.
 ** isolua_host_new: the same, but isolates find no module of this library, only Lua's own.
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by themselves
 **   in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns are left
@@ -168,8 +245,8 @@ typedef struct isolua_options {
 ** Run Lua source text, or a file, in a fresh isolate; never waits for it. The chunk's results are
 ** the future's values. Precompiled chunks are refused. `options` NULL: all defaults.
 **   Gives: *future, yours until isolua_future_release.
-**   Errors: ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY, ISOLUA_CLOSED (host closing). What
-**   goes wrong later (syntax, file, thread) is the future's.
+**   Errors: ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY, ISOLUA_CLOSED (host closing),
+**   ISOLUA_FULL (max_isolates). What goes wrong later (syntax, file, thread) is the future's.
 **   Thread: any.
 */
 ISOLUA_API int isolua_run_string(isolua_host *host, const isolua_options *options,

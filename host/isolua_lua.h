@@ -41,6 +41,8 @@ extern "C" {
 ** isolua_pushstandard: pushes a function of the standard libraries, as "string.pack", whether the isolate
 **   has that library or not. [-0, +1, m]
 ** isolua_host_of: the host of an attached state or isolate, NULL for any other. [-0, +0, -]
+** isolua_forbidden: the ISOLUA_NO_* flags that hold in this state; 0 in main. Raises in a state that is
+**   not attached. [-0, +0, v]
 ** isolua_is_main: 1 in a main isolate, 0 in another isolate and in a state that is not attached.
 */
 ISOLUA_API void isolua_host_set_open(isolua_host *host, lua_CFunction open);
@@ -52,6 +54,7 @@ ISOLUA_API int isolua_attach(isolua_host *host, lua_State *L);
 ISOLUA_API void isolua_require(lua_State *L, const char *name);
 ISOLUA_API void isolua_pushstandard(lua_State *L, const char *name);
 ISOLUA_API isolua_host *isolua_host_of(lua_State *L);
+ISOLUA_API unsigned isolua_forbidden(lua_State *L);
 ISOLUA_API int isolua_is_main(lua_State *L);
 
 /* -- Errors ------------------------------------------------------------------------------------ */

@@ -448,10 +448,19 @@ static int safe_xpcall(lua_State *L) {
   return finish_xpcall(L, status, before);
 }
 
+void il_vm_text_mode(lua_State *L, int index) {
+  const char *mode = luaL_optstring(L, index, "t");
+  if (lua_gettop(L) < index) lua_settop(L, index);
+  lua_pushstring(L, strchr(mode, 't') != NULL ? "t" : "");
+  lua_replace(L, index);
+}
+
 /* load with a reader function catches what that raises. */
 static int safe_load(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
   bool before = unwinding(current);
-  lua_pushcfunction(L, il_std_named(il_vm_check(L)->host->std, "load"));
+  if ((vm->forbid & ISOLUA_NO_BYTECODE) != 0) il_vm_text_mode(L, 3);
+  lua_pushcfunction(L, il_std_named(vm->host->std, "load"));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
   if (il_vm_passes(current, before)) return il_vm_pass_on(L);

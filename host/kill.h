@@ -35,6 +35,10 @@ void il_vm_unwind_again(il_vm *vm);
 /* lua_resume, with the kill's knowledge of what runs. [-?, +?, -] */
 int il_vm_resume(il_vm *vm, lua_State *L, lua_State *co, int n, int *results);
 int il_vm_close_coroutine(lua_State *co);
+/* The mode at `index`, an argument of load or loadfile, allows text at most from now on.
+** [-0, +0, v] */
+void il_vm_text_mode(lua_State *L, int index);
+
 /* Our pcall, xpcall, load and coroutine functions, in an owned state. [-0, +0, m] */
 void il_vm_open_control(lua_State *L);
 void il_vm_name_control(il_std *std); /* they stand for the standard ones */

@@ -220,7 +220,10 @@ isolua_future *isolua_isolate_look(lua_State *L, isolua_isolate *i, int tracebac
 
 isolua_future *isolua_isolate_eval(lua_State *L, isolua_isolate *i, const char *source) {
   il_vm *vm = il_vm_check(L);
-  char *text = strdup(source);
+  char *text;
+  if (vm->forbid != 0) /* nor get at main by way of it */
+    luaL_error(L, "the host forbids isolates to evaluate code in one another");
+  text = strdup(source);
   return text != NULL ? ask(vm, L, i, IL_EVAL, text) : NULL;
 }
 

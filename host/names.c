@@ -14,7 +14,7 @@
 ** tells. What is added to a module later is not: a fresh isolate would not have it. The filter beside
 ** it answers "no name" without a call into Lua, which is what nearly every value gets.
 */
-static char names_key, registered_key, findable_key, require_key;
+static char names_key, registered_key, findable_key, require_key, given_key;
 
 /* -- The standard libraries -------------------------------------------------------------------- */
 
@@ -44,6 +44,12 @@ unsigned il_lib_bit(const char *name, size_t len) {
   return 0;
 }
 
+unsigned il_libs_forbidden(unsigned forbid) {
+  return ((forbid & ISOLUA_NO_IO) != 0 ? IL_LIB(io) : 0) |
+         ((forbid & ISOLUA_NO_OS) != 0 ? IL_LIB(os) : 0) |
+         ((forbid & ISOLUA_NO_DEBUG) != 0 ? IL_LIB(debug) : 0);
+}
+
 bool il_is_standard_global(const char *name, size_t len) {
   for (size_t i = 0; i < sizeof base_globals / sizeof base_globals[0]; i++)
     if (is(base_globals[i], name, len)) return true;
@@ -68,6 +74,7 @@ static void learn(lua_State *L, il_std *std, const char *lib) {
       const char *key = lua_tostring(L, -2);
       f->function = lua_tocfunction(L, -1);
       f->ours = NULL;
+      f->barred = false;
       f->lib = lib != NULL ? il_lib_bit(lib, strlen(lib)) : 0;
       snprintf(f->name, sizeof f->name, "%s%s%s", lib != NULL ? lib : "", lib != NULL ? "." : "",
                key);
@@ -86,9 +93,10 @@ il_std *il_std_new(lua_State *L) {
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
-  std->functions[std->count++] = (il_std_function){il_error_tostring, NULL, 0, IL_ERROR_NAME};
   std->functions[std->count++] =
-    (il_std_function){il_error_concat, NULL, 0, IL_ERROR_NAME ".concat"};
+    (il_std_function){il_error_tostring, NULL, 0, false, IL_ERROR_NAME};
+  std->functions[std->count++] =
+    (il_std_function){il_error_concat, NULL, 0, false, IL_ERROR_NAME ".concat"};
   return std;
 }
 
@@ -99,6 +107,11 @@ void il_std_free(void *std) {
 void il_std_replace(il_std *std, const char *name, lua_CFunction ours) {
   for (int i = 0; i < std->count; i++)
     if (strcmp(std->functions[i].name, name) == 0) std->functions[i].ours = ours;
+}
+
+void il_std_bar(il_std *std, const char *name) {
+  for (int i = 0; i < std->count; i++)
+    if (strcmp(std->functions[i].name, name) == 0) std->functions[i].barred = true;
 }
 
 int il_std_find(const il_std *std, lua_CFunction function) {
@@ -293,7 +306,6 @@ static void take_special(il_vm *vm, lua_State *L) {
 /* Looks at what is loaded, once. */
 static void open_names(il_vm *vm, lua_State *L) {
   luaL_checkstack(L, 20, NULL);
-  vm->names.opened = true;
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "k");
@@ -303,6 +315,7 @@ static void open_names(il_vm *vm, lua_State *L) {
   take_loaded(vm, L, false, false);
   take_special(vm, L);
   if (vm->isolate != NULL && vm->isolate->is_main) take_replaced(vm, L);
+  vm->names.opened = true; /* not before: memory may lack on the way, and then all is done again */
 }
 
 /* An embedder may put C functions of its own in the place of standard ones of main (os.exit, say): an
@@ -402,13 +415,40 @@ static bool search(lua_State *L, const char *name, const char *field) {
   return found;
 }
 
+void il_names_give(lua_State *L, const char *name) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &given_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &given_key);
+  }
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+}
+
+static bool was_given(lua_State *L, const char *name) {
+  bool was = false;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &given_key) == LUA_TTABLE) {
+    was = lua_getfield(L, -1, name) != LUA_TNIL;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return was;
+}
+
 static bool find_module(lua_State *L, const char *name) {
   const char *dot = strchr(name, '.');
+  unsigned forbid = il_vm_check(L)->host->options.forbid;
   bool found;
+  if (was_given(L, name)) return true;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   found = lua_getfield(L, -1, name) != LUA_TNIL;
   lua_pop(L, 2);
-  if (found || search(L, name, "path") || search(L, name, "cpath")) return true;
+  if (found || (forbid & ISOLUA_NO_FILES) != 0) return found;
+  if (search(L, name, "path")) return true;
+  if ((forbid & ISOLUA_NO_C_MODULES) != 0) return false;
+  if (search(L, name, "cpath")) return true;
   if (dot == NULL) return false;
   lua_pushlstring(L, name, (size_t)(dot - name)); /* in the library of its root, as require does */
   found = search(L, lua_tostring(L, -1), "cpath");

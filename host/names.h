@@ -21,6 +21,8 @@ enum il_lib_number {
 const char *il_lib_name(int number);
 /* The bit of a library's name; 0: there is no such library. */
 unsigned il_lib_bit(const char *name, size_t len);
+/* Bits of the libraries that ISOLUA_NO_* flags forbid. */
+unsigned il_libs_forbidden(unsigned forbid);
 /* Is it a global of the base library or the name of a standard library? */
 bool il_is_standard_global(const char *name, size_t len);
 
@@ -32,6 +34,7 @@ typedef struct il_std_function {
   lua_CFunction function; /* as the library has it */
   lua_CFunction ours;     /* as isolates have it, or NULL: the same */
   unsigned lib;           /* bit; 0: base */
+  bool barred;            /* isolates may not have it */
   char name[32];          /* "string.rep" */
 } il_std_function;
 
@@ -41,6 +44,7 @@ il_std *il_std_new(lua_State *L);
 void il_std_free(void *std);
 /* Isolates have `ours` under this name. Before the host starts anything. */
 void il_std_replace(il_std *std, const char *name, lua_CFunction ours);
+void il_std_bar(il_std *std, const char *name);
 /* By function (ours or theirs); -1: not one of them. */
 int il_std_find(const il_std *std, lua_CFunction function);
 /* The library's own function of a name that it has. */
@@ -81,6 +85,9 @@ static inline bool il_names_may_have(const il_names *n, const void *p) {
 
 /* Can a fresh isolate with `libs` resolve the module at `index` (a string)? [-0, +0, m] */
 bool il_names_findable(lua_State *L, int index, unsigned libs);
+
+/* The embedder has given this state the module of that name, and will give it to others. [-0, +0, m] */
+void il_names_give(lua_State *L, const char *name);
 
 /* Pushes what module (and field, or NULL) stand for here; raises when it cannot. [-0, +1, e] */
 void il_names_resolve(il_vm *vm, lua_State *L, const char *module, const char *field);

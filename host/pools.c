@@ -297,7 +297,7 @@ static int fill_recipe(il_vm *vm, lua_State *L, const isolua_run_options *o, rec
   r->capture = !o->no_globals;
   r->strip = o->strip != 0;
   r->errors_go_on = o->errors_go_on != 0;
-  err = il_task_new(&o->base, &r->task);
+  err = il_task_new(vm->host, &o->base, &r->task);
   if (err == ISOLUA_OK) {
     r->task->search = il_search_of(vm, L);
     return il_encode_setup(vm, L, o, r->task);

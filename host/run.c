@@ -300,6 +300,7 @@ static void fill_start(il_vm *vm, lua_State *L, const isolua_run_options *o, boo
 }
 
 static const char *start_message(int err) {
+  if (err == ISOLUA_FULL) return "the host has as many isolates as it may have";
   return err == ISOLUA_CLOSED ? "the program is ending: no isolate starts any more"
                               : isolua_code_message(err);
 }
@@ -330,7 +331,7 @@ static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n
   il_start start;
   int err;
   function_name(L, -(n + 1) + o->hidden, name, sizeof name);
-  err = il_task_new(&o->base, &box->task);
+  err = il_task_new(vm->host, &o->base, &box->task);
   if (err == ISOLUA_OK) {
     box->task->search = il_search_of(vm, L);
     fill_start(vm, L, o, spawned, &start);
@@ -371,10 +372,9 @@ int isolua_run(lua_State *L, const isolua_run_options *options, int index, int n
   il_isolate *i;
   int err = start(L, options, index, nargs, false, &i);
   if (err != ISOLUA_OK) return err;
+  il_handle_push_held(L, &i->inbox.tx, &i->inbox.tx); /* which keeps it from now on */
   il_future_retain(&i->future);
   *future = &i->future;
-  isolua_future_pushisolate(L, *future);
-  il_handle_release(&i->inbox.tx);
   return ISOLUA_OK;
 }
 
@@ -394,7 +394,7 @@ int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int
 static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, const char *path, int n,
                       task_box *box, il_isolate **isolate) {
   il_start start_as;
-  int err = il_task_new(&o->base, &box->task);
+  int err = il_task_new(vm->host, &o->base, &box->task);
   if (err == ISOLUA_OK && (box->task->path = strdup(path)) == NULL) err = ISOLUA_MEMORY;
   if (err != ISOLUA_OK) {
     lua_pop(L, n);
@@ -413,6 +413,8 @@ int isolua_spawnfile(lua_State *L, const isolua_run_options *options, const char
   int err, index = lua_gettop(L) - nargs + 1;
   il_loop_check_open(vm, L);
   luaL_checkstack(L, 10, NULL);
+  if ((vm->forbid & ISOLUA_NO_FILES) != 0)
+    return luaL_error(L, "isolate.spawn_file: the host forbids files");
   box = push_task_box(L);
   lua_insert(L, index);
   err = file_boxed(vm, L, options, path, nargs, box, &i);

@@ -152,8 +152,9 @@ typedef struct il_vm {
   _Atomic(size_t) used; /* bytes of its heap; relaxed: others read it for show */
   size_t cap;           /* of it; 0: none */
   ptrdiff_t
-    pressure;    /* bytes that came outside of the heap since the collector took a step for them */
-  unsigned libs; /* standard libraries it has, bits of il_libs */
+    pressure; /* bytes that came outside of the heap since the collector took a step for them */
+  unsigned forbid; /* ISOLUA_NO_*: fixed; 0 in main */
+  unsigned libs;   /* standard libraries it has, bits of il_libs */
   il_names names;
   il_loop loop;
   struct il_search *search;   /* one hold: of the last isolate that it started; or NULL */
@@ -168,6 +169,14 @@ typedef struct il_vm {
   char *warning;              /* what `warn` has said of a message so far; NULL: it never has */
   bool warn;                  /* warnings are on */
 } il_vm;
+
+/* The cap of a heap while what came of a task is made into a message: that is not the task's, but its
+** code may run then, too (__tostring, __isolate_pack). */
+static inline size_t il_cap_of_result(size_t cap) {
+  const size_t more = (size_t)1 << 20;
+  if (cap == 0) return 0;
+  return cap > (SIZE_MAX - more) / 2 ? SIZE_MAX : cap * 2 + more;
+}
 
 /* Pushes the metatable of a type of the binding, which is made if need be (handle.c). [-0, +1, e] */
 void il_handle_pushtype(lua_State *L, const char *name);

@@ -6,11 +6,11 @@
 #include "vm.h"
 
 /* An empty task with what the options say of libs, gc and init. ISOLUA_INVALID, ISOLUA_MEMORY. */
-int il_task_new(const isolua_options *o, il_task **task);
+int il_task_new(const isolua_host *host, const isolua_options *o, il_task **task);
 
 /* Starts an isolate that runs the task, which it takes over, also when it fails, as it does the listeners
 ** of `start` (which may be NULL). One hold as a sender to the inbox of *isolate is the caller's; what fails after this is its
-** future's. ISOLUA_MEMORY, ISOLUA_CLOSED: nothing was made. */
+** future's. ISOLUA_MEMORY, ISOLUA_CLOSED, ISOLUA_FULL: nothing was made. */
 int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
                   const il_start *start, il_task *task, il_isolate **isolate);
 

@@ -90,7 +90,7 @@ static void *alloc_by_host(void *ud, void *p, size_t osize, size_t nsize) {
   void *q;
   if (nsize == 0 && osize > IL_ARENA_SMALL && holds_state(vm, p, osize)) il_vm_not_current(vm);
   if (!counts(vm, old, nsize, &used)) return NULL;
-  q = o->alloc(o->alloc_ud, p, old, nsize);
+  q = o->alloc(o->alloc_ud, vm->isolate != NULL ? vm->isolate->id : 0, p, old, nsize);
   if (q != NULL || nsize == 0) atomic_store_explicit(&vm->used, used, memory_order_relaxed);
   return q;
 }
@@ -146,11 +146,16 @@ static int open_state(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
   lua_CFunction open;
   lua_gc(L, LUA_GCSTOP); /* all of this stays */
-  luaL_openlibs(L);
+  if (vm->forbid == 0)
+    luaL_openlibs(L);
+  else
+    il_sandbox_openlibs(L, vm->forbid);
   lua_pushlightuserdata(L, vm);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_vm_open_control(L);
   il_vm_open_gate(L);
+  if (vm->forbid != 0) il_sandbox_apply(L, vm->forbid);
+  if (vm->host->options.load != NULL) il_vm_open_loader(L);
   seed_random(L, vm->host);
   memcpy(&open, &vm->host->open, sizeof open);
   if (open != NULL) {
@@ -201,10 +206,11 @@ static void vm_free(il_vm *vm) {
   free(vm);
 }
 
-static il_vm *make_state(isolua_host *host) {
+static il_vm *make_state(isolua_host *host, unsigned forbid) {
   il_vm *vm = vm_new(host);
   if (vm == NULL) return NULL;
   vm->owned = true;
+  vm->forbid = forbid;
   vm->L = lua_newstate(host->options.alloc != NULL ? alloc_by_host : alloc, vm);
   if (vm->L == NULL) {
     vm_free(vm);
@@ -230,7 +236,7 @@ static int open_for_isolate(lua_State *L) {
 }
 
 void *il_spare_make(void *host) {
-  il_vm *vm = make_state(host);
+  il_vm *vm = make_state(host, ((isolua_host *)host)->options.forbid);
   if (vm == NULL) return NULL;
   lua_pushcfunction(vm->L, open_for_isolate);
   if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
@@ -264,6 +270,7 @@ int il_vm_host_init(isolua_host *host) {
   if (std == NULL) return ISOLUA_MEMORY;
   il_vm_name_control(std);
   il_vm_name_library(std);
+  il_sandbox_name(std, host->options.forbid);
   host->std = std;
   host->free_std = il_std_free;
   return ISOLUA_OK;
@@ -337,7 +344,7 @@ static int open_for_main(lua_State *L) {
 
 int isolua_main_open(isolua_host *host, lua_State **L) {
   int err;
-  il_vm *vm = make_state(host);
+  il_vm *vm = make_state(host, 0);
   if (vm == NULL) return ISOLUA_MEMORY;
   lua_pushcfunction(vm->L, open_for_main);
   if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
@@ -542,9 +549,7 @@ static void take_failure(il_vm *vm, const char *what, il_result *r) {
   if (i->is_main || i->errors_go_on || vm->ended || vm->loop.closed) {
     bool heard = il_control_hears_errors(&i->control);
     if (i->is_main || !heard) atomic_store(&vm->host->failed, true);
-    if (!heard)
-      il_host_log(vm->host, "uncaught error in %s of '%s': %s", what, i->name,
-                  r->traceback != NULL ? r->traceback : r->message);
+    if (!heard) il_host_uncaught(i, what, r);
     il_result_fini(r);
   } else if (vm->failure.code != ISOLUA_OK) {
     il_result_fini(r);
@@ -640,6 +645,7 @@ void il_vm_free_task(il_isolate *i) {
 /* Takes away what `libs` leaves out: its global, its module, and methods of strings. */
 static void restrict_libs(il_vm *vm, lua_State *L, unsigned libs) {
   vm->libs = libs;
+  libs |= il_libs_forbidden(vm->forbid); /* never were there */
   if (libs == IL_LIBS_ALL) return;
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   for (int n = 0; n < IL_LIB_COUNT; n++) {
@@ -771,12 +777,12 @@ static int make_result(lua_State *L) {
   return 0;
 }
 
-/* Sending the results is not the task's heap: without its cap. */
+/* Sending the results is not the task's heap: with more than its cap. */
 bool il_vm_result(il_vm *vm, lua_State *L, int base, int status, il_result *r) {
   ending end = {vm, r, status, false};
   size_t cap = vm->cap;
   bool done;
-  vm->cap = 0;
+  vm->cap = il_cap_of_result(cap);
   if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
     lua_settop(L, base);
     end.overflow = true;

@@ -61,6 +61,19 @@ void il_vm_open_library(lua_State *L);
 void il_vm_open_print(lua_State *L); /* print alone */
 void il_vm_name_library(il_std *std);
 
+/* -- require.c ---------------------------------------------------------------------------------- */
+
+/* `require` asks the host's `load`, after package.preload. [-0, +0, m] */
+void il_vm_open_loader(lua_State *L);
+
+/* -- sandbox.c --------------------------------------------------------------------------------- */
+
+/* As luaL_openlibs, without the libraries that the flags forbid. [-0, +0, e] */
+void il_sandbox_openlibs(lua_State *L, unsigned forbid);
+/* Takes single functions and searchers away, in a fresh state. [-0, +0, m] */
+void il_sandbox_apply(lua_State *L, unsigned forbid);
+void il_sandbox_name(il_std *std, unsigned forbid);
+
 /* -- gate_lib.c --------------------------------------------------------------------------------- */
 
 /* C modules are loaded by one isolate at a time. [-0, +0, m] */

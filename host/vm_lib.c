@@ -8,6 +8,7 @@
 /* One line is one call of the host's print, so that lines of several isolates do not mix. */
 static int print(lua_State *L) {
   il_vm *vm = il_vm_check(L);
+  const isolua_host_options *o = &vm->host->options;
   luaL_Buffer b;
   int n = lua_gettop(L);
   size_t len;
@@ -23,7 +24,8 @@ static int print(lua_State *L) {
   luaL_addchar(&b, '\n');
   luaL_pushresult(&b);
   line = lua_tolstring(L, -1, &len);
-  vm->host->options.print(vm->host->options.print_ud, line, len);
+  o->print(o->print_ud, vm->isolate != NULL ? vm->isolate->id : 0,
+           vm->isolate != NULL ? vm->isolate->name : "", line, len);
   return 0;
 }
 
@@ -53,11 +55,12 @@ static int io_popen(lua_State *L) {
 }
 
 static void replace(lua_State *L, const char *lib, const char *name, lua_CFunction function) {
-  if (lua_getglobal(L, lib) == LUA_TTABLE) {
+  int top = lua_gettop(L);
+  if (lua_getglobal(L, lib) == LUA_TTABLE && lua_getfield(L, -1, name) != LUA_TNIL) {
     lua_pushcfunction(L, function);
-    lua_setfield(L, -2, name);
+    lua_setfield(L, top + 1, name);
   }
-  lua_pop(L, 1);
+  lua_settop(L, top);
 }
 
 void il_vm_name_library(il_std *std) {

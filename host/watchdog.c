@@ -45,6 +45,7 @@ static void wait_locked(il_watchdog *d) {
 static void watch(void *arg) {
   il_watchdog *d = arg;
   il_thread_name("isolua-watchdog");
+  if (d->tell != NULL) d->tell(d->tell_ud, true);
   il_mutex_lock(&d->lock);
   while (!d->stop) {
     const il_alarm *a = first_locked(d);
@@ -54,9 +55,12 @@ static void watch(void *arg) {
       wait_locked(d);
   }
   il_mutex_unlock(&d->lock);
+  if (d->tell != NULL) d->tell(d->tell_ud, false);
 }
 
 int il_watchdog_init(il_watchdog *d) {
+  d->tell = NULL;
+  d->tell_ud = NULL;
   d->started = d->stop = false;
   d->alarms = (il_dues){NULL, 0, 0, 0};
   d->reserved = 0;

@@ -20,6 +20,10 @@ struct il_alarm {
 };
 
 typedef struct il_watchdog {
+  /* fixed before the first alarm is set */
+  void (*tell)(void *tell_ud, bool begins); /* on its thread, which begins, or ends; or NULL */
+  void *tell_ud;
+
   il_mutex lock; /* guards all below, and what alarms say so of */
   il_cond change;
   il_thread thread;

@@ -159,6 +159,7 @@ static void leave(il_worker *self) {
   bool join;
   il_awake_add(-1);
   if (self->spare != NULL) w->drop(self->spare);
+  if (w->tell != NULL) w->tell(w->tell_ud, false);
   free(self);
   il_mutex_lock(&w->lock);
   join = w->zombie;
@@ -179,6 +180,7 @@ static void work(void *arg) {
   current = self;
   self->thread = il_thread_self();
   il_awake_add(1);
+  if (self->pool->tell != NULL) self->pool->tell(self->pool->tell_ud, true);
   do {
     il_job *job = self->job;
     void *spare = self->spare;

@@ -21,6 +21,8 @@ typedef struct il_workers {
   void *(*make)(void *ud); /* a spare for the next job, on the thread that will run it; or NULL */
   void (*drop)(void *spare);
   void *ud;
+  void (*tell)(void *tell_ud, bool begins); /* on a thread that begins, or ends; or NULL */
+  void *tell_ud;
   size_t stack; /* of threads that may be kept; jobs that want another get one of their own */
   int sig;      /* the one signal that is not blocked */
   int keep;     /* how many idle threads at most */

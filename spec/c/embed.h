@@ -24,7 +24,9 @@ typedef struct capture {
 #define CAPTURE                                                                                    \
   { .lock = PTHREAD_MUTEX_INITIALIZER }
 
-void capture_text(void *ud, const char *text, size_t length); /* an isolua_log and isolua_print */
+void capture_text(void *ud, const char *text, size_t length); /* an isolua_log */
+void capture_print(void *ud, long long isolate, const char *name, const char *text,
+                   size_t length); /* an isolua_print */
 int capture_calls(capture *c);
 bool capture_has(capture *c, const char *part);
 /* Waits until the callback was called `calls` times. */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "embed.h"
+#include "isolua_lua.h"
 
 static int64_t now(void) {
   struct timespec t;
@@ -100,6 +101,42 @@ static void leaks_nothing(void) {
   after = mallinfo2().uordblks;
   if (!check_under(NULL) && !CHECK(after < before + 65536))
     printf("      %zu bytes in use, and then %zu\n", before, after);
+}
+
+/* Hosts with some isolates each, which end in all ways; threads and files are looked at, too. */
+static const char *const lives[] = {
+  "return 1, {}, 'x'",
+  "error 'not caught'",
+  "local isolate = require 'isolate' return isolate.run(function(t) return #t end, {1, 2}):await()",
+  "local isolate = require 'isolate'\n"
+  "isolate.spawn({paused = true}, function() end)\n"
+  "isolate.spawn(function() isolate.inbox():receive() end)\n"
+  "isolate.every(10, function() end)\n"
+  "isolate.inbox():receive(10)",
+  "local isolate = require 'isolate'\n"
+  "local rx, tx = isolate.port() isolate.fd()\n"
+  "local pool = isolate.pool {size = 2}\n"
+  "pool:submit(function() isolate.sleep(10) end)\n"
+  "tx:send {1} return isolate.freeze {1}, isolate.buffer(10), tx",
+};
+enum { LIVES = sizeof lives / sizeof lives[0] };
+
+static void thousand_hosts(void) {
+  int n = check_scale(1000, 40);
+  for (int i = 0; i < n; i++) {
+    isolua_host *host = embed_open(NULL);
+    isolua_future *f[LIVES] = {NULL};
+    if (host == NULL) return;
+    isolua_host_set_open(host, isolua_open_modules);
+    for (int k = 0; k < LIVES; k++)
+      if (k < 3 || i % 10 == k) f[k] = embed_run(host, NULL, lives[k]); /* the last take 0.1 s */
+    if (i % 3 == 0) isolua_future_wait(f[1], SOON);
+    if (i % 3 == 1) isolua_future_cancel(f[2], NULL);
+    if (i % 2 == 0) isolua_future_release(f[0]);
+    embed_close(host);
+    if (i % 2 != 0) isolua_future_release(f[0]);
+    for (int k = 1; k < LIVES; k++) isolua_future_release(f[k]);
+  }
 }
 
 /* -- Closing ----------------------------------------------------------------------------------- */
@@ -215,6 +252,45 @@ static void closes_from_any_state(void) {
   }
 }
 
+/* Isolates that start others without end, in each way. */
+static void ends_floods(void) {
+  static const char *const floods[] = {
+    "local function flood()\n"
+    "  local isolate = require 'isolate'\n"
+    "  for i = 1, 3 do pcall(isolate.spawn, flood) end\n"
+    "  while true do pcall(isolate.run, function() end) end\n"
+    "end flood()",
+    "local isolate = require 'isolate' while true do pcall(isolate.spawn, function() end) end",
+    "local function chain() require 'isolate'.spawn(chain) end chain()",
+    "local isolate = require 'isolate'\n"
+    "while true do\n"
+    "  local pool <close> = isolate.pool {size = 2}\n"
+    "  pcall(pool.submit, pool, function() end)\n"
+    "end",
+    "local isolate = require 'isolate'\n"
+    "local last <close> = setmetatable({}, {__close = function()\n"
+    "  while true do pcall(isolate.spawn, function() while true do end end) end\n"
+    "end})\n"
+    "while true do end",
+  };
+  size_t n = sizeof floods / sizeof floods[0];
+  for (size_t i = 0; i < n * (size_t)check_scale(2, 1); i++) {
+    isolua_host_options o = {.max_isolates = i < n ? 200 : 0};
+    isolua_host *host = embed_open(&o);
+    isolua_future *f;
+    int64_t from;
+    isolua_host_set_open(host, isolua_open_modules);
+    f = embed_run(host, NULL, floods[i % n]);
+    isolua_future_wait(f, 30 * MILLISECOND);
+    from = now();
+    if (!CHECK_INT(isolua_host_close(host, 60 * ISOLUA_SECOND), ISOLUA_OK) ||
+        !CHECK(now() - from < check_scale(5, 60) * ISOLUA_SECOND))
+      printf("      %s\n", floods[i % n]);
+    CHECK_INT(isolua_future_done(f), 1);
+    isolua_future_release(f);
+  }
+}
+
 /* -- Being stuck ------------------------------------------------------------------------------- */
 
 /* A host that was left behind stays in memory: what can be reached from here is no leak. */
@@ -259,9 +335,10 @@ typedef struct heap {
   long refuse_from, refuse_to;      /* numbers of such calls that get none */
 } heap;
 
-static void *heap_alloc(void *ud, void *p, size_t osize, size_t nsize) {
+static void *heap_alloc(void *ud, long long isolate, void *p, size_t osize, size_t nsize) {
   heap *h = ud;
   void *q;
+  (void)isolate;
   if (nsize > (p != NULL ? osize : 0)) {
     long call = atomic_fetch_add(&h->calls, 1);
     if (call >= h->refuse_from && call < h->refuse_to) return NULL;
@@ -346,7 +423,7 @@ static void refused_once(void) {
 static void print_gets_whole_lines(void) {
   enum { N = 4 };
   capture out = CAPTURE;
-  isolua_host_options o = {.print = capture_text, .print_ud = &out};
+  isolua_host_options o = {.print = capture_print, .print_ud = &out};
   isolua_host *host = embed_open(&o);
   isolua_future *futures[N];
   embed_gives(host, NULL, "print(1, nil, 'two', true, 1.5)", ISOLUA_OK, NULL);
@@ -452,10 +529,11 @@ typedef struct caller {
   isolua_future *_Atomic future;
 } caller;
 
-static void print_runs(void *ud, const char *text, size_t length) {
+static void print_runs(void *ud, long long isolate, const char *name, const char *text,
+                       size_t length) {
   caller *c = ud;
   isolua_future *f = NULL;
-  (void)text, (void)length;
+  (void)isolate, (void)name, (void)text, (void)length;
   atomic_store(&c->code, isolua_run_string(c->host, NULL, c->source, &f));
   atomic_store(&c->future, f);
   atomic_fetch_add(&c->calls, 1);
@@ -563,6 +641,52 @@ static void used_by_many_threads(void) {
   embed_close(o.host);
 }
 
+/* Several threads have holds on the same futures: they wait, cancel and read at once. */
+typedef struct shared_future {
+  isolua_future *future;
+  atomic_int holds;
+} shared_future;
+
+typedef struct crowd {
+  isolua_host *host;
+  int rounds;
+  shared_future shared[16];
+} crowd;
+
+static void jostle(int index, void *arg) {
+  crowd *c = arg;
+  uint32_t random = (uint32_t)index * 77 + 1;
+  for (int i = 0; i < c->rounds; i++) {
+    shared_future *s = &c->shared[check_random(&random) % 16];
+    isolua_future *own = embed_run(c->host, NULL, i % 2 == 0 ? "return 1, 'one'" : ENDLESS);
+    switch (check_random(&random) % 5) {
+    case 0: isolua_future_wait(s->future, MILLISECOND / 10); break;
+    case 1: isolua_future_cancel(s->future, "by one of many"); break;
+    case 2:
+      if (isolua_future_done(s->future)) isolua_future_message(s->future);
+      break;
+    case 3: isolua_future_string(s->future, 2, NULL); break;
+    default: isolua_future_wait(own, MILLISECOND / 10); break;
+    }
+    if (i % 2 != 0 || i % 3 == 0) isolua_future_cancel(own, NULL);
+    isolua_future_release(own);
+  }
+  for (int k = 0; k < 16; k++)
+    if (atomic_fetch_sub(&c->shared[k].holds, 1) == 1) isolua_future_release(c->shared[k].future);
+}
+
+static void jostled_by_many_threads(void) {
+  enum { N = 8 };
+  crowd c = {.rounds = check_scale(200, 20)};
+  c.host = embed_open(NULL);
+  for (int k = 0; k < 16; k++) {
+    c.shared[k].future = embed_run(c.host, NULL, k % 2 == 0 ? "return 1, 'one'" : ENDLESS);
+    atomic_init(&c.shared[k].holds, N);
+  }
+  check_parallel(N, jostle, &c);
+  embed_close(c.host);
+}
+
 /* All wait for the same future. */
 static void read_by_one_of_many(int index, void *arg) {
   size_t length;
@@ -619,6 +743,51 @@ static void another_kill_signal(void) {
   CHECK(after.sa_handler == earlier_handler);
 }
 
+static atomic_int informed_calls, informed_wrong;
+
+static void informed_handler(int sig, siginfo_t *info, void *context) {
+  if (info == NULL || info->si_signo != sig || context == NULL) atomic_store(&informed_wrong, 1);
+  atomic_fetch_add(&informed_calls, 1);
+}
+
+/* A handler with SA_SIGINFO, and none: of the default signal and of others. */
+static void earlier_handlers_are_called(void) {
+  const int chosen[] = {0, SIGUSR1, SIGRTMIN + 3};
+  for (int i = 0; i < 6; i++) {
+    int sig = chosen[i % 3] != 0 ? chosen[i % 3] : SIGURG;
+    struct sigaction mine, before, after;
+    isolua_host_options o = {.kill_signal = chosen[i % 3]};
+    isolua_host *host;
+    memset(&mine, 0, sizeof mine);
+    if (i < 3) {
+      mine.sa_sigaction = informed_handler;
+      mine.sa_flags = SA_SIGINFO;
+    } else {
+      mine.sa_handler = SIG_IGN;
+    }
+    sigaction(sig, &mine, &before);
+    atomic_store(&informed_calls, 0);
+    host = embed_open(&o);
+    for (int k = 0; k < 3; k++) {
+      isolua_future *f = embed_run(host, NULL, "while true do pcall(error) end");
+      isolua_future_wait(f, 5 * MILLISECOND);
+      isolua_future_cancel(f, NULL);
+      isolua_future_release(f);
+      CHECK(check_isolates_end());
+    }
+    if (i < 3) {
+      CHECK(atomic_load(&informed_calls) > 0);
+      atomic_store(&informed_calls, 0);
+      raise(sig); /* one that is the program's own */
+      CHECK_INT(atomic_load(&informed_calls), 1);
+    }
+    embed_close(host);
+    sigaction(sig, &before, &after);
+    CHECK(i < 3 ? after.sa_sigaction == informed_handler : after.sa_handler == SIG_IGN);
+  }
+  CHECK_INT(atomic_load(&informed_wrong), 0);
+}
+
 /* Busy code cannot be killed then, and runs to its end. */
 static void no_kill_signal(void) {
   struct sigaction before, during;
@@ -645,11 +814,13 @@ static const check_case cases[] = {
   {"a host without isolates closes at once", opens_and_closes},
   {"several hosts do not disturb each other", several_at_once},
   {"hosts opened and closed leak nothing", leaks_nothing},
+  {"a thousand hosts with isolates leave nothing", thousand_hosts},
   {"close ends endless loops of any kind", ends_endless_loops},
   {"close ends a finalizer that runs at the end of an isolate", ends_finalizers},
   {"close leaves nothing that ends soon after its timeout", closes_without_time},
   {"close ends many isolates", ends_many},
   {"close leaves nothing, whatever is under way", closes_from_any_state},
+  {"close ends isolates that start others without end", ends_floods},
   {"close leaves a stuck isolate behind and names it", leaves_stuck_ones},
   {"close leaves a stuck isolate behind at its timeout and names it", leaves_stuck_ones_at_timeout},
   {"the allocator serves all Lua heaps", allocates_all_lua_heaps},
@@ -665,8 +836,10 @@ static const check_case cases[] = {
   {"no thread is kept when no spares are wanted", keeps_no_spares},
   {"as many threads are kept as spares are wanted", keeps_spares},
   {"many threads may use one host", used_by_many_threads},
+  {"many threads may wait for, cancel and read the same futures", jostled_by_many_threads},
   {"many threads may read one future", read_by_many_threads},
   {"another kill signal works, and is given back", another_kill_signal},
+  {"handlers that the program had are called, and are given back", earlier_handlers_are_called},
   {"without a kill signal busy code runs to its end", no_kill_signal},
 };
 
