@@ -36,6 +36,9 @@ extern "C" {
 ** isolua_attach: makes a state that you made the main isolate of `host`; with host NULL, of a new
 **   host that logs to stderr and closes with the state. Adds registry entries and a metatable on
 **   package.loaded; changes nothing else. [-0, +0, -]. Errors: ISOLUA_MEMORY, ISOLUA_INVALID.
+** isolua_detach: ends that: tasks and handlers of L end, and its isolate; L, and what was added to it, stays,
+**   and can be attached anew. ISOLUA_OK, or ISOLUA_INVALID: L is not a state that was attached to a host of
+**   yours, or it runs in a task or wait of its event loop. [-0, +0, -]
 ** isolua_require: pushes the module of that name, required if need be, by the `require` that the state came
 **   with. [-0, +1, e]
 ** isolua_pushstandard: pushes a function of the standard libraries, as "string.pack", whether the isolate
@@ -51,6 +54,7 @@ ISOLUA_API void isolua_host_set_module(isolua_host *host, const char *module,
 ISOLUA_API int isolua_main_open(isolua_host *host, lua_State **L);
 ISOLUA_API void isolua_main_close(lua_State *L);
 ISOLUA_API int isolua_attach(isolua_host *host, lua_State *L);
+ISOLUA_API int isolua_detach(lua_State *L);
 ISOLUA_API void isolua_require(lua_State *L, const char *name);
 ISOLUA_API void isolua_pushstandard(lua_State *L, const char *name);
 ISOLUA_API isolua_host *isolua_host_of(lua_State *L);

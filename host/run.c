@@ -87,6 +87,21 @@ int isolua_attach(isolua_host *host, lua_State *L) {
   return err;
 }
 
+/* One that owns its host ends with it, when it is closed. */
+int isolua_detach(lua_State *L) {
+  il_vm *vm = il_vm_of(L);
+  if (vm == NULL || vm->owned || !vm->isolate->is_main || vm->loop.current != NULL ||
+      vm->loop.inside > 0 || vm->loop.pumping)
+    return ISOLUA_INVALID;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key) == LUA_TUSERDATA) {
+    lua_pop(L, 1);
+    return ISOLUA_INVALID;
+  }
+  lua_pop(L, 1);
+  il_vm_detach(vm);
+  return ISOLUA_OK;
+}
+
 isolua_host *isolua_host_of(lua_State *L) {
   il_vm *vm = il_vm_of(L);
   return vm != NULL ? vm->host : NULL;

@@ -54,7 +54,7 @@ static void results(isolua_host *host) {
     printf("  float: %.1f\n", isolua_future_number(future, 2));
     printf("  string of %d bytes: %s\n", (int)length, text);
     printf("  boolean: %d\n", isolua_future_boolean(future, 4));
-    printf("  a table is for Lua: %d\n", isolua_future_type(future, 5) == ISOLUA_TOTHER);
+    printf("  a table of %d\n", (int)isolua_value_length(isolua_future_value(future, 5)));
   }
   isolua_future_release(future);
 }

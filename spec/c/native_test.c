@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "embed.h"
+#include "isolua_lua.h"
+#include <lualib.h>
 
 static isolua_host *host; /* of the test that runs */
 
@@ -829,6 +831,71 @@ static void wake_is_called_once_a_pump(void) {
   close_host();
 }
 
+/* -- States of the caller's -------------------------------------------------------------------- */
+
+static bool runs(lua_State *L, const char *source) {
+  bool good = CHECK_INT(luaL_dostring(L, source), LUA_OK);
+  if (!good) printf("      %s\n", lua_tostring(L, -1));
+  return good;
+}
+
+static bool has_seen(void *arg) {
+  lua_State *L = arg;
+  bool seen;
+  isolua_pump(host, -1, -1);
+  lua_getglobal(L, "seen");
+  seen = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return seen;
+}
+
+static void states_are_attached_and_pumped(void) {
+  lua_State *L = luaL_newstate();
+  struct pollfd p = {.events = POLLIN};
+  if (!open_host()) return;
+  luaL_openlibs(L);
+  isolua_open_modules(L);
+  CHECK_INT(isolua_detach(L), ISOLUA_INVALID);
+  for (int i = 0; i < check_scale(300, 30); i++) {
+    if (!CHECK_INT(isolua_attach(host, L), ISOLUA_OK)) break;
+    CHECK_INT(isolua_attach(host, L), ISOLUA_INVALID);
+    CHECK(isolua_host_of(L) == host);
+    p.fd = isolua_fd(host);
+    CHECK(p.fd >= 0);
+    if (!runs(
+          L,
+          "local isolate = require 'isolate' seen = false "
+          "isolate.run(function() return 7 end):on_done(function(ok, n) seen = ok and n == 7 end) "
+          "timer = isolate.after(0.001, function() rung = true end)"))
+      break;
+    CHECK(isolua_next_due(host) >= 0);
+    CHECK_INT(poll(&p, 1, 10000), 1);
+    CHECK(check_eventually(has_seen, L));
+    CHECK_INT(isolua_detach(L), ISOLUA_OK);
+    CHECK(isolua_host_of(L) == NULL);
+    CHECK_INT(isolua_next_due(host), -1);
+    if (!runs(L, "assert(not pcall(require 'isolate'.run, print))")) break;
+  }
+  lua_close(L);
+  close_host();
+}
+
+static void states_keep_what_they_had(void) {
+  lua_State *L = luaL_newstate();
+  if (!open_host()) return;
+  luaL_openlibs(L);
+  CHECK(runs(L, "before = {} for k, v in pairs(_G) do before[k] = v end "
+                "libs = {} for k, v in pairs(package.loaded) do libs[k] = v end"));
+  CHECK_INT(isolua_attach(host, L), ISOLUA_OK);
+  CHECK(runs(
+    L, "for k, v in pairs(_G) do assert(k == 'before' or k == 'libs' or before[k] == v, k) end "
+       "for k, v in pairs(package.loaded) do assert(libs[k] == v, k) end "
+       "assert(getmetatable(_G) == nil and debug.gethook() == nil)"));
+  CHECK_INT(isolua_detach(L), ISOLUA_OK);
+  lua_close(L);
+  close_host();
+}
+
 static const check_case cases[] = {
   {"messages carry values of every type", messages_carry_every_type},
   {"messages carry tables", messages_carry_tables},
@@ -852,6 +919,8 @@ static const check_case cases[] = {
   {"receivers close in their callback", receivers_close_in_their_callback},
   {"the pump bears several threads", pump_bears_several_threads},
   {"wake is called once a pump", wake_is_called_once_a_pump},
+  {"states of the caller's are attached, pumped and detached", states_are_attached_and_pumped},
+  {"states of the caller's keep what they had", states_keep_what_they_had},
 };
 
 CHECK_MAIN(cases)

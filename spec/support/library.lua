@@ -21,7 +21,7 @@ results: 5
   float: 12.5
   string of 27 bytes: 1 4 9 16 25 36 49 64 81 100
   boolean: 1
-  a table is for Lua: 1
+  a table of 10
 error: code error: house:2: no such door: front
 house:2: no such door: front
 stack traceback:
