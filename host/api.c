@@ -144,10 +144,17 @@ static int file_task(isolua_host *host, const isolua_options *options, const cha
   return ISOLUA_MEMORY;
 }
 
+/* Without what says of a chunk's name which kind it is. */
+static const char *name_of(const isolua_options *o, const il_task *task) {
+  const char *name = o->name != NULL ? o->name : task->path;
+  return o->name == NULL && task->source != NULL && (*name == '=' || *name == '@') ? name + 1
+                                                                                   : name;
+}
+
 static int start_run(isolua_host *host, const isolua_options *o, il_task *task,
                      isolua_future **future) {
   il_isolate *i;
-  int err = il_task_start(host, o, o->name != NULL ? o->name : task->path, NULL, task, &i);
+  int err = il_task_start(host, o, name_of(o, task), NULL, task, &i);
   if (err != ISOLUA_OK) return err;
   il_future_retain(&i->future);
   *future = &i->future;
@@ -158,7 +165,7 @@ static int start_run(isolua_host *host, const isolua_options *o, il_task *task,
 static int start_spawn(isolua_host *host, const isolua_options *o, il_task *task,
                        isolua_isolate **isolate) {
   const il_start start = {.spawned = true};
-  return il_task_start(host, o, o->name != NULL ? o->name : task->path, &start, task, isolate);
+  return il_task_start(host, o, name_of(o, task), &start, task, isolate);
 }
 
 int isolua_run_buffer(isolua_host *host, const isolua_options *options, const char *source,

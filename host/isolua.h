@@ -204,8 +204,8 @@ typedef struct isolua_host_options {
   size_t max_isolates;        /* isolates alive at once, main not counted, but those that are stuck;
                                  0: no limit. ISOLUA_FULL: it is reached */
   unsigned forbid;            /* ISOLUA_NO_*: what no isolate may; 0: nothing is forbidden */
-  isolua_wake wake;   /* isolua_pump gets something to do; NULL: nobody is told */
-  void *wake_ud;      /* its first argument */
+  isolua_wake wake;           /* isolua_pump gets something to do; NULL: nobody is told */
+  void *wake_ud;              /* its first argument */
 } isolua_host_options;
 
 /*
@@ -294,8 +294,8 @@ enum {
   ISOLUA_TSTRING = 4,
   ISOLUA_TOTHER = 5, /* a function, an object, …: for Lua */
   ISOLUA_TTABLE = 6,
-  ISOLUA_TSENDER = 7, /* also a channel, and the handle of an isolate */
-  ISOLUA_TBUFFER = 8
+  ISOLUA_TPORT = 7, /* a sender, a channel, or the handle of an isolate */
+  ISOLUA_TBLOCK = 8 /* a buffer, or a slice of one */
 };
 ISOLUA_API int isolua_future_count(isolua_future *future);
 ISOLUA_API int isolua_future_type(isolua_future *future, int index);

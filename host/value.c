@@ -225,7 +225,7 @@ static void get_handle(reader *r, isolua_value *v) {
   il_handle *h = r->m->handles[get32(r)];
   /* only senders have a release of their own */
   if (h != NULL && h->type->release != NULL) {
-    v->type = ISOLUA_TSENDER;
+    v->type = ISOLUA_TPORT;
     v->u.handle = h;
   }
   keep(r, slot, v);
@@ -243,7 +243,7 @@ static void get_buffer(reader *r, int tag, isolua_value *v) {
   r->at++;
   offset = (size_t)get64(r);
   length = (size_t)get64(r);
-  v->type = v->u.buffer.block != NULL ? ISOLUA_TBUFFER : ISOLUA_TOTHER; /* NULL: Lua has taken it */
+  v->type = v->u.buffer.block != NULL ? ISOLUA_TBLOCK : ISOLUA_TOTHER; /* NULL: Lua has taken it */
   v->u.buffer.offset = offset;
   v->u.buffer.length = length;
   keep(r, slot, v);
@@ -582,7 +582,7 @@ size_t isolua_value_length(const isolua_value *v) {
   switch (v->type) {
   case ISOLUA_TSTRING: return v->u.string.length;
   case ISOLUA_TTABLE: return v->u.table->length;
-  case ISOLUA_TBUFFER: return v->u.buffer.length;
+  case ISOLUA_TBLOCK: return v->u.buffer.length;
   default: return 0;
   }
 }
@@ -642,13 +642,13 @@ int isolua_value_next(const isolua_value *v, size_t *at, const isolua_value **ke
 }
 
 isolua_sender *isolua_value_sender(const isolua_value *v) {
-  if (v == NULL || v->type != ISOLUA_TSENDER) return NULL;
+  if (v == NULL || v->type != ISOLUA_TPORT) return NULL;
   il_handle_retain(v->u.handle);
   return (isolua_sender *)v->u.handle;
 }
 
 isolua_block *isolua_value_block(const isolua_value *v, size_t *offset) {
-  bool is = v != NULL && v->type == ISOLUA_TBUFFER;
+  bool is = v != NULL && v->type == ISOLUA_TBLOCK;
   if (offset != NULL) *offset = is ? v->u.buffer.offset : 0;
   if (!is) return NULL;
   il_handle_retain(&v->u.buffer.block->h);

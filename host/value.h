@@ -33,7 +33,7 @@ struct isolua_value {
       size_t length;
     } string;
     il_vtable *table;
-    il_handle *handle; /* ISOLUA_TSENDER */
+    il_handle *handle; /* ISOLUA_TPORT */
     struct {
       il_block *block;
       size_t offset, length;

@@ -265,11 +265,11 @@ static void results_are_read_whole(void) {
   v = isolua_future_value(f, 3);
   CHECK_INT(isolua_value_type(isolua_value_get(isolua_value_get(v, "self"), "self")),
             ISOLUA_TTABLE);
-  CHECK_INT(isolua_future_type(f, 4), ISOLUA_TSENDER);
+  CHECK_INT(isolua_future_type(f, 4), ISOLUA_TPORT);
   s = isolua_value_sender(isolua_future_value(f, 4));
   CHECK(s != NULL);
   isolua_sender_release(s);
-  CHECK_INT(isolua_future_type(f, 5), ISOLUA_TBUFFER);
+  CHECK_INT(isolua_future_type(f, 5), ISOLUA_TBLOCK);
   CHECK_INT(isolua_value_length(isolua_future_value(f, 5)), 11);
   b = isolua_value_block(isolua_future_value(f, 5), &offset);
   if (CHECK(b != NULL)) {
