@@ -118,7 +118,7 @@ bool il_event_remove(il_pump *p, il_event *e) {
 static bool call_one(il_pump *p) {
   il_watch *watch;
   il_event *e;
-  bool more;
+  bool more, last;
   il_mutex_lock(&p->lock);
   watch = first_locked(p);
   if (watch == NULL) {
@@ -136,15 +136,13 @@ static bool call_one(il_pump *p) {
     il_mutex_unlock(&p->lock);
     return true;
   }
-  if (more) {
-    if (!atomic_exchange(&watch->fired, true)) append_locked(p, watch);
-  } else if (e->once) {
-    unlist_locked(p, e);
-  }
+  last = !more && e->once;
+  if (last) unlist_locked(p, e);
+  if (more && e->listed && !atomic_exchange(&watch->fired, true)) append_locked(p, watch);
   p->called = NULL;
   il_cond_wake_all(&p->changed);
-  il_mutex_unlock(&p->lock);
-  if (!more && e->once) {
+  il_mutex_unlock(&p->lock); /* whoever takes it off may free it now */
+  if (last) {
     e->unwatch(e);
     e->drop(e);
   }
