@@ -176,7 +176,7 @@ $(BUILD)/bin/limits: spec/bench/limits.c $(BUILD)/flags | $(BUILD)/.deps
 $(BUILD)/bin/embed: spec/bench/embed.c $(LIB_A) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(LINK) $(FLAGS) $(CFLAGS) -o $@ $< $(LIB_A) $(LUA_LIBS) $(SYSTEM_LIBS)
+	$(Q)$(LINK) $(FLAGS) $(LUA_CFLAGS) $(CFLAGS) -o $@ $< $(LIB_A) $(LUA_LIBS) $(SYSTEM_LIBS)
 
 # ---- How a source is compiled ----
 

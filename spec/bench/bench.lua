@@ -222,7 +222,7 @@ local function processes(command, limit)
         return median(samples)
       end
     end
-    return of(command), nil, of(limit)
+    return of(command), nil, limit and of(limit)
   end
 end
 
@@ -677,6 +677,11 @@ local rows = {
    size = 50, maker = run_idle},
   {name = "embed_start", unit = "us", reach = 2,
    size = 20, maker = processes(EMBED, LIMITS .. " first_line")},
+  {name = "native_round_trip", unit = "us", limit = "round_trip",
+   size = 3, maker = processes(EMBED .. " native_round_trip")},
+  {name = "pump_idle", unit = "ns", size = 3, maker = processes(EMBED .. " pump_idle")},
+  {name = "pump_10k", unit = "us", size = 3, maker = processes(EMBED .. " pump_10k")},
+  {name = "attach_detach", unit = "us", size = 3, maker = processes(EMBED .. " attach_detach")},
   {name = "send_array", unit = "ms", limit = "copy_array", reach = 0.8, scaled = true,
    size = 1000000, maker = send(make_array, right_array)},
   {name = "send_records", unit = "ms", limit = "copy_records", reach = 0.8, scaled = true,
