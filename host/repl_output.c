@@ -199,13 +199,14 @@ void out_begin(bool hold) {
   out.edited = true;
 }
 
+/* Whoever prints may hold stdout's lock until the pipe is read: so that is waited for without the mutex. */
 void out_end(void) {
-  fflush(stdout);
-  redirect(out.fd);
   if (out.mode == HOLD) show_kept_locked();
   out.mode = PASS;
   out.edited = false;
   pthread_mutex_unlock(&out.lock);
+  fflush(stdout);
+  redirect(out.fd);
 }
 
 /* -- Whose turn it is -------------------------------------------------------------------------------- */
