@@ -24,7 +24,8 @@
 **  - Lua clears allowhook while a hook or a finalizer (__gc) runs, and then calls no hook. The handler
 **    sets it again; what is raised there is swallowed by the collector, so it does not count as
 **    acknowledged.
-**  - A future of main: Ctrl-C comes the same way, as an ordinary error that may be caught.
+**  - A future of main: Ctrl-C comes the same way, as an ordinary error that may be caught. But that of
+**    isolua_break is the memory error too, which isolua_breakable makes `interrupted`.
 */
 static __attribute__((tls_model("initial-exec"))) _Thread_local il_vm *current;
 
@@ -94,12 +95,34 @@ static int raise_interrupted(il_vm *vm, lua_State *L) {
   return lua_error(L);
 }
 
+/* Where it was when it was stopped. Memory may lack: what that raises unwinds as well. */
+static void note_traceback(il_vm *vm, lua_State *L) {
+  if (!lua_checkstack(L, LUA_MINSTACK)) return;
+  luaL_traceback(L, L, vm->isolate->is_main ? "interrupted" : NULL, 0);
+  free(vm->traceback);
+  vm->traceback = strdup(lua_tostring(L, -1));
+  lua_pop(L, 1);
+}
+
+/* What a finalizer raises is swallowed: the hook goes on. */
+static int raise_break(il_vm *vm, lua_State *L) {
+  if (!vm->breaking) {
+    vm->breaking = true;
+    note_traceback(vm, L);
+  }
+  if (in_finalizer(L)) {
+    atomic_store(&vm->isolate->interrupted, true);
+    lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
+  }
+  return raise_memory_error(L);
+}
+
 int il_vm_raise(il_vm *vm, lua_State *L) {
   if (atomic_exchange(&vm->isolate->interrupted, false)) {
-    vm->breaking = vm->breaking || atomic_load(&vm->breaks);
+    if (vm->breaking || atomic_load(&vm->breaks)) return raise_break(vm, L);
     return raise_interrupted(vm, L);
   }
-  if (vm->breaking) return raise_interrupted(vm, L);
+  if (vm->breaking) return raise_break(vm, L);
   acknowledge(vm, L);
   return raise_memory_error(L);
 }
@@ -107,6 +130,13 @@ int il_vm_raise(il_vm *vm, lua_State *L) {
 bool il_vm_interrupt_again(il_vm *vm, lua_State *L, int index) {
   bool is = false;
   index = lua_absindex(L, index);
+  if (vm->breaking) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &memory_error_key);
+    is = lua_rawequal(L, -1, index);
+    lua_pop(L, 1);
+    if (is) atomic_store(&vm->isolate->interrupted, true);
+    return is;
+  }
   if (!vm->isolate->is_main || !lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
   il_error_metatable_push(L);
   if (lua_rawequal(L, -1, -2)) {
@@ -131,15 +161,6 @@ int il_vm_end(il_vm *vm, lua_State *L, int code) {
 }
 
 /* -- The hook ---------------------------------------------------------------------------------- */
-
-/* Where it was when it was stopped. Memory may lack: what that raises unwinds as well. */
-static void note_traceback(il_vm *vm, lua_State *L) {
-  if (vm->isolate->is_main || !lua_checkstack(L, LUA_MINSTACK)) return;
-  luaL_traceback(L, L, NULL, 0);
-  free(vm->traceback);
-  vm->traceback = strdup(lua_tostring(L, -1));
-  lua_pop(L, 1);
-}
 
 /* The user's hook comes back, if it was in this coroutine. A signal meanwhile does not save it anew. */
 static void unhook(il_vm *vm, lua_State *L) {
@@ -185,7 +206,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
   else
     acknowledge(vm, L);
-  if (!hard(vm)) note_traceback(vm, L);
+  if (!vm->isolate->is_main && !hard(vm)) note_traceback(vm, L);
   il_vm_raise(vm, L);
 }
 
@@ -403,7 +424,7 @@ bool il_vm_passes(const il_vm *vm, bool before) {
 /* Whatever raised first, the kill is under way now: the hook, if it has not fired, must not fire in a
 ** closer. */
 int il_vm_pass_on(lua_State *L) {
-  if (current != NULL && current->breaking) return raise_interrupted(current, L);
+  if (current != NULL && current->breaking) return raise_break(current, L);
   if (current != NULL) acknowledge(current, L);
   return raise_memory_error(L);
 }

@@ -147,14 +147,42 @@ void isolua_break(lua_State *L) {
 }
 
 /* A Ctrl-C that came too late to be raised is forgotten. */
-int isolua_breakable(lua_State *L, int nargs, int nresults, int handler) {
-  il_vm *vm = il_vm_check(L);
-  int status;
-  vm->hung = 0;
-  status = lua_pcall(L, nargs, nresults, handler);
+static void forget_break(il_vm *vm) {
   vm->breaking = false;
   atomic_store(&vm->breaks, false);
   atomic_store(&vm->isolate->interrupted, false);
+}
+
+/* [a lua_CFunction] */
+static int push_interrupted(lua_State *L) {
+  il_vm *vm = il_vm_check(L);
+  isolua_pusherror(L, ISOLUA_INTERRUPTED, "interrupted", vm->isolate->name);
+  il_vm_set_remote(vm, L, vm->traceback);
+  return 1;
+}
+
+/* Makes what unwound the call `interrupted`, and then what the handler makes of it. [-1, +1, -] */
+static void explain_break(lua_State *L, int handler) {
+  lua_pop(L, 1);
+  lua_pushcfunction(L, push_interrupted);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK || handler == 0) return;
+  lua_pushvalue(L, handler);
+  lua_insert(L, -2);
+  lua_pcall(L, 1, 1, 0);
+}
+
+int isolua_breakable(lua_State *L, int nargs, int nresults, int handler) {
+  il_vm *vm = il_vm_check(L);
+  bool broken;
+  int status;
+  vm->hung = 0;
+  status = lua_pcall(L, nargs, nresults, handler);
+  broken = vm->breaking && status != LUA_OK;
+  forget_break(vm);
+  if (broken) {
+    explain_break(L, handler);
+    forget_break(vm);
+  }
   return status;
 }
 

@@ -433,12 +433,15 @@ void isolua_pushtraceback(lua_State *L, int index, int level) {
   il_vm_pushtraceback(L, L, index, level);
 }
 
-int isolua_future_raise(lua_State *L, const char *traceback) {
-  il_vm *vm = il_vm_check(L);
+void il_vm_set_remote(il_vm *vm, lua_State *L, const char *traceback) {
   free(vm->remote);
   vm->remote = traceback != NULL ? strdup(traceback) : NULL;
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &remote_key);
+}
+
+int isolua_future_raise(lua_State *L, const char *traceback) {
+  il_vm_set_remote(il_vm_check(L), L, traceback);
   return lua_error(L);
 }
 

@@ -36,6 +36,8 @@ void il_vm_free_task(il_isolate *i);
 /* The message handler of bodies and handlers: notes the traceback in vm->traceback and leaves the error
 ** value as it is. [a lua_CFunction] */
 int il_vm_traceback(lua_State *L);
+/* The value on the top, an error, has that traceback (NULL: none) in front of that of where it is. [-0, +0, m] */
+void il_vm_set_remote(il_vm *vm, lua_State *L, const char *traceback);
 /* After a call that ended with `status`: the results, or the error value, above `base` are popped, and become
 ** *r. False: there is no memory for that. [-n, +0, -] */
 bool il_vm_result(il_vm *vm, lua_State *L, int base, int status, il_result *r);

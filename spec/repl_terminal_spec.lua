@@ -31,12 +31,36 @@ describe("the prompt's terminal", function()
 
   after_each(function() os.execute("rm -rf " .. shell.quote(dir)) end)
 
+  describe("Ctrl-C", function()
+    for what, code in pairs {
+      ["an endless message handler"] =
+        "xpcall(function() while true do end end, function() print 'h' while true do end end)",
+      ["the message handler of an error that does not end"] =
+        "xpcall(error, function() while true do end end)",
+      ["a finalizer"] =
+        "do setmetatable({}, {__gc = function() while true do end end}) collectgarbage() end",
+      ["what it ends in a coroutine"] =
+        "pcall(coroutine.wrap(function() xpcall(function() while true do end end, print) end))",
+    } do
+      busy("stops " .. what, function()
+        local t <close> = prompt()
+        t:line("print 'go' " .. code .. " print 'on'"):waits "\ngo"
+        settle.pause(0.05)
+        t:press "C-c":waits "interrupted":prompts(2)
+        assert.is_nil(t:screen():find("\non\n", 1, true))
+        assert(t:screen():find("repl:1: in", 1, true))
+        t:line "'alive'":waits '"alive"'
+      end)
+    end
+  end)
+
   describe("output of others", function()
     it("does not keep a line from being evaluated, however much it is", function()
       local t <close> = prompt()
       t:line [[w = isolate.spawn(function() while true do io.write(("x"):rep(300), "\n") end end)]]
       settle.eventually(function() return t:screen():find(("x"):rep(80), 1, true) end)
-      t:line "w:kill() print 'ended'":waits "\nended":prompts(3)
+      for n = 2, 6 do t:line(n .. " - 1") end
+      t:line "w:kill() print 'ended'":waits "\nended":prompts(8)
     end)
   end)
 end)
