@@ -101,6 +101,7 @@ enum { CLOSERS = 1000 * IL_LOOK };
 ** of a signal: what is short is not disturbed. */
 void il_answer_look(lua_State *L, lua_Debug *ar) {
   il_vm *vm = il_vm_of(L);
+  int count;
   (void)ar;
   if (vm == NULL || vm->asked == NULL) {
     lua_sethook(L, NULL, 0, 0);
@@ -108,11 +109,13 @@ void il_answer_look(lua_State *L, lua_Debug *ar) {
   }
   if (atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
     il_vm_answer(vm, L, false);
+  count = lua_gethookcount(L);
   if (il_future_is_done(vm->asked->answer)) {
-    int count = lua_gethookcount(L) == IL_LOOK ? CLOSERS : 1;
+    count = count == IL_LOOK || count == IL_LOOK_SOON ? CLOSERS : 1;
     lua_sethook(L, il_answer_look, LUA_MASKCOUNT, count);
-    luaL_error(L, "cancelled");
+    il_vm_cancel(L);
   }
+  if (count == IL_LOOK_SOON) lua_sethook(L, il_answer_look, LUA_MASKCOUNT, IL_LOOK);
 }
 
 /* Pushes the compiled source, or a message. [-0, +1, m] */

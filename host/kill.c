@@ -65,6 +65,12 @@ static int raise_memory_error(lua_State *L) {
   return lua_error(L);
 }
 
+int il_vm_cancel(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &memory_error_key) == LUA_TNIL)
+    return luaL_error(L, "cancelled");
+  return lua_error(L);
+}
+
 /* Does a finalizer run on L? Lua calls the frame of one `__gc`; it is not looked for deeper than this. */
 static bool in_finalizer(lua_State *L) {
   enum { LEVELS = 200 };
@@ -231,6 +237,17 @@ IL_IN_SIGNAL static bool wanted(const il_isolate *i) {
           !atomic_load_explicit(&i->acknowledged, memory_order_acquire));
 }
 
+/* Code that is evaluated may have taken its hook away, or be in a finalizer: it looks in any case. Once it
+** is cancelled the hook has a count of its own. */
+IL_IN_SIGNAL static void look_soon(il_vm *vm, lua_State *L) {
+  if (lua_gethook(L) != vm->look || lua_gethookcount(L) == IL_LOOK)
+    lua_sethook(L, vm->look, LUA_MASKCOUNT, IL_LOOK_SOON);
+  if (allowhook != 0) {
+    volatile unsigned char *allow = (unsigned char *)L + allowhook;
+    *allow = 1;
+  }
+}
+
 /* For a question hooks are let into a finalizer, but not into a user's hook: it would be called in
 ** itself. */
 IL_IN_SIGNAL void il_vm_on_signal(void) {
@@ -241,11 +258,14 @@ IL_IN_SIGNAL void il_vm_on_signal(void) {
   L = vm->running;
   if (wanted(vm->isolate))
     atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
-  else if (vm->asked == NULL &&
-           atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
-    users = keep_hook(vm, L);
-  else
+  else if (!atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
     return;
+  else if (vm->asked == NULL)
+    users = keep_hook(vm, L);
+  else {
+    look_soon(vm, L);
+    return;
+  }
   vm->stirred = true;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
   if (allowhook != 0 && !users) {

@@ -11,6 +11,8 @@
 bool il_vm_wanted(il_vm *vm);
 /* Raises what il_vm_wanted told. [-0, +0, v] */
 int il_vm_raise(il_vm *vm, lua_State *L);
+/* Raises what ends code that is evaluated, without message handlers. [-0, +0, v] */
+int il_vm_cancel(lua_State *L);
 /* Unwinds this isolate with `code`, as if it had been killed. [-0, +0, v] */
 int il_vm_end(il_vm *vm, lua_State *L, int code);
 /* Error number the isolate is told to end with; 0: none. */

@@ -125,6 +125,7 @@ struct il_search;
 
 /* Instructions of code that is evaluated from outside, between two looks at what is asked. */
 #define IL_LOOK 1000
+#define IL_LOOK_SOON 2 /* until the first after a signal */
 /* At most so many evaluations run on top of one another. */
 #define IL_DEPTH 8
 

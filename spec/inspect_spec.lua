@@ -418,6 +418,10 @@ describe("inspect()", function()
         "local c <close> = setmetatable({}, {__close = spin})",
         "local c <close> = setmetatable({}, {__close = spin}) spin()",
         "while true do pcall(coroutine.wrap(spin)) end",
+        "xpcall(spin, spin)",
+        "xpcall(error, spin)",
+        "setmetatable({}, {__gc = spin}) collectgarbage()",
+        "debug.sethook() spin()",
       } do
         cancel(iso, source)
       end
