@@ -13,7 +13,8 @@ enum term_event { TERM_KEY, TERM_INTERRUPT, TERM_RESIZE, TERM_CONTINUE, TERM_TIM
 
 /* One terminal a process; what is written to it is in repl_output.h. Thread of all: main's. */
 
-/* Takes descriptors 0 and 1, which are a terminal, and the signals INT and WINCH. 0, or an errno. */
+/* Takes descriptors 0 and 1, which are a terminal, and the signals INT and WINCH; those that end the process
+** leave the terminal as it was. 0, or an errno. */
 int term_open(void);
 void term_close(void);
 /* Whenever the process ends: the terminal is as it was. Safe to repeat. */

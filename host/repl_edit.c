@@ -470,14 +470,13 @@ static const char *edit(editor *e, int *length) {
   const char *line;
   out_begin(false);
   begin_row(e);
-  out_text("\033[?2004h");
+  out_enter();
   line = el_gets(e->el, length);
   if (line == NULL && e->state == READING) e->state = ENDED;
   if (e->state == INTERRUPTED || e->state == DROPPED) drop_pasted(e);
   if (e->state == ENDED) out_text("\r\n");
   fflush(e->out);
   el_set(e->el, EL_PREP_TERM, 0);
-  out_text("\033[?2004l");
   out_end();
   return e->state == READING ? line : NULL;
 }
@@ -610,9 +609,8 @@ static int editor_screen(lua_State *L) {
   if (on) {
     out_begin(true);
     el_set(e->el, EL_PREP_TERM, 1);
-    out_text("\033[?1049h\033[?25l");
+    out_enter();
   } else {
-    out_text("\033[?25h\033[?1049l");
     el_set(e->el, EL_PREP_TERM, 0);
     out_end();
   }

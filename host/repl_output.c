@@ -45,6 +45,8 @@ static struct {
 
   /* main only */
   bool open, edited;
+  volatile sig_atomic_t
+    state; /* what the terminal was told, an index below: signal handlers read it */
 } out = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* -- Writing ----------------------------------------------------------------------------------- */
@@ -181,6 +183,20 @@ static void show_kept_locked(void) {
   out.kept_length = out.kept_room = 0;
 }
 
+/* -- What the terminal is told: nothing, that a line is edited, that it is a screen of its own ------- */
+
+enum { PLAIN, EDITED, SCREEN };
+static const char *const entering[] = {"", "\033[?2004h", "\033[?1049h\033[?25l"};
+static const char *const leaving[] = {"", "\033[?2004l", "\033[?25h\033[?1049l"};
+
+void out_enter(void) {
+  out_text(entering[out.state]);
+}
+
+void out_leave(void) {
+  if (out.open) out_text(leaving[out.state]);
+}
+
 /* -- Whose descriptors 1 and 2 are ---------------------------------------------------------------- */
 
 static void redirect(int fd) {
@@ -197,10 +213,13 @@ void out_begin(bool hold) {
   out.partial_length = 0;
   out.row = 0;
   out.edited = true;
+  out.state = hold ? SCREEN : EDITED;
 }
 
 /* Whoever prints may hold stdout's lock until the pipe is read: so that is waited for without the mutex. */
 void out_end(void) {
+  out_leave();
+  out.state = PLAIN;
   if (out.mode == HOLD) show_kept_locked();
   out.mode = PASS;
   out.edited = false;
@@ -288,7 +307,8 @@ int out_open(void) {
 void out_restore(void) {
   if (!out.open || !out.edited) return;
   redirect(out.fd);
-  out_text("\033[?2004l\r\n");
+  out_leave();
+  out_text("\r\n");
 }
 
 /* The thread has passed on all that was in the pipe before. Others may still hold its writing end. */

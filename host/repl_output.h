@@ -37,6 +37,10 @@ void out_text(const char *text);
 ** until out_end instead, however much. */
 void out_begin(bool hold);
 void out_end(void);
+/* Tells the terminal that it is main's, as a line is edited or on a screen of its own: after out_begin; and
+** that it is not, which out_end does. */
+void out_enter(void);
+void out_leave(void); /* Thread: any; safe in a signal handler */
 /* Gives the terminal up for a while; the cursor is so many rows below the first of the line. */
 void out_give(int row);
 void out_take(void);

@@ -22,9 +22,12 @@
 /* So long, in ns, the event loop may keep a key waiting. */
 #define PUMP_TIME 10000000
 
+enum { ENDS = 3 };
+
 static struct {
   struct termios modes;                 /* of the terminal when it was opened */
   struct sigaction interrupts, resizes; /* as they were */
+  struct sigaction ends[ENDS];          /* likewise */
   bool open;
 } term;
 
@@ -56,6 +59,25 @@ static void on_other(int signal) {
   errno = before;
 }
 
+/* The signal ends the process once the handler has returned. */
+static void on_end(int signal) {
+  tcsetattr(STDIN_FILENO, TCSANOW, &term.modes);
+  out_leave();
+  raise(signal);
+}
+
+static const int ends[ENDS] = {SIGHUP, SIGQUIT, SIGTERM};
+
+/* One that is ignored stays so. */
+static void catch_ends(void) {
+  struct sigaction action = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND};
+  sigemptyset(&action.sa_mask);
+  for (int i = 0; i < ENDS; i++) {
+    sigaction(ends[i], NULL, &term.ends[i]);
+    if (term.ends[i].sa_handler == SIG_DFL) sigaction(ends[i], &action, NULL);
+  }
+}
+
 static void handle(int signal, void (*handler)(int), struct sigaction *old) {
   struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
@@ -69,6 +91,7 @@ static void stop_now(void) {
   sigset_t set, old;
   tcgetattr(STDIN_FILENO, &modes);
   tcsetattr(STDIN_FILENO, TCSADRAIN, &term.modes);
+  out_leave();
   handle(SIGTSTP, SIG_DFL, &caught);
   raise(SIGTSTP);
   sigemptyset(&set);
@@ -77,6 +100,7 @@ static void stop_now(void) {
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   sigaction(SIGTSTP, &caught, NULL);
   tcsetattr(STDIN_FILENO, TCSADRAIN, &modes);
+  out_enter();
 }
 
 int term_call(lua_State *L, int nargs, int nresults, int handler) {
@@ -191,6 +215,7 @@ int term_open(void) {
   term.open = true;
   handle(SIGINT, on_interrupt, &term.interrupts);
   handle(SIGWINCH, on_other, &term.resizes);
+  catch_ends();
   atexit(term_restore);
   return 0;
 }
@@ -205,6 +230,7 @@ void term_close(void) {
   if (!term.open) return;
   sigaction(SIGINT, &term.interrupts, NULL);
   sigaction(SIGWINCH, &term.resizes, NULL);
+  for (int i = 0; i < ENDS; i++) sigaction(ends[i], &term.ends[i], NULL);
   term.open = false;
   out_close();
 }

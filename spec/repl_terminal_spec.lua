@@ -54,6 +54,22 @@ describe("the prompt's terminal", function()
     end
   end)
 
+  describe("a signal that ends the process", function()
+    for name, number in pairs { TERM = 15, HUP = 1, QUIT = 3 } do
+      it(("leaves the terminal as it was: %s"):format(name), function()
+        for _, top in ipairs { false, true } do
+          local t <close> = prompt()
+          t:line [[pid = io.open "/proc/self/stat":read "n"]]:prompts(2)
+          t:line(("os.execute('(sleep 0.3; kill -%s ' .. pid .. ') &')"):format(name))
+          if top then t:line ":top" end
+          t:waits("exit " .. 128 + number)
+          t:type "echoed":waits "echoed"
+          assert(t:screen():find("1> pid", 1, true))
+        end
+      end)
+    end
+  end)
+
   describe("output of others", function()
     it("does not keep a line from being evaluated, however much it is", function()
       local t <close> = prompt()
