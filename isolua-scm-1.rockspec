@@ -34,6 +34,7 @@ build = {
     ["isolate.repl.history"] = "scripts/isolate/repl/history.lua",
     ["isolate.repl.home"] = "scripts/isolate/repl/home.lua",
     ["isolate.repl.lexer"] = "scripts/isolate/repl/lexer.lua",
+    ["isolate.repl.own"] = "scripts/isolate/repl/own.lua",
     ["isolate.repl.pretty"] = "scripts/isolate/repl/pretty.lua",
     ["isolate.repl.reference"] = "scripts/isolate/repl/reference.lua",
     ["isolate.repl.report"] = "scripts/isolate/repl/report.lua",

@@ -15,14 +15,21 @@ local commands = require "isolate.repl.commands"
 local complete = require "isolate.repl.complete"
 local history = require "isolate.repl.history"
 local home = require "isolate.repl.home"
+local own = require "isolate.repl.own"
 local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
 local watch = require "isolate.repl.watch"
+local core = require "isolate.core"
+local _ENV = own.env
 
 local M = {}
 
 -- Results that are kept: `_` and `_1` are those of the last line, `_2` of the one before it.
 local KEPT = 3
+-- Seconds that the text of a prompt of the user's may take to be made.
+local PATIENCE = 0.2
+-- Lines in a row that may fail in the prompt itself, before it gives up.
+local FAILURES = 10
 
 -- -- Lines ---------------------------------------------------------------------------------------
 
@@ -32,8 +39,14 @@ end
 
 -- Of an input whose first line has that number; `more`: a later line of it.
 local function prompt_of(session, first, more)
-  local custom = _G[more and "_PROMPT2" or "_PROMPT"]
-  if custom ~= nil then return tostring(custom) end
+  local name = more and "_PROMPT2" or "_PROMPT"
+  local custom = rawget(_G, name)
+  if custom ~= nil and custom ~= session.bad_prompt then
+    local ok, text = core.limited(PATIENCE, tostring, custom)
+    if ok then return text end
+    session.bad_prompt = custom -- which is said once
+    session.show(("%s: %s"):format(name, report.bare(text).message))
+  end
   return dim(session, more and (" "):rep(#tostring(first)) .. "| " or first .. "> ")
 end
 
@@ -43,7 +56,8 @@ end
 local function read_input(session)
   local first, text = #session.lines + 1, nil
   while true do
-    local line, reason = session.editor:read(prompt_of(session, first, text))
+    local line, reason = own.outside(session.editor.read, session.editor,
+      prompt_of(session, first, text))
     if not line then
       for i = #session.lines, first, -1 do session.lines[i] = nil end
       if reason == "eof" and not text then return nil end
@@ -65,8 +79,8 @@ local function keep_results(session, first)
   local kept = session.kept
   table.insert(kept, 1, { first })
   kept[KEPT + 1] = nil
-  _G._ = first
-  for i, value in ipairs(kept) do _G["_" .. i] = value[1] end
+  rawset(_G, "_", first)
+  for i, value in ipairs(kept) do rawset(_G, "_" .. i, value[1]) end
 end
 
 local function show_results(session, results)
@@ -84,26 +98,42 @@ end
 -- @treturn table|nil its results, with their number `n`; nil after an error
 function M.call(session, fn, ...)
   local failure
+  local results = table.pack(own.line(session.editor.call, session.editor, function(err)
+    failure = own.inside(report.capture, err)
+    return err
+  end, fn, ...))
+  if results[1] then return table.pack(table.unpack(results, 2, results.n)) end
+  failure = failure or report.bare(results[2])
+  session.show(report.format(session, failure))
+  if report.in_hook(failure) and own.unhook() then
+    session.show "the hook that raised this is removed"
+  end
+  watch.hung(session, failure)
+end
+
+-- A part of the prompt: Ctrl-C ends it, and errors are shown.
+local function protected(session, fn, ...)
+  local failure
   local results = table.pack(session.editor:call(fn, function(err)
     failure = report.capture(err)
     return err
-  end, ...))
-  if results[1] then return table.pack(table.unpack(results, 2, results.n)) end
+  end, session, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
   session.show(report.format(session, failure or report.bare(results[2])))
-  watch.hung(session, failure)
 end
 
 local function evaluate(session, fn, message)
   if not fn then return session.show(report.syntax(session, message)) end
   local results = M.call(session, fn)
-  if results then show_results(session, results) end
+  if results then protected(session, show_results, results) end
+  protected(session, watch.started)
 end
 
 -- -- The session ---------------------------------------------------------------------------------
 
 local function complete_line(session)
   return function(line, cursor)
-    return complete.find(line, cursor, session.chunks, commands.names())
+    return own.inside(complete.find, line, cursor, session.chunks, commands.names())
   end
 end
 
@@ -121,13 +151,16 @@ local function load_startup(session)
 end
 
 local function new_session(editor)
-  local session = { editor = editor, chunks = chunk.new(), lines = {}, kept = {}, call = M.call }
+  local session = { editor = editor, chunks = chunk.new(), lines = {}, kept = {}, call = M.call,
+    protected = protected }
   local columns = editor:size()
   session.options = { width = columns,
     colour = editor:edits() and (os.getenv "NO_COLOR" or "") == "" }
+  local out, write, flush = io.stdout, io.stdout.write, io.stdout.flush
   function session.show(text)
-    io.stdout:write(text, text:sub(-1) == "\n" and "" or "\n")
-    io.stdout:flush()
+    text = text:sub(-1) == "\n" and text or text .. "\n"
+    local ok, written = pcall(write, out, text)
+    if not ok or not written or not pcall(flush, out) then editor:write(text) end -- it is closed
   end
   return session
 end
@@ -157,24 +190,32 @@ local function may_leave(session)
   return false
 end
 
-local function run(session)
-  while not session.over do
-    session.options.width = session.editor:size()
-    local text, fn, first, message = read_input(session)
-    if not text then
-      if may_leave(session) then return end
-    elseif text == "" then
-      if message == "interrupted" then watch.interrupted(session) end
+-- Reads one input and does what it says.
+local function round(session)
+  session.options.width = session.editor:size()
+  local text, fn, first, message = read_input(session)
+  if not text then
+    session.over = may_leave(session)
+  elseif text == "" then
+    if message == "interrupted" then watch.interrupted(session) end
+  else
+    session.warned, session.hung = false, nil
+    remember(session, text)
+    if first then
+      evaluate(session, fn, message)
     else
-      session.warned, session.hung = false, nil
-      remember(session, text)
-      if first then
-        evaluate(session, fn, message)
-        watch.started(session)
-      else
-        commands.run(session, text)
-      end
+      commands.run(session, text)
     end
+  end
+end
+
+local function run(session)
+  local failures = 0
+  while not session.over do
+    local ok, err = pcall(round, session)
+    failures = ok and 0 or failures + 1
+    if failures > FAILURES then error(err, 0) end
+    if not ok then session.show(report.format(session, report.bare(err))) end
   end
 end
 
@@ -189,9 +230,11 @@ function M.start(edit, opts)
   open_history(session)
   editor:set_completer(complete_line(session))
   watch.open(session)
-  if rawget(_G, "isolate") == nil then _G.isolate = isolate end
-  if opts and opts.startup then load_startup(session) end
-  run(session)
+  if rawget(_G, "isolate") == nil then rawset(_G, "isolate", isolate) end
+  own.inside(function()
+    if opts and opts.startup then load_startup(session) end
+    run(session)
+  end)
 end
 
 return M

@@ -1,6 +1,7 @@
 --- Characters of a text for a terminal: what is escaped, where it is cut, how wide it is.
 -- @module isolate.repl.characters
 -- SPDX-License-Identifier: MIT
+local _ENV = require("isolate.repl.own").env
 local concat = table.concat
 local find, gsub, sub, byte, fmt = string.find, string.gsub, string.sub, string.byte, string.format
 local len_of, codes, codepoint = utf8.len, utf8.codes, utf8.codepoint

@@ -6,9 +6,8 @@
 -- @module isolate.repl.chunk
 -- SPDX-License-Identifier: MIT
 local lexer = require "isolate.repl.lexer"
+local _ENV = require("isolate.repl.own").env
 
--- What a user may take away from the globals.
-local next, select, setmetatable = next, select, setmetatable
 local getupvalue, upvaluejoin = debug.getupvalue, debug.upvaluejoin
 
 local M = {}

@@ -8,6 +8,9 @@ local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
 local table_of = require "isolate.repl.table"
 local watch = require "isolate.repl.watch"
+local _ENV = require("isolate.repl.own").env
+
+local list_isolates, now, self = isolate.list, isolate.now, isolate.self
 
 local M = {}
 
@@ -29,7 +32,7 @@ local function find(text)
 end
 
 local function add_isolates(prefix, found)
-  for _, iso in ipairs(isolate.list()) do
+  for _, iso in ipairs(list_isolates()) do
     local id = tostring(iso.id)
     if id:sub(1, #prefix) == prefix then found[id] = true end
     if prefix ~= "" and iso.name:sub(1, #prefix) == prefix then found[iso.name] = true end
@@ -77,13 +80,13 @@ end)
 
 -- One row for each isolate, of main first.
 local function isolates()
-  local rows, asked, all = {}, {}, isolate.list()
+  local rows, asked, all = {}, {}, list_isolates()
   table.sort(all, function(a, b) return a.id < b.id end)
   for i, iso in ipairs(all) do asked[i] = core.inspect(iso, "where") end
-  local deadline = isolate.now() + LOOK
+  local deadline = now() + LOOK
   for i, iso in ipairs(all) do
-    local ok, where = asked[i]:try(math.max(0, deadline - isolate.now()))
-    if iso == isolate.self() then where = "the prompt" end
+    local ok, where = asked[i]:try(math.max(0, deadline - now()))
+    if iso == self() then where = "the prompt" end
     rows[i] = { iso = iso, stats = iso:stats(), where = ok and where or "" }
   end
   return rows
@@ -138,11 +141,11 @@ local function draw(editor, text)
 end
 
 local function watch_top(session)
-  local before, last = {}, isolate.now()
+  local before, last = {}, now()
   repeat
-    local rows, now = isolates(), isolate.now()
-    local shares = shares_of(rows, before, math.max(now - last, 1e-3))
-    last = now
+    local rows, time = isolates(), now()
+    local shares = shares_of(rows, before, math.max(time - last, 1e-3))
+    last = time
     draw(session.editor, ("%d isolates (q leaves)\n%s"):format(#rows, picture(shares, rows)))
     local key, reason = session.editor:key(REFRESH)
   until key == "q" or key == "Q" or reason == "interrupted" or reason == "eof"
@@ -162,7 +165,7 @@ end)
 local function control(name, text, refusal, run)
   command(name, "ID", add_isolates, text, function(session, argument)
     local iso = find(argument)
-    if iso == isolate.self() then misuse(refusal) end
+    if iso == self() then misuse(refusal) end
     session.show(watch.name_of(iso) .. run(iso))
   end)
 end
@@ -233,9 +236,9 @@ command(":time", "code", "code", "how long a line takes, and what main's heap gr
     local fn, message = session.chunks:load(argument, "=repl", first)
     if not fn then return session.show(report.syntax(session, message)) end
     collectgarbage()
-    local heap, cpu, began = collectgarbage "count", os.clock(), isolate.now()
+    local heap, cpu, began = collectgarbage "count", os.clock(), now()
     local results = session.call(session, fn)
-    local wall = isolate.now() - began
+    local wall = now() - began
     cpu, heap = os.clock() - cpu, (collectgarbage "count" - heap) * 1024
     if results and results.n > 0 then
       session.show(pretty.results(results.n, results, session.options))
@@ -308,11 +311,12 @@ function M.run(session, line)
     return
   end
   local usage
-  local done = session.call(session, function()
+  local done = session.protected(session, function()
     local ok, err = pcall(entry.run, session, argument)
-    if ok then return end
+    if ok then return true end
     usage = type(err) == "table" and err.usage
     if not usage then error(err, 0) end
+    return true
   end)
   if done and usage then session.show(usage) end
 end

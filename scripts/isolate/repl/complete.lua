@@ -4,8 +4,9 @@
 local isolate = require "isolate"
 local doc = require "isolate.repl.doc"
 local lexer = require "isolate.repl.lexer"
+local _ENV = require("isolate.repl.own").env
 
-local debug, io, package = debug, io, package -- which a user may take away from the globals
+local now = isolate.now
 
 local M = {}
 
@@ -26,7 +27,7 @@ local FIELDS, ALSO = { "id", "isolate", "name" }, { isolate = "sender" }
 
 -- The words, and what may still be done to find more.
 local function new_search(prefix)
-  return { words = {}, prefix = prefix, left = WORDS, steps = 0, deadline = isolate.now() + TIME }
+  return { words = {}, prefix = prefix, left = WORDS, steps = 0, deadline = now() + TIME }
 end
 
 local function starts(search, word)
@@ -44,7 +45,7 @@ end
 local function is_over(search)
   local steps = search.steps + 1
   search.steps = steps
-  if steps > KEYS and steps % 256 == 0 and isolate.now() > search.deadline then search.left = 0 end
+  if steps > KEYS and steps % 256 == 0 and now() > search.deadline then search.left = 0 end
   return search.left <= 0
 end
 

@@ -1,6 +1,9 @@
 --- What is known of a function by its name: of this library from its sources, of Lua's a line.
 -- @module isolate.repl.doc
 -- SPDX-License-Identifier: MIT
+local reference = require "isolate.repl.reference"
+local _ENV = require("isolate.repl.own").env
+
 local M = {}
 
 -- Sections of the reference manual of Lua 5.4, and the functions as it writes them.
@@ -73,7 +76,7 @@ end
 local function load_entries()
   if entries then return end
   entries, names, members = {}, {}, {}
-  for name, text in pairs(require "isolate.repl.reference") do entries[name] = text end
+  for name, text in pairs(reference) do entries[name] = text end
   for _, group in ipairs(STANDARD) do add_standard(table.unpack(group)) end
   for name in pairs(entries) do names[#names + 1] = name end
   table.sort(names)

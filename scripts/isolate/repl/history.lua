@@ -6,6 +6,7 @@
 -- SPDX-License-Identifier: MIT
 local core = require "isolate.core"
 local home = require "isolate.repl.home"
+local _ENV = require("isolate.repl.own").env
 
 local M = {}
 

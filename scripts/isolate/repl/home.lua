@@ -1,6 +1,7 @@
 --- Where the prompt's files of a user are.
 -- @module isolate.repl.home
 -- SPDX-License-Identifier: MIT
+local _ENV = require("isolate.repl.own").env
 local M = {}
 
 --- The path of a file: in a directory that the environment names, or else below the user's home.

@@ -2,12 +2,10 @@
 -- @module isolate.repl.lexer
 -- SPDX-License-Identifier: MIT
 local lpeg = require "lpeg"
+local _ENV = require("isolate.repl.own").env
 
 local P, R, S = lpeg.P, lpeg.R, lpeg.S
 local C, Cb, Cc, Cg, Cmt, Cp, Ct = lpeg.C, lpeg.Cb, lpeg.Cc, lpeg.Cg, lpeg.Cmt, lpeg.Cp, lpeg.Ct
-
--- What a user may take away from the globals.
-local load, pcall = load, pcall
 
 local M = {}
 

@@ -7,6 +7,7 @@
 local characters = require "isolate.repl.characters"
 local core = require "isolate.core"
 local lexer = require "isolate.repl.lexer"
+local _ENV = require("isolate.repl.own").env
 
 local columns, cut, escape, quote = characters.columns, characters.cut, characters.escape,
   characters.quote

@@ -4,6 +4,7 @@
 local characters = require "isolate.repl.characters"
 local core = require "isolate.core"
 local lexer = require "isolate.repl.lexer"
+local _ENV = require("isolate.repl.own").env
 
 local columns = characters.columns
 
@@ -140,9 +141,17 @@ function M.capture(err)
   local message, frames = text:match "^(.-)\n(stack traceback:\n.*)$"
   local n
   repeat -- those of this function and of the handler that called it
-    frames, n = (frames or ""):gsub("^(stack traceback:\n)\t%.*[^\n]-isolate/repl[^\n]*\n", "%1", 1)
+    frames, n = (frames or ""):gsub("^(stack traceback:\n)\t%[C%]: in %a+ 'pcall'\n", "%1", 1)
+      :gsub("^(stack traceback:\n)\t%.*[^\n]-isolate/repl[^\n]*\n", "%1", 1)
   until n == 0
   return { message = message or text, frames = frames, interrupted = interrupted, value = err }
+end
+
+--- Was it raised by a hook of the user's?
+-- @tparam table failure
+-- @treturn boolean
+function M.in_hook(failure)
+  return failure.frames ~= nil and failure.frames:find("in hook '", 1, true) ~= nil
 end
 
 --- An error of which only the value is left.

@@ -2,6 +2,7 @@
 -- @module isolate.repl.table
 -- SPDX-License-Identifier: MIT
 local characters = require "isolate.repl.characters"
+local _ENV = require("isolate.repl.own").env
 
 local M = {}
 

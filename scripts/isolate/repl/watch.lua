@@ -2,8 +2,12 @@
 -- @module isolate.repl.watch
 -- SPDX-License-Identifier: MIT
 local isolate = require "isolate"
+local own = require "isolate.repl.own"
 local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
+local _ENV = own.env
+
+local list_isolates, new_port, self = isolate.list, isolate.port, isolate.self
 
 local M = {}
 
@@ -53,7 +57,7 @@ function M.future(session, future)
   session.futures[future] = true
   future:on_done(function(...)
     session.futures[future] = nil
-    settled(session, future, ...)
+    own.inside(settled, session, future, ...)
   end)
 end
 
@@ -71,7 +75,7 @@ end
 -- @tparam ?string name
 -- @treturn ?isolate
 function M.find(id, name)
-  for _, iso in ipairs(isolate.list()) do
+  for _, iso in ipairs(list_isolates()) do
     if iso.id == id or iso.name == name then return iso end
   end
 end
@@ -79,9 +83,9 @@ end
 --- Isolates that have not ended, but for main: those of pools too, also while they have no job.
 -- @treturn table a list of their handles
 function M.running()
-  local list, self = {}, isolate.self()
-  for _, iso in ipairs(isolate.list()) do
-    if iso ~= self then list[#list + 1] = iso end
+  local list, main = {}, self()
+  for _, iso in ipairs(list_isolates()) do
+    if iso ~= main then list[#list + 1] = iso end
   end
   return list
 end
@@ -121,9 +125,9 @@ end
 -- that a Ctrl-C would kill.
 function M.open(session)
   session.futures, session.seen = {}, setmetatable({}, { __mode = "k" })
-  local rx, tx = isolate.port { name = "repl" }
+  local rx, tx = new_port { name = "repl" }
   session.exits, session.receiver = tx, rx
-  rx:on_message(function(message) ended(session, message) end)
+  rx:on_message(function(message) own.inside(ended, session, message) end)
   rx:unref()
   for _, iso in ipairs(M.running()) do session.seen[iso] = true end
 end
@@ -136,7 +140,7 @@ end
 function M.hung(session, failure)
   local id = failure and failure.interrupted and session.editor:hung()
   local iso = id and M.find(id)
-  session.hung = iso ~= isolate.self() and iso or nil -- main cannot be killed
+  session.hung = iso ~= self() and iso or nil -- main cannot be killed
   if session.hung then session.show(M.name_of(iso) .. " still runs; Ctrl-C again kills it") end
 end
 

@@ -1,0 +1,107 @@
+--- What the prompt has to itself: nothing that a line does to the libraries, to the methods of
+-- strings or to main's hook reaches it.
+--
+-- Its modules see the libraries as they were when this was loaded. While the prompt's own code
+-- runs, strings have the methods that they had then, and main has no hook; before code of the user
+-- runs both are given back.
+-- @module isolate.repl.own
+-- SPDX-License-Identifier: MIT
+local next, pcall, error, select = next, pcall, error, select
+local pack, unpack = table.pack, table.unpack
+local gethook, sethook = debug.gethook, debug.sethook
+local getmeta, setmeta = debug.getmetatable, debug.setmetatable
+
+local M = {}
+
+local function copy(t)
+  local new = {}
+  for key, value in next, t do new[key] = value end
+  return new
+end
+
+--- What its modules have for globals. `package` is the real one, whose paths are looked up.
+M.env = copy(_G)
+for name, library in next, { string = string, table = table, math = math, io = io, os = os,
+  utf8 = utf8, debug = debug, coroutine = coroutine } do
+  M.env[name] = copy(library)
+end
+
+local strings = copy(getmeta "" or {}) -- the prompt's own
+strings.__index = M.env.string
+
+local own = false -- is it the prompt's code that runs?
+local users = getmeta "" -- the metatable of strings
+local hook, mask, count
+
+local function enter()
+  users, own = getmeta "", true
+  setmeta("", strings)
+end
+
+local function leave()
+  own = false
+  setmeta("", users)
+end
+
+local function finish(ok, ...)
+  if ok then return ... end
+  error((...), 0)
+end
+
+--- Calls a function of the prompt's own.
+-- @tparam function f
+-- @param ... its arguments
+-- @return its results
+-- @raise what it raises
+function M.inside(f, ...)
+  if own then return f(...) end
+  enter()
+  local results = pack(pcall(f, ...))
+  leave()
+  return finish(unpack(results, 1, results.n))
+end
+
+--- Calls a function in which code of the user may run, but for a line: without main's hook.
+-- @tparam function f
+-- @param ... its arguments
+-- @return its results
+-- @raise what it raises
+function M.outside(f, ...)
+  if not own then return f(...) end
+  leave()
+  local results = pack(pcall(f, ...))
+  enter()
+  return finish(unpack(results, 1, results.n))
+end
+
+-- A hook that raises at every line does so in the prompt, too, unless that reaches no other line
+-- before the hook is gone: so these are one line each.
+local function arm() if hook then sethook(hook, mask, count) end end
+local function hooked(...) arm() return select(1, (...)(select(2, ...))) end -- no name
+local function kept(...) local r = pack(pcall(...)) hook, mask, count = gethook() sethook() return r
+end
+
+--- Calls a line of the user, with the hook that the one before has left.
+-- @tparam function call `call(x, f, handler, …)` calls `f(…)`, protected
+-- @param x
+-- @tparam function handler
+-- @param ... the line and its arguments
+-- @return what `call` returns
+-- @raise what it raises
+function M.line(call, x, handler, ...)
+  leave()
+  local results = kept(call, x, hooked, handler, ...)
+  enter()
+  if hook == "external hook" then hook = nil end
+  return finish(unpack(results, 1, results.n))
+end
+
+--- Forgets the user's hook.
+-- @treturn boolean was there one?
+function M.unhook()
+  local had = hook ~= nil
+  hook = nil
+  return had
+end
+
+return M

@@ -1,0 +1,94 @@
+-- repl_survives_spec.lua - the prompt goes on, whatever a line does to what it is made of.
+-- SPDX-License-Identifier: MIT
+
+local lua = require "spec.support.lua"
+local shell = require "spec.support.shell"
+local terminal = require "spec.support.terminal"
+
+local host, reason = lua.only_host()
+if not host then return pending(reason) end
+
+local dir -- home of a test
+
+local function prompt()
+  return terminal.open({ host }, { columns = 100, env = { "HOME=" .. dir, "NO_COLOR=1" } })
+    :prompts(1)
+end
+
+-- A prompt at which lines were typed, each once the one before is done.
+local function after(...)
+  local t = prompt()
+  for i, line in ipairs { ... } do t:line(line):prompts(i + 1) end
+  return t
+end
+
+describe("the prompt", function()
+  before_each(function()
+    dir = os.tmpname()
+    os.remove(dir)
+    assert(os.execute("mkdir " .. shell.quote(dir)))
+  end)
+
+  after_each(function() os.execute("rm -rf " .. shell.quote(dir)) end)
+
+  describe("survives a line that", function()
+    -- Values, errors and commands are shown after it as before.
+    local function survives(line)
+      local t <close> = prompt()
+      t:line(line):prompts(2):line "{ 1, x = 2.5 }":waits "\n{ 1, x = 2.5 }\n":prompts(3)
+      t:line "none.field":waits "(global 'none')\n    none.field\n    ^^^^\nstack traceback:"
+      t:prompts(4):line ":ps":waits "the prompt":prompts(4)
+      t:line("f = isolate.run(function() return 'done' end)"):prompts(5)
+      t:line("f"):waits '"done"':type "collectg":press "Tab":waits "6> collectgarbage"
+    end
+
+    for _, name in ipairs { "tostring", "type", "ipairs", "table", "math", "io", "debug",
+      "tonumber", "pcall", "utf8", "string", "next", "rawget", "string.find", "string.format" } do
+      it("gives " .. name .. " another value", function()
+        survives(name .. " = 'circle' or nil")
+      end)
+    end
+
+    it("takes functions away", function()
+      survives "tostring, type, ipairs, table, math, io, debug, pcall, utf8, string.format = nil"
+    end)
+    it("takes _G away", function() survives "_G = nil" end)
+    it("takes the methods of strings away", function()
+      survives 'getmetatable("").__index = nil'
+    end)
+    it("takes the metatable of strings away", function()
+      survives 'debug.setmetatable("", nil)'
+    end)
+    it("makes a function of the library endless", function()
+      survives "string.format = function() while true do end end"
+    end)
+    it("makes globals strict", function()
+      survives "setmetatable(_G, { __index = function(_, k) if k ~= 'none' and k ~= 'f' then \z
+        error(k) end end, __newindex = function(_, k) if k ~= 'f' then error(k) end \z
+        rawset(_G, k, true) end }) f = nil; rawset(_G, 'f', 1)"
+    end)
+    it("closes standard output", function()
+      local t <close> = after "io.stdout:close()"
+      t:line "1 + 1":prompts(3):waits "\n2\n"
+    end)
+  end)
+
+  it("shows what goes wrong in the text of a prompt, once", function()
+    local t <close> = after "_PROMPT = setmetatable({}, {__tostring = function() error 'bad' end})"
+    t:waits "_PROMPT: repl:1: bad\n2>":line "1 + 1":prompts(3):waits "2> 1 + 1\n2\n3>"
+    t:line "_PROMPT = setmetatable({}, { __tostring = function() while true do end end })"
+    t:waits "_PROMPT: timeout":prompts(4)
+  end)
+
+  it("keeps a hook for lines, and does not run it in itself", function()
+    local t <close> = after("n = 0", "debug.sethook(function() n = n + 1 end, 'l')", "m = n",
+      "n - m < 5", "debug.gethook() ~= nil", "debug.sethook()", "debug.gethook()")
+    t:waits "\ntrue\n5> debug.gethook() ~= nil\ntrue\n6>":waits "\nnil\n8>"
+  end)
+
+  it("removes a hook that raises, and says so", function()
+    local t <close> = after "debug.sethook(function() error 'x' end, 'l')"
+    t:line "1 + 1":prompts(3):waits "repl:1: x":waits "the hook that raised this is removed"
+    t:line "2 + 2":prompts(4):waits "\n4\n"
+  end)
+end)
