@@ -481,7 +481,8 @@ ghi abcdefghi]]
       t:line ":ps":waits "ID  NAME  STATE"
       assert.matches("2   w     running .- repl:1", t:screen())
       t:line ":bt w":waits "stack traceback:\n        repl:1: in function <repl:1>"
-      t:line ":in 2 n + 1":waits "\n8\n":line ":in 2 error 'x'":waits "repl:1: x"
+      t:line ":in 2 n + 1":waits "\n8\n":line ":in 2 error 'x'"
+      t:waits ":in:1: x\n    error 'x'\n    ^^^^^":line ":in w _G":waits "n = 7"
       t:line ":kill 2":waits "isolate 2 (w): killed":line ":bt 2"
       t:waits "there is no isolate '2'; :ps lists them"
     end)
@@ -502,7 +503,7 @@ ghi abcdefghi]]
 
     it("show isolates live until q", function()
       local t <close> = prompt { rows = 12 }
-      t:line "print 'before'":prompts(2):line ":top":waits "1 isolates (q leaves)"
+      t:line "print 'before'":prompts(2):line ":top":waits "1 isolate (q leaves)"
       t:waits "1   main":type "q":prompts(2):waits "before"
     end)
 

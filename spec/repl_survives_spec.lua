@@ -86,6 +86,19 @@ describe("the prompt", function()
     t:waits "\ntrue\n5> debug.gethook() ~= nil\ntrue\n6>":waits "\nnil\n8>"
   end)
 
+  it("says that an isolate ended in which something was evaluated", function()
+    local t <close> = after("w = isolate.spawn({ name = 'w' }, function() while true do end end)")
+    t:line ":in w require('isolate').exit()":waits "isolate 2 (w) ended"
+  end)
+
+  it("takes names in quotes, and asks for the id where there are several", function()
+    local t <close> = after("function f() n = 41 while true do end end",
+      "a, b = isolate.spawn({ name = 'x y' }, f), isolate.spawn({ name = 'x' }, f)",
+      "c = isolate.spawn({ name = 'x' }, f)")
+    t:line ":in 'x y' n + 1":waits "\n42\n"
+    t:line ":in x n":waits "there are several isolates 'x', as "
+  end)
+
   it("removes a hook that raises, and says so", function()
     local t <close> = after "debug.sethook(function() error 'x' end, 'l')"
     t:line "1 + 1":prompts(3):waits "repl:1: x":waits "the hook that raised this is removed"

@@ -26,10 +26,47 @@ end
 -- The isolate of an id or a name.
 local function find(text)
   if text == "" then misuse "which isolate? Give its id or its name; :ps lists them" end
-  local iso = watch.find(math.tointeger(tonumber(text)), text)
+  text = text:match '^"(.*)"$' or text:match "^'(.*)'$" or text
+  local iso, other = watch.find(math.tointeger(tonumber(text)), text)
   if not iso then misuse("there is no isolate '%s'; :ps lists them", text) end
+  if other then
+    misuse("there are several isolates '%s', as %d and %d: give the id", text, iso.id, other.id)
+  end
   return iso
 end
+
+-- The isolate, which may be a name in quotes, and the code behind it.
+local function split(argument)
+  local quote = argument:match "^[\"']"
+  local name, rest = argument:match(quote and "^(" .. quote .. ".-" .. quote .. ")%s+(.*)$"
+    or "^(%S+)%s+(.*)$")
+  return find(name or argument), rest
+end
+
+-- What is evaluated: a chunk of a name of its own. The table of globals, which as a value is a name
+-- for that of whoever gets it, is answered as a copy, with text for what is no scalar.
+local EVALUATION = [[
+local source, globals = %s, _ENV
+local fn, problem = load("return " .. source, "=:in", "t")
+local message = problem
+if not fn then fn, message = load(source, "=:in", "t") end
+if not fn then error(problem:find "<eof>$" and problem or message, 0) end
+local function answer(...)
+  local list = table.pack(...)
+  for i = 1, list.n do
+    if rawequal(list[i], globals) then
+      local copy = {}
+      for key, value in next, globals do
+        local kind = type(value)
+        local is_scalar = kind == "string" or kind == "number" or kind == "boolean"
+        copy[tostring(key)] = is_scalar and value or tostring(value)
+      end
+      list[i] = copy
+    end
+  end
+  return table.unpack(list, 1, list.n)
+end
+return answer(fn())]]
 
 local function add_isolates(prefix, found)
   for _, iso in ipairs(list_isolates()) do
@@ -146,7 +183,8 @@ local function watch_top(session)
     local rows, time = isolates(), now()
     local shares = shares_of(rows, before, math.max(time - last, 1e-3))
     last = time
-    draw(session.editor, ("%d isolates (q leaves)\n%s"):format(#rows, picture(shares, rows)))
+    draw(session.editor, ("%d isolate%s (q leaves)\n%s"):format(#rows,
+      #rows == 1 and "" or "s", picture(shares, rows)))
     local key, reason = session.editor:key(REFRESH)
   until key == "q" or key == "Q" or reason == "interrupted" or reason == "eof"
 end
@@ -198,18 +236,23 @@ command(":bt", "ID", add_isolates, "where an isolate is: its traceback, also in 
 
 command(":in", "ID code", "code", "evaluates an expression or statements in an isolate",
   function(session, argument)
-    local id, code = argument:match "^(%S+)%s+(.*)$"
-    local iso = find(id or argument)
+    local iso, code = split(argument)
     if not code then misuse "what is to be evaluated? As in ':in 3 #queue'" end
-    local answer <close> = core.inspect(iso, "eval", code) -- Ctrl-C cancels it
-    local results = table.pack(answer:await())
-    if results[1] then
-      if results.n > 1 then
-        session.show(pretty.results(results.n - 1, { table.unpack(results, 2, results.n) },
-          session.options))
-      end
-    else
-      session.show(report.format(session, report.bare(results[2])))
+    local answer <close> = core.inspect(iso, "eval",
+      EVALUATION:format(("%q"):format(code))) -- Ctrl-C cancels it
+    local results = table.pack(pcall(answer.await, answer))
+    local err = not results[1] and results[2]
+    if type(err) == "table" and rawget(err, "code") == "closed" then
+      misuse("%s ended", watch.name_of(iso))
+    elseif not results[1] then
+      error(err, 0)
+    elseif not results[2] then
+      local failure = report.bare(results[3])
+      failure.source = { name = ":in", text = code }
+      session.show(report.format(session, failure))
+    elseif results.n > 2 then
+      session.show(pretty.results(results.n - 2, { table.unpack(results, 3, results.n) },
+        session.options))
     end
   end)
 

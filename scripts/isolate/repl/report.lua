@@ -33,10 +33,17 @@ local function line_of_file(path, number)
 end
 
 -- The source that a message begins with: `repl:12:`, `dir/script.lua:3:`.
-local function find_source(session, message)
+local function find_source(session, message, source)
   local name, number = message:match "^([^\n]-):(%d+):"
   number = tonumber(number)
   if not number then return end
+  if source and source.name == name then
+    for line in (source.text .. "\n"):gmatch "(.-)\n" do
+      number = number - 1
+      if number == 0 then return line end
+    end
+    return
+  end
   if name == "repl" then return session.lines[number] end
   return line_of_file(name, number)
 end
@@ -88,8 +95,8 @@ local function find_caret(line, message, frames)
   return from, to
 end
 
-local function add_source(session, list, message, frames)
-  local line = find_source(session, message)
+local function add_source(session, list, message, frames, source)
+  local line = find_source(session, message, source)
   if not line or not line:find "%S" or #line > 500 then return end
   local from, to = find_caret(line, message, frames)
   list[#list + 1] = "    " .. line
@@ -171,7 +178,7 @@ function M.format(session, failure)
     list[1] = paint(session, "33", "interrupted")
   else
     list[1] = paint(session, "31", failure.message)
-    add_source(session, list, failure.message, failure.frames)
+    add_source(session, list, failure.message, failure.frames, failure.source)
   end
   local frames = failure.frames and trim_frames(failure.frames)
   if frames and frames:find "\n" then list[#list + 1] = frames end

@@ -74,10 +74,14 @@ end
 -- @tparam ?integer id
 -- @tparam ?string name
 -- @treturn ?isolate
+-- @treturn ?isolate another one of that name
 function M.find(id, name)
+  local list = {}
   for _, iso in ipairs(list_isolates()) do
-    if iso.id == id or iso.name == name then return iso end
+    if iso.id == id then return iso end
+    if iso.name == name then list[#list + 1] = iso end
   end
+  return list[1], list[2]
 end
 
 --- Isolates that have not ended, but for main: those of pools too, also while they have no job.
