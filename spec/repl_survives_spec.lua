@@ -99,6 +99,12 @@ describe("the prompt", function()
     t:line ":in x n":waits "there are several isolates 'x', as "
   end)
 
+  it("shows error objects as it shows values", function()
+    local t <close> = after("error({ code = 404 })", "error(false)")
+    t:waits "error object: { code = 404 }\n":waits "error object: false\n"
+    t:line "error({ code = 'interrupted' })":waits 'error object: { code = "interrupted" }'
+  end)
+
   it("removes a hook that raises, and says so", function()
     local t <close> = after "debug.sethook(function() error 'x' end, 'l')"
     t:line "1 + 1":prompts(3):waits "repl:1: x":waits "the hook that raised this is removed"

@@ -4,6 +4,7 @@
 local characters = require "isolate.repl.characters"
 local core = require "isolate.core"
 local lexer = require "isolate.repl.lexer"
+local pretty = require "isolate.repl.pretty"
 local _ENV = require("isolate.repl.own").env
 
 local columns = characters.columns
@@ -11,6 +12,9 @@ local columns = characters.columns
 local M = {}
 
 local FRAMES = 22
+
+-- Of the error objects of this library.
+local ERROR = debug.getmetatable(core.error(core.CANCELLED, ""))
 
 local function paint(session, code, text)
   return session.options.colour and ("\27[%sm%s\27[m"):format(code, text) or text
@@ -138,11 +142,21 @@ local function describe(err)
   return text
 end
 
+-- Is it a value that says nothing by itself, and is shown as the prompt shows values?
+local function is_opaque(err)
+  local kind, meta = type(err), debug.getmetatable(err)
+  if kind == "table" then
+    return not (type(meta) == "table" and (rawget(meta, "__tostring") or rawget(meta, "__name")))
+  end
+  return kind == "boolean" or kind == "function" or kind == "thread"
+end
+
 --- What is to be known of an error, taken where it was raised: in a message handler.
 -- @param err
 -- @treturn table for `format`
 function M.capture(err)
-  local interrupted = type(err) == "table" and rawget(err, "code") == "interrupted"
+  local interrupted = type(err) == "table" and debug.getmetatable(err) == ERROR
+    and rawget(err, "code") == "interrupted"
   local text = core.traceback(err)
   text = type(text) == "string" and text or describe(err)
   local message, frames = text:match "^(.-)\n(stack traceback:\n.*)$"
@@ -151,7 +165,8 @@ function M.capture(err)
     frames, n = (frames or ""):gsub("^(stack traceback:\n)\t%[C%]: in %a+ 'pcall'\n", "%1", 1)
       :gsub("^(stack traceback:\n)\t%.*[^\n]-isolate/repl[^\n]*\n", "%1", 1)
   until n == 0
-  return { message = message or text, frames = frames, interrupted = interrupted, value = err }
+  return { message = message or text, frames = frames, interrupted = interrupted,
+    value = err, opaque = is_opaque(err) }
 end
 
 --- Was it raised by a hook of the user's?
@@ -165,7 +180,7 @@ end
 -- @param err
 -- @treturn table for `format`
 function M.bare(err)
-  return { message = describe(err) }
+  return { message = describe(err), value = err, opaque = is_opaque(err) }
 end
 
 --- The text of an error.
@@ -176,6 +191,9 @@ function M.format(session, failure)
   local list = {}
   if failure.interrupted then
     list[1] = paint(session, "33", "interrupted")
+  elseif failure.opaque then
+    list[1] = paint(session, "31", "error object: ")
+      .. pretty.format(failure.value, session.options)
   else
     list[1] = paint(session, "31", failure.message)
     add_source(session, list, failure.message, failure.frames, failure.source)
