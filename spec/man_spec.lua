@@ -22,7 +22,7 @@ describe("isolua.1", function()
     local commands = require "isolate.repl.commands"
     local known = {}
     for _, name in ipairs(commands.names().names) do known[name] = true end
-    for name in plain:gmatch "\n%.BI?R? (:%a+)" do
+    for name in plain:gmatch "\n%.BI?R? (:%a+!?)" do
       assert.is_true(known[name], name)
       known[name] = nil
     end

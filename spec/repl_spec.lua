@@ -516,8 +516,13 @@ ghi abcdefghi]]
       local path = file_of("f.lua", "#!/usr/bin/env isolua\nlocal from_file = 'here'\n")
       local t <close> = prompt()
       t:line(":load " .. path):line "from_file":waits '"here"'
-      t:line(":save " .. dir .. "/s.lua"):waits "1 lines in"
+      t:line(":save " .. dir .. "/s.lua"):waits "1 line in"
       assert.equal("from_file\n", shell.read(dir .. "/s.lua"))
+      file_of("mine.lua", "x = 1\n")
+      t:line ":save '~/mine.lua'":waits "mine.lua is there already; :save! writes over it"
+      assert.equal("x = 1\n", shell.read(dir .. "/mine.lua"))
+      t:line ":save! ~/mine.lua":waits "1 line in " :line ":save ~/mine.lua"
+      t:line ":ps foo":waits ":ps takes no arguments"
       t:line ":load /no/such":waits "cannot read /no/such: No such file or directory"
     end)
 

@@ -105,6 +105,16 @@ describe("the prompt", function()
     t:line "error({ code = 'interrupted' })":waits 'error object: { code = "interrupted" }'
   end)
 
+  it("says that an isolate which is busy pauses only at its next wait", function()
+    local t <close> = after("w = isolate.spawn({ name = 'w' }, function() while true do end end)")
+    t:line ":pause w":waits "isolate 2 (w) pauses at its next wait; :resume 2 lets it go on"
+  end)
+
+  it("does not name a function after a result that was kept", function()
+    local t <close> = after("f = string.rep", "string.rep = nil", "f", "f")
+    t:waits "builtin: f\n5>"
+  end)
+
   it("removes a hook that raises, and says so", function()
     local t <close> = after "debug.sethook(function() error 'x' end, 'l')"
     t:line "1 + 1":prompts(3):waits "repl:1: x":waits "the hook that raised this is removed"

@@ -4,7 +4,7 @@
 -- that the parts share:
 --
 --  - `editor`, `chunks` (kept locals), `history`, `lines` (what was typed, by line number);
---  - `options` of the pretty printer; `kept`, the last results;
+--  - `options` of the pretty printer; `kept`, the last results; `saved`, paths that were;
 --  - `show(text)` prints, above the line when one is edited; `call`, the function below;
 --  - `over`, it is to end; `warned`, it was said that isolates run; what isolate.repl.watch has.
 -- @module isolate.repl
@@ -151,8 +151,8 @@ local function load_startup(session)
 end
 
 local function new_session(editor)
-  local session = { editor = editor, chunks = chunk.new(), lines = {}, kept = {}, call = M.call,
-    protected = protected }
+  local session = { editor = editor, chunks = chunk.new(), lines = {}, kept = {}, saved = {},
+    call = M.call, protected = protected }
   local columns = editor:size()
   session.options = { width = columns,
     colour = editor:edits() and (os.getenv "NO_COLOR" or "") == "" }

@@ -10,12 +10,13 @@ local table_of = require "isolate.repl.table"
 local watch = require "isolate.repl.watch"
 local _ENV = require("isolate.repl.own").env
 
-local list_isolates, now, self = isolate.list, isolate.now, isolate.self
+local list_isolates, now, self, sleep = isolate.list, isolate.now, isolate.self, isolate.sleep
 
 local M = {}
 
--- Seconds that a look into an isolate may take; between two pictures of `:top`.
-local LOOK, REFRESH = 0.2, 1
+-- Seconds that a look into an isolate may take; between two pictures of `:top`; that it takes to
+-- see whether an isolate which is told to pause runs on.
+local LOOK, REFRESH, PAUSE = 0.2, 1, 0.05
 
 -- -- Arguments -----------------------------------------------------------------------------------
 
@@ -216,7 +217,10 @@ end)
 control(":pause", "pauses an isolate between two of its events", "main cannot be paused",
   function(iso)
     iso:pause "prompt"
-    return (" is paused; :resume %d lets it go on"):format(iso.id)
+    local cpu = iso:stats().cpu
+    sleep(PAUSE)
+    local how = iso:stats().cpu - cpu > PAUSE / 10 and "pauses at its next wait" or "is paused"
+    return (" %s; :resume %d lets it go on"):format(how, iso.id)
   end)
 
 control(":resume", "ends all pauses of an isolate", "main is not paused", function(iso)
@@ -290,10 +294,18 @@ command(":time", "code", "code", "how long a line takes, and what main's heap gr
       table_of.seconds(cpu), (heap < 0 and "-" or "+") .. table_of.bytes(math.abs(heap) // 1 | 0)))
   end)
 
-command(":load", "file", "file", "runs a file as if it were typed: its local variables stay",
+-- The path that is meant: in quotes, or below the user's home as `~/name`.
+local function path_of(argument, example)
+  local path = argument:match '^"(.*)"$' or argument:match "^'(.*)'$" or argument
+  if path == "" then misuse("which file? As in '%s'", example) end
+  local home = path:sub(1, 2) == "~/" and os.getenv "HOME"
+  return home and home .. path:sub(2) or path
+end
+
+command(":load", "file", "file", "runs a file as one chunk: its local variables stay",
   function(session, argument)
-    if argument == "" then misuse "which file? As in ':load script.lua'" end
-    local file, problem = io.open(argument, "rb")
+    local path = path_of(argument, ":load script.lua")
+    local file, problem = io.open(path, "rb")
     local text
     if file then
       text, problem = file:read "a"
@@ -301,14 +313,18 @@ command(":load", "file", "file", "runs a file as if it were typed: its local var
     end
     if not text then misuse("cannot read %s", problem) end
     text = text:gsub("^#[^\n]*", "", 1)
-    local fn, message = session.chunks:load(text, "@" .. argument, 1)
+    local fn, message = session.chunks:load(text, "@" .. path, 1)
     if not fn then return session.show(report.syntax(session, message)) end
     session.call(session, fn)
   end)
 
-command(":save", "file", "file", "writes what was typed into a file", function(session, argument)
-  if argument == "" then misuse "into which file? As in ':save session.lua'" end
-  local file, problem = io.open(argument, "wb")
+local function exists(path)
+  local file = io.open(path)
+  return file ~= nil and file:close()
+end
+
+local function save(session, path)
+  local file, problem = io.open(path, "wb")
   if file then
     local ok
     ok, problem = file:write(table.concat(session.lines, "\n"), "\n")
@@ -316,8 +332,21 @@ command(":save", "file", "file", "writes what was typed into a file", function(s
     if ok then problem = nil end
   end
   if problem then misuse("cannot write %s", problem) end
-  session.show(("%d lines in %s"):format(#session.lines, argument))
-end)
+  session.saved[path] = true
+  session.show(("%d line%s in %s"):format(#session.lines, #session.lines == 1 and "" or "s", path))
+end
+
+command(":save", "file", "file", "writes what was typed into a file, if it is a new one",
+  function(session, argument)
+    local path = path_of(argument, ":save session.lua")
+    if exists(path) and not session.saved[path] then
+      misuse("%s is there already; :save! writes over it", path)
+    end
+    save(session, path)
+  end)
+
+command(":save!", "file", "file", "the same, also over a file that is there",
+  function(session, argument) save(session, path_of(argument, ":save! session.lua")) end)
 
 command(":doc", "name", add_docs, "what is known of a function: :doc isolate.run, :doc await",
   function(session, argument)
@@ -351,6 +380,10 @@ function M.run(session, line)
   local entry = by_name[name]
   if not entry then
     session.show(("there is no command '%s'; :help lists them"):format(name))
+    return
+  end
+  if entry.arguments == "" and argument ~= "" then
+    session.show(("%s takes no arguments"):format(name))
     return
   end
   local usage

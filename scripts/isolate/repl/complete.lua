@@ -473,7 +473,7 @@ local function complete_argument(kind, from, rest)
 end
 
 local function complete_command(text, commands)
-  local name, rest = text:match "^%s*:(%a+)%s+(.*)$"
+  local name, rest = text:match "^%s*:(%a+!?)%s+(.*)$"
   if name then
     return complete_argument(commands.arguments[":" .. name], #text - #rest + 1, rest)
   end

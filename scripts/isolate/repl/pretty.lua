@@ -114,7 +114,8 @@ local STANDARD = { "_G", "string", "table", "math", "io", "os", "coroutine", "ut
 local function add_builtins(names, module, prefix)
   local looked = 0
   for key, value in next, module do
-    if type(value) == "function" and type(key) == "string" and not names[value] then
+    if type(value) == "function" and type(key) == "string" and not names[value]
+      and not find(key, "^_%d*$") then
       names[value] = prefix .. key
     end
     looked = looked + 1
