@@ -115,6 +115,19 @@ describe("the prompt", function()
     t:waits "builtin: f\n5>"
   end)
 
+  it("says what 'help', 'exit' and 'quit' could mean, unless they are names", function()
+    local t <close> = after("help", "exit", "quit = 'mine'", "quit")
+    t:shows [[
+1> help
+:help lists the commands; :doc NAME tells of a function
+2> exit
+Ctrl-D or :quit leaves
+3> quit = 'mine'
+4> quit
+"mine"
+5>]]
+  end)
+
   it("removes a hook that raises, and says so", function()
     local t <close> = after "debug.sethook(function() error 'x' end, 'l')"
     t:line "1 + 1":prompts(3):waits "repl:1: x":waits "the hook that raised this is removed"

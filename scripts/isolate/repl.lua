@@ -111,6 +111,16 @@ function M.call(session, fn, ...)
   watch.hung(session, failure)
 end
 
+local HINTS = { help = ":help lists the commands; :doc NAME tells of a function",
+  exit = "Ctrl-D or :quit leaves", quit = "Ctrl-D or :quit leaves" }
+
+-- What is said of a line that is one of those words, and no name of the user's; nil: nothing.
+local function hint_of(session, text)
+  local word = text:match "^%s*(%a+)%s*$"
+  local _, is_local = session.chunks:get(word or "")
+  return word and not is_local and rawget(_G, word) == nil and HINTS[word] or nil
+end
+
 -- A part of the prompt: Ctrl-C ends it, and errors are shown.
 local function protected(session, fn, ...)
   local failure
@@ -201,7 +211,10 @@ local function round(session)
   else
     session.warned, session.hung = false, nil
     remember(session, text)
-    if first then
+    local hint = first and hint_of(session, text)
+    if hint then
+      session.show(hint)
+    elseif first then
       evaluate(session, fn, message)
     else
       commands.run(session, text)
