@@ -18,6 +18,9 @@
 /* Of output without a line end, so much is shown again when it goes on. */
 #define PARTIAL_MAX 512
 
+/* Of output that is kept, at least so much of its end is shown; twice that is kept at most. */
+#define KEPT_MAX ((size_t)1 << 16)
+
 /* What the thread does with what comes through the pipe. */
 enum mode {
   PASS, /* to the terminal */
@@ -39,6 +42,7 @@ static struct {
   int row;    /* of its cursor */
   char *kept; /* malloc; of `kept_length` bytes */
   size_t kept_length, kept_room;
+  size_t left_out;           /* bytes before these that are not kept any more */
   char partial[PARTIAL_MAX]; /* what was printed last, after its last line end */
   size_t partial_length;
   bool lone; /* the line stands below such output, on a row of its own */
@@ -116,8 +120,14 @@ static void note_partial_locked(const char *text, size_t length) {
   out.partial_length += length;
 }
 
-/* False: no memory. */
+/* At most KEPT_MAX bytes. False: no memory. */
 static bool keep_locked(const char *text, size_t length) {
+  if (out.kept_length + length > 2 * KEPT_MAX) {
+    size_t cut = out.kept_length - KEPT_MAX;
+    memmove(out.kept, out.kept + cut, KEPT_MAX);
+    out.kept_length = KEPT_MAX;
+    out.left_out += cut;
+  }
   if (out.kept_room - out.kept_length < length) {
     size_t room = (out.kept_length + length) * 2;
     char *kept = realloc(out.kept, room);
@@ -145,7 +155,7 @@ void out_wake(void) {
 
 /* Ends once it is told to and the pipe is empty. */
 static void *pass_output(void *arg) {
-  static char text[1 << 16];
+  static char text[KEPT_MAX];
   struct pollfd p[2] = {{.fd = out.pipe[0], .events = POLLIN}, {.fd = out.stop, .events = POLLIN}};
   (void)arg;
   for (;;) {
@@ -176,8 +186,18 @@ void out_fresh(void) {
   out.dirty = false;
 }
 
+/* From a line's beginning on, if it is not all. */
 static void show_kept_locked(void) {
-  out_write(out.kept, out.kept_length);
+  size_t from = 0;
+  if (out.left_out > 0) {
+    const char *end = memchr(out.kept, '\n', out.kept_length);
+    char note[64];
+    if (end != NULL) from = (size_t)(end + 1 - out.kept);
+    out_write(note, (size_t)snprintf(note, sizeof note, "... %zu bytes are left out\r\n",
+                                     out.left_out + from));
+  }
+  out_write(out.kept + from, out.kept_length - from);
+  out.left_out = 0;
   free(out.kept);
   out.kept = NULL;
   out.kept_length = out.kept_room = 0;

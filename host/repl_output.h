@@ -34,7 +34,7 @@ void out_write(const char *text, size_t length);
 void out_text(const char *text);
 
 /* From here to out_end output of others goes above the line, and main holds the terminal. `hold`: it is kept
-** until out_end instead, however much. */
+** until out_end instead: the last of it, if it is much. */
 void out_begin(bool hold);
 void out_end(void);
 /* Tells the terminal that it is main's, as a line is edited or on a screen of its own: after out_begin; and

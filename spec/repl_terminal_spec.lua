@@ -78,5 +78,15 @@ describe("the prompt's terminal", function()
       for n = 2, 6 do t:line(n .. " - 1") end
       t:line "w:kill() print 'ended'":waits "\nended":prompts(8)
     end)
+
+    it("is kept up to a limit while ':top' has the screen", function()
+      local t <close> = prompt { columns = 200 }
+      t:line "isolate.after(0.5, function() for i = 1, 1e4 do print(('x'):rep(180), i) end end)"
+      t:prompts(2)
+      t:line ":top":waits "ID":waits "main"
+      settle.pause(1)
+      t:type "q":prompts(2):waits " 10000\n"
+      t:waits(" bytes are left out\n", { all = true })
+    end)
   end)
 end)
