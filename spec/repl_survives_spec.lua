@@ -128,6 +128,12 @@ Ctrl-D or :quit leaves
 5>]]
   end)
 
+  it("lets go of a result that is cleared", function()
+    local t <close> = after("w = setmetatable({}, { __mode = 'v' })", "w[1] = {} return w[1]",
+      "_ = nil", "collectgarbage()", "w[1], _2", "_2 == nil")
+    t:waits "5> w[1], _2\nnil  nil\n"
+  end)
+
   it("removes a hook that raises, and says so", function()
     local t <close> = after "debug.sethook(function() error 'x' end, 'l')"
     t:line "1 + 1":prompts(3):waits "repl:1: x":waits "the hook that raised this is removed"

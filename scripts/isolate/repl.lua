@@ -4,7 +4,7 @@
 -- that the parts share:
 --
 --  - `editor`, `chunks` (kept locals), `history`, `lines` (what was typed, by line number);
---  - `options` of the pretty printer; `kept`, the last results; `saved`, paths that were;
+--  - `options` of the pretty printer; `saved`, paths that were;
 --  - `show(text)` prints, above the line when one is edited; `call`, the function below;
 --  - `over`, it is to end; `warned`, it was said that isolates run; what isolate.repl.watch has.
 -- @module isolate.repl
@@ -74,19 +74,22 @@ end
 
 -- -- Values --------------------------------------------------------------------------------------
 
--- They are globals, so that functions that use them can be sent.
-local function keep_results(session, first)
-  local kept = session.kept
-  table.insert(kept, 1, { first })
-  kept[KEPT + 1] = nil
+-- They are globals, so that functions that use them can be sent; and nothing else holds them.
+local function keep_results(first)
+  for i = KEPT, 2, -1 do rawset(_G, "_" .. i, rawget(_G, "_" .. i - 1)) end
   rawset(_G, "_", first)
-  for i, value in ipairs(kept) do rawset(_G, "_" .. i, value[1]) end
+  rawset(_G, "_1", first)
+end
+
+-- Who clears `_` wants the value to go.
+local function clear_result()
+  if rawget(_G, "_") == nil then rawset(_G, "_1", nil) end
 end
 
 local function show_results(session, results)
   if results.n == 0 then return end
   local text = pretty.results(results.n, results, session.options)
-  if results.n > 1 or results[1] ~= nil then keep_results(session, results[1]) end
+  if results.n > 1 or results[1] ~= nil then keep_results(results[1]) end
   session.show(text)
   for _, future in ipairs(watch.futures(session, results)) do watch.future(session, future) end
 end
@@ -135,6 +138,7 @@ end
 local function evaluate(session, fn, message)
   if not fn then return session.show(report.syntax(session, message)) end
   local results = M.call(session, fn)
+  clear_result()
   if results then protected(session, show_results, results) end
   protected(session, watch.started)
 end
@@ -161,7 +165,7 @@ local function load_startup(session)
 end
 
 local function new_session(editor)
-  local session = { editor = editor, chunks = chunk.new(), lines = {}, kept = {}, saved = {},
+  local session = { editor = editor, chunks = chunk.new(), lines = {}, saved = {},
     call = M.call, protected = protected }
   local columns = editor:size()
   session.options = { width = columns,
