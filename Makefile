@@ -268,7 +268,7 @@ lint: ## check layers, format, C and Lua code, and exported symbols
 
 format: ## reformat the C sources
 	@.ci/deps lint
-	@clang-format -i $(wildcard host/*.[ch] bindings/*.[ch] spec/*/*.[ch] examples/*/*.c)
+	@clang-format -i $(wildcard host/*.[ch] bindings/*.[ch] spec/*/*.[ch] examples/*/*.[ch]*)
 
 docs: ## write what the prompt's `:doc` shows anew from the comments in the sources
 	@.ci/deps build
