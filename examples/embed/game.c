@@ -162,6 +162,12 @@ static void wake(void *ud) {
   SDL_PushEvent(&event);
 }
 
+/* What runs isolates yields to the game when processors are few. */
+static void thread_start(void *ud, int kind) {
+  (void)ud;
+  if (kind == ISOLUA_THREAD_ISOLATES) SDL_SetThreadPriority(SDL_THREAD_PRIORITY_LOW);
+}
+
 static chunk *slot(game *g, int x, int y) {
   return &g->chunks[(unsigned)x % SLOTS][(unsigned)y % SLOTS];
 }
@@ -476,6 +482,7 @@ static int open_host(game *g, unsigned forbid, size_t memory, isolua_host **host
   memset(&options, 0, sizeof options);
   options.size = sizeof options;
   options.log = log_line;
+  options.thread_start = thread_start;
   options.wake = wake;
   options.wake_ud = &g->wake_event;
   options.forbid = forbid;
