@@ -695,7 +695,8 @@ static int edit_open(lua_State *L) {
     return 2;
   }
   e->open = true;
-  setlocale(LC_CTYPE, "");
+  /* Where none is set, as in containers, or it is not there, characters are UTF-8 as everywhere else. */
+  if (setlocale(LC_CTYPE, "") == NULL || MB_CUR_MAX == 1) setlocale(LC_CTYPE, "C.UTF-8");
 #ifdef ISOLUA_LIBEDIT
   if (can_move() && !open_libedit(e)) close_libedit(e);
 #endif

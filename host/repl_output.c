@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -157,19 +158,23 @@ void out_wake(void) {
 static void *pass_output(void *arg) {
   static char text[KEPT_MAX];
   struct pollfd p[2] = {{.fd = out.pipe[0], .events = POLLIN}, {.fd = out.stop, .events = POLLIN}};
+  int left = INT_MAX; /* bytes, once it is to end: a program that was started may write on */
   (void)arg;
-  for (;;) {
+  while (left > 0) {
     ssize_t n;
     if (poll(p, 2, -1) < 0) continue;
-    if (p[0].revents == 0) return NULL;
-    n = read(out.pipe[0], text, sizeof text);
+    if (p[1].revents != 0 && left == INT_MAX && ioctl(out.pipe[0], FIONREAD, &left) != 0) break;
+    if (left == 0 || p[0].revents == 0) break;
+    n = read(out.pipe[0], text, sizeof text < (size_t)left ? sizeof text : (size_t)left);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return NULL;
+    if (n <= 0) break;
+    if (left != INT_MAX) left -= (int)n;
     pthread_mutex_lock(&out.lock);
     show_locked(text, (size_t)n);
     pthread_mutex_unlock(&out.lock);
     out_wake();
   }
+  return NULL;
 }
 
 bool out_is_dirty(void) {

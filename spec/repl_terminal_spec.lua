@@ -54,6 +54,32 @@ describe("the prompt's terminal", function()
     end
   end)
 
+  it("shows who has awaited an error of an isolate", function()
+    local t <close> = prompt()
+    t:line "function g(f) return (f:await()) end":prompts(2)
+    t:line "g(isolate.run(function() error 'deep' end))":waits "repl:2: deep":prompts(3)
+    t:waits "awaited in 'main':\n"
+    assert.matches("awaited in 'main':\nstack traceback:\n%s*%[C%]: in method 'await'\n"
+      .. "%s*repl:1: in function 'g'", t:screen())
+    assert.is_nil(t:screen():find("isolate/repl", 1, true))
+  end)
+
+  it("takes characters beyond ASCII where no locale is set", function()
+    for _, locale in ipairs { "LANG=", "LC_ALL=C", "LC_ALL=xx_XX.UTF-8" } do
+      local t <close> = prompt { env = { "LANG=", locale } }
+      t:line "#'é日'":waits "\n5\n"
+    end
+  end)
+
+  it("ends while a program that was started writes on", function()
+    local t <close> = prompt()
+    t:line(("io.open('%s/pid', 'w'):write(io.open '/proc/self/stat':read 'n'):close()"):format(dir))
+    t:prompts(2):line "os.execute 'timeout 60 yes >&2 &'"
+    t:line ":quit"
+    local process = "/proc/" .. shell.read(dir .. "/pid")
+    assert.is_true(settle.eventually(function() return not io.open(process .. "/stat") end, 20))
+  end)
+
   describe("a signal that ends the process", function()
     for name, number in pairs { TERM = 15, HUP = 1, QUIT = 3 } do
       it(("leaves the terminal as it was: %s"):format(name), function()

@@ -160,11 +160,13 @@ function M.capture(err)
   local text = core.traceback(err)
   text = type(text) == "string" and text or describe(err)
   local message, frames = text:match "^(.-)\n(stack traceback:\n.*)$"
-  local n
-  repeat -- those of this function and of the handler that called it
-    frames, n = (frames or ""):gsub("^(stack traceback:\n)\t%[C%]: in %a+ 'pcall'\n", "%1", 1)
-      :gsub("^(stack traceback:\n)\t%.*[^\n]-isolate/repl[^\n]*\n", "%1", 1)
-  until n == 0
+  local before
+  frames = frames or ""
+  repeat -- those of this function and of the handler that called it, behind those of isolates
+    before = frames
+    frames = frames:gsub("(stack traceback:\n)\t%[C%]: in %a+ 'pcall'\n", "%1")
+      :gsub("(stack traceback:\n)\t%.*[^\n]-isolate/repl[^\n]*\n", "%1")
+  until frames == before
   return { message = message or text, frames = frames, interrupted = interrupted,
     value = err, opaque = is_opaque(err) }
 end
