@@ -149,7 +149,7 @@ describe("examples/embed/isolua.hpp", function()
     assert.equal([[
 results: 42, a list of 3: 6 0.5 text
 error: error: (isolua):1: no such door
-error: timeout: isolate '=(isolua)' ran over its time and was killed
+error: timeout: isolate '(isolua)' ran over its time and was killed
 error: error: (isolua):1: unexpected symbol near '='
 port: sum 11
 port: sum 22
