@@ -97,10 +97,11 @@ describe("examples/embed/game.c", function()
     end)
   end
 
-  it("gets its terrain, kills the mod that hangs, and wakes up in its pause", function()
+  it("gets its terrain, outlives mods that hang or fail, and wakes up in its pause", function()
     assert.equal(240, told["frames"])
     assert.is_true(told["chunks received"] >= 20)
     assert.equal(1, told["mods killed"])
+    assert.equal(1, told["mods failed"])
     assert.is_true(told["woken in the pause"] >= 1)
   end)
 

@@ -5,9 +5,9 @@
 **   cc game.c $(pkg-config --cflags --libs isolua sdl2) -o game
 **   ./game [--frames N] [--picture FILE.bmp] [--script]
 **
-** Arrows scroll, Page Down goes on by a screen, P pauses, B starts a mod that hangs, K kills mods
-** that hang, Escape quits. --frames ends after N frames, --picture saves the last one, --script
-** presses the keys.
+** Arrows scroll, Page Down goes on by a screen, P pauses, B starts a mod that hangs, M one that
+** takes all the memory it can get, K kills mods that hang, Escape quits. --frames ends after N
+** frames, --picture saves the last one, --script presses the keys.
 **
 ** The world is made of chunks of tiles. Isolates of the host `engine` compute them and send each as
 ** a buffer, whose block is kept: its bytes are never copied. Mods are code of strangers: they run
@@ -92,6 +92,7 @@ static const char creature_source[] = /* it circles about the middle of the view
   "end\n";
 
 static const char hanging_source[] = "while true do end\n";
+static const char hungry_source[] = "local t = {} while true do t[#t + 1] = {} end\n";
 
 typedef enum chunk_state { NONE, ASKED, THERE } chunk_state;
 
@@ -127,7 +128,7 @@ struct game {
   int asked;         /* chunks that have not come */
   int next;          /* worker that is asked next */
   Uint32 wake_event; /* its type */
-  int frame, received, killed, woken;
+  int frame, received, killed, failed, woken;
   Uint64 spent, longest; /* ticks of the clock that the library had of this frame, and of any */
 };
 
@@ -175,14 +176,17 @@ static chunk *slot(game *g, int x, int y) {
 /* A chunk has come. Its slot may be another one's by now. */
 static void on_chunk(void *ud, isolua_receiver *receiver, isolua_message *message) {
   game *g = ud;
-  const isolua_value *value = isolua_message_value(message, 1), *tiles;
-  int x = (int)isolua_value_integer(isolua_value_get(value, "x"));
-  int y = (int)isolua_value_integer(isolua_value_get(value, "y"));
-  chunk *c = slot(g, x, y);
+  const isolua_value *value, *tiles;
+  chunk *c;
+  int x, y;
   (void)receiver;
   if (message == NULL) return; /* the workers are gone */
-  g->asked--;
+  value = isolua_message_value(message, 1);
+  x = (int)isolua_value_integer(isolua_value_get(value, "x"));
+  y = (int)isolua_value_integer(isolua_value_get(value, "y"));
   tiles = isolua_value_get(value, "tiles");
+  c = slot(g, x, y);
+  g->asked--;
   if (c->state == ASKED && c->x == x && c->y == y && isolua_value_length(tiles) == SIDE * SIDE) {
     c->block = isolua_value_block(tiles, &c->offset);
     c->state = c->block != NULL ? THERE : NONE;
@@ -194,12 +198,15 @@ static void on_chunk(void *ud, isolua_receiver *receiver, isolua_message *messag
 /* A mod has answered. It may send anything. */
 static void on_answer(void *ud, isolua_receiver *receiver, isolua_message *message) {
   mod *m = ud;
-  const isolua_value *value = isolua_message_value(message, 1);
-  double x = isolua_value_number(isolua_value_get(value, "x"));
-  double y = isolua_value_number(isolua_value_get(value, "y"));
+  const isolua_value *value;
+  double x, y;
   (void)receiver;
+  if (message == NULL) return; /* it has ended: on_end is called, too */
+  value = isolua_message_value(message, 1);
+  x = isolua_value_number(isolua_value_get(value, "x"));
+  y = isolua_value_number(isolua_value_get(value, "y"));
   m->asked = 0;
-  if (message != NULL && x > -FAR && x < FAR && y > -FAR && y < FAR) {
+  if (x > -FAR && x < FAR && y > -FAR && y < FAR) {
     m->x = x;
     m->y = y;
     m->seen = 1;
@@ -221,7 +228,7 @@ static void on_end(void *ud, isolua_future *future) {
   if (code == ISOLUA_KILLED)
     m->game->killed++;
   else if (code != ISOLUA_OK)
-    fprintf(stderr, "game: a mod has failed: %s\n", isolua_future_message(future));
+    m->game->failed++;
   close_mod(m);
 }
 
@@ -336,6 +343,7 @@ static void on_key(game *g, SDL_Keycode key, int down) {
   if (key == SDLK_PAGEDOWN) g->y += HEIGHT;
   if (key == SDLK_p) g->paused = !g->paused;
   if (key == SDLK_b) start_mod(g, "hanging", hanging_source);
+  if (key == SDLK_m) start_mod(g, "hungry", hungry_source);
   if (key == SDLK_k) kill_mods(g);
   g->spent += now() - start;
 }
@@ -371,7 +379,7 @@ static void play(game *g) {
   } script[] = {{10, SDLK_RIGHT, 1}, {30, SDLK_b, 1},         {60, SDLK_RIGHT, 0},
                 {60, SDLK_DOWN, 1},  {90, SDLK_DOWN, 0},      {100, SDLK_k, 1},
                 {120, SDLK_LEFT, 1}, {140, SDLK_PAGEDOWN, 1}, {140, SDLK_PAGEDOWN, 1},
-                {140, SDLK_p, 1},    {200, SDLK_LEFT, 0}};
+                {140, SDLK_p, 1},    {150, SDLK_m, 1},        {200, SDLK_LEFT, 0}};
   if (g->paused) {
     if (g->asked == 0) press(SDLK_p, 1);
     return;
@@ -569,9 +577,10 @@ int main(int argc, char **argv) {
       fprintf(stderr, "game: %s\n", SDL_GetError());
       ok = 0;
     }
-    printf("frames: %d\nchunks received: %d\nmods killed: %d\nwoken in the pause: %d\n"
-           "longest time of the library in a frame: %.3f ms\n",
-           g.frame, g.received, g.killed, g.woken, milliseconds(g.longest));
+    printf(
+      "frames: %d\nchunks received: %d\nmods killed: %d\nmods failed: %d\nwoken in the pause: %d\n"
+      "longest time of the library in a frame: %.3f ms\n",
+      g.frame, g.received, g.killed, g.failed, g.woken, milliseconds(g.longest));
   }
   if (!finish(&g)) {
     fprintf(stderr, "game: something is left of the hosts\n");
