@@ -14,8 +14,9 @@
 #include <type_traits>
 #include <utility>
 
-// Every owner can be moved and not copied; one that was moved from may only be destroyed or assigned
-// to. get() lends the C object, for what has no function here. What isolua.h says of threads holds.
+// Every owner can be moved and not copied; one that was moved from may only be destroyed or
+// assigned to. get() lends the C object, for what has no function here. What isolua.h says of
+// threads holds.
 namespace isolua {
 
 struct error : std::runtime_error {
