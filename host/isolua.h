@@ -98,7 +98,8 @@ ISOLUA_API const char *isolua_code_message(int code);
 ** Callbacks of a host. Each may be called from any thread of the host, several at once, with no
 ** lock held; `ud` is the host option of the same name. None may call isolua_host_close. Texts live
 ** until it returns. `isolate` is the id of an isolate, which no other in the process has or had.
-** The signal that ends busy code may interrupt a system call in them (EINTR).
+** The signal that ends busy code may interrupt a system call in them (EINTR). No exception of C++
+** may leave one.
 **
 ** isolua_alloc: as lua_Alloc: nsize 0 frees `ptr` and returns NULL; else (re)allocates, NULL when
 **   it cannot; `osize` is 0 when `ptr` is NULL. It serves Lua heaps: that of `isolate`; 0: of one
@@ -360,7 +361,7 @@ ISOLUA_API const isolua_value *isolua_future_value(isolua_future *future, int in
 ** isolua_message_free: frees it, and gives up the holds in it. NULL does nothing.
 ** isolua_message_count: how many values it has. isolua_message_value: value `index`, from 1; NULL: there
 **   is none, it is still being made (a table is open), or there is no memory. Nothing can be added any
-**   more then.
+**   more then. A message that is NULL has no values.
 **
 ** isolua_add_…: adds a value: to the table that was opened last and not ended, or to the message. In a
 **   list each is the next item; in a map the first of two is the key, a string or number that is not NaN,
@@ -468,7 +469,7 @@ ISOLUA_API void isolua_sender_release(isolua_sender *sender);
 ** isolua_isolate_future: its results, the isolate's: settled when its code has ended.
 ** isolua_isolate_gone: settled when all of it has ended, its state too.
 ** isolua_isolate_kill: kills it: ISOLUA_OK. Closers and finalizers get `grace` ns. `idle`: not before it
-**   waits. ISOLUA_INVALID: it is a main isolate.
+**   waits. ISOLUA_INVALID: it is a main isolate. Does not wait for its end: isolua_isolate_gone tells.
 ** isolua_isolate_stats: numbers for show.
 ** isolua_isolate_release: gives up a hold. NULL does nothing.
 ** Thread: any.
@@ -516,7 +517,7 @@ ISOLUA_API void isolua_isolate_release(isolua_isolate *isolate);
 **   it is already. The future is held until then. Errors: ISOLUA_INVALID, ISOLUA_MEMORY, ISOLUA_CLOSED.
 **   Thread: any. When the host is closed before that, it is never called.
 ** isolua_receiver_on_message: `callback` is called with each message, which is its own, and once with NULL
-**   when none will come any more. NULL: no more. Errors: ISOLUA_INVALID, ISOLUA_CLOSED. Thread: any.
+**   when none will come any more. NULL: no more; a call that has begun on another thread may go on. Errors: ISOLUA_INVALID, ISOLUA_CLOSED. Thread: any.
 */
 typedef void isolua_done(void *ud, isolua_future *future);
 typedef void isolua_received(void *ud, isolua_receiver *receiver, isolua_message *message);

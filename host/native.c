@@ -22,6 +22,7 @@ void isolua_message_free(isolua_message *m) {
 }
 
 int isolua_message_count(const isolua_message *m) {
+  if (m == NULL) return 0;
   if (!m->sealed) return (int)m->nroots;
   return m->item.kind == IL_ITEM_MSG ? (int)il_msg_count(m->item.u.msg) : 1;
 }
@@ -44,7 +45,7 @@ static il_values *values_of(const il_item *item) {
 }
 
 const isolua_value *isolua_message_value(isolua_message *m, int index) {
-  if (index < 1 || il_message_seal(m, m->nroots != 1) != ISOLUA_OK) return NULL;
+  if (m == NULL || index < 1 || il_message_seal(m, m->nroots != 1) != ISOLUA_OK) return NULL;
   if (m->values == NULL) m->values = values_of(&m->item);
   return m->values != NULL ? il_values_get(m->values, (size_t)index - 1) : NULL;
 }

@@ -141,6 +141,8 @@ static void messages_are_read(void) {
 static void nothing_is_read_of_nothing(void) {
   const isolua_value *key, *value;
   size_t n = 1, at = 0;
+  CHECK_INT(isolua_message_count(NULL), 0);
+  CHECK(isolua_message_value(NULL, 1) == NULL);
   CHECK_INT(isolua_value_type(NULL), ISOLUA_TNONE);
   CHECK_INT(isolua_value_boolean(NULL), 0);
   CHECK_INT(isolua_value_integer(NULL), 0);
