@@ -94,9 +94,12 @@ local function handle_kind(value)
   end
 end
 
--- A field of a handle, by its name; nil for one that it does not have, or that is transferred.
+-- A field of a handle, by its name; nil for one that it does not have, or that is transferred. One
+-- that is asked often has a table for that from then on.
 local function ask(value, name)
-  local ok, result = pcall(metafield(value, "__index"), value, name)
+  local index = metafield(value, "__index")
+  if type(index) == "table" then return rawget(index, name) end
+  local ok, result = pcall(index, value, name)
   if ok then return result end
 end
 
