@@ -61,9 +61,11 @@ static void on_other(int signal) {
 
 /* The signal ends the process once the handler has returned. */
 static void on_end(int signal) {
+  int before = errno;
   tcsetattr(STDIN_FILENO, TCSANOW, &term.modes);
   out_leave();
   raise(signal);
+  errno = before;
 }
 
 static const int ends[ENDS] = {SIGHUP, SIGQUIT, SIGTERM};
