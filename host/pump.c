@@ -59,7 +59,7 @@ bool il_event_add(il_pump *p, il_event *e) {
 
 /* -- What has fired ---------------------------------------------------------------------------- */
 
-/* The event that a watch is a part of: its first member. */
+/* The event that a watch is a part of: its first member. NULL: of no watch. */
 static il_event *event_of(il_watch *watch) {
   return (il_event *)watch;
 }
@@ -125,7 +125,7 @@ static bool call_one(il_pump *p) {
     take_locked(p);
     watch = first_locked(p);
   }
-  e = watch != NULL ? event_of(watch) : NULL;
+  e = event_of(watch);
   p->called = e;
   if (e != NULL) atomic_store(&watch->fired, false);
   il_mutex_unlock(&p->lock);

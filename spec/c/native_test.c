@@ -782,7 +782,6 @@ static void pump_or_send(int index, void *arg) {
   pumping *p = arg;
   if (index == 0) {
     for (int i = 0; i < check_scale(20000, 1000); i++) send_integer(p->s, i);
-    usleep(1000);
     isolua_receiver_close(p->r); /* while others may pump */
     atomic_store(&p->done, true);
   } else {
