@@ -12,6 +12,10 @@
 #define IL_MSG_COPY 4096 /* bytes up to which a copy is cheaper than a block of its own */
 #endif
 
+/* Small ones are alike, so that the memory of one that a thread has freed serves for its answer: else it would go
+** back to the thread that made it, under that one's lock. */
+#define IL_MSG_LEAST 192
+
 atomic_size_t il_live_messages, il_live_bytes;
 
 void il_handle_init(il_handle *h, const il_handle_type *type) {
@@ -54,7 +58,8 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
                    size_t nhandles, int *taken) {
   size_t behind = nhandles * sizeof(il_handle *);
   int take = len > IL_MSG_COPY;
-  il_msg *m = malloc(sizeof *m + behind + (take ? 0 : len));
+  size_t size = sizeof(il_msg) + behind + (take ? 0 : len);
+  il_msg *m = malloc(size > IL_MSG_LEAST ? size : IL_MSG_LEAST);
   if (m == NULL) return NULL;
   m->next = NULL;
   m->len = len;

@@ -14,6 +14,8 @@
 ** job at once. A hand that ends a job takes the next one itself.
 **  - `size` is how many jobs may run. One that waits, itself or a task of it for a future, does not run, so
 **    another one may, on another hand: nobody waits for a job that has no hand.
+**  - Where jobs are tiny, to wake a hand that sleeps costs more than the job: it is left to those that run now.
+**    Should these be kept by longer ones, the alarm of one that is idle gives it the job (`leave_locked`).
 **  - Hands that fail to start are replaced by whoever else looks at the queue; where nobody would, as all others
 **    begin too or wait, the next job fails with that error, so that it does not go on for ever.
 **  - A future is settled first, and then its job is counted as ended: so who is told that there are none left
@@ -167,8 +169,9 @@ static void lost(isolua_future *f) {
 static void cancelled(isolua_future *f);
 
 il_work *il_work_new(il_pool *p) {
-  il_work *w = calloc(1, sizeof *w);
+  il_work *w = malloc(sizeof *w); /* calloc has no cache */
   if (w == NULL) return NULL;
+  memset(w, 0, sizeof *w);
   if (il_future_init(&w->future, p->host, &w->h, lost) != ISOLUA_OK) {
     free(w);
     return NULL;
@@ -286,8 +289,25 @@ static isolua_future *give_locked(il_pool *p, il_hand *hand, int64_t now) {
 typedef struct step {
   isolua_future *admitted;
   il_isolate *called;
-  bool begin; /* another hand */
+  il_hand *watch; /* with a hold: its alarm is to be set */
+  bool begin;     /* another hand */
 } step;
+
+/* ns. A wake-up costs 65 to 90 us (wait.c), of which whoever wakes bears 5 to 10. */
+enum { TINY = 10000, RECENT = 20000, BACKLOG = 100000, WATCH = 1000000 };
+
+/* Can what is queued be left to the hands that have jobs now? */
+static bool leave_locked(const il_pool *p, const il_hand *idle, int64_t now) {
+  return p->busy > 0 && !p->unwatched && now - p->turn < RECENT && p->usually < TINY &&
+         (int64_t)p->queued * p->usually < BACKLOG && il_waiter_asleep(&idle->isolate->waiter);
+}
+
+/* A job ran for so many ns. */
+static void ran_locked(il_pool *p, int64_t ns, int64_t now) {
+  span_add(&p->ran, ns);
+  p->usually += (ns - p->usually) / 8;
+  p->turn = now;
+}
 
 /* It is idle no more, and is to look why: its isolate, with a hold, is to be woken. */
 static il_isolate *call_locked(il_pool *p, il_hand *hand) {
@@ -297,12 +317,24 @@ static il_isolate *call_locked(il_pool *p, il_hand *hand) {
   return hand->isolate;
 }
 
+/* True: an alarm is to be set. */
+static bool watch_locked(step *s, il_hand *hand) {
+  if (hand->watching) return false;
+  hand->watching = true;
+  il_handle_retain(&hand->h);
+  s->watch = hand;
+  return true;
+}
+
 static bool step_locked(il_pool *p, step *s) {
   il_hand *hand = p->first_idle;
-  *s = (step){NULL, NULL, false};
+  int64_t now;
+  *s = (step){NULL, NULL, NULL, false};
   if (p->queued == 0 || p->busy >= p->o.size) return false;
   if (hand != NULL) {
-    s->admitted = give_locked(p, hand, il_now());
+    now = il_now();
+    if (leave_locked(p, hand, now)) return watch_locked(s, hand);
+    s->admitted = give_locked(p, hand, now);
     s->called = call_locked(p, hand);
     return true;
   }
@@ -315,8 +347,22 @@ static bool step_locked(il_pool *p, step *s) {
 
 static bool begin(il_pool *p);
 
-/* False: it was in vain, and would be again. */
+/* The idle hand's alarm rings for what was left. False: it cannot, and nothing is left from now on. */
+static bool watch(il_pool *p, il_hand *hand) {
+  bool watches = il_alarm_set(&p->host->watchdog, &hand->alarm, il_now() + WATCH) == ISOLUA_OK;
+  if (!watches) {
+    lock(p);
+    p->unwatched = true;
+    hand->watching = false;
+    unlock(p);
+  }
+  il_handle_release(&hand->h);
+  return watches;
+}
+
+/* False: it was in vain, and would be again; or what is queued is left to others. */
 static bool take_step(il_pool *p, const step *s) {
+  if (s->watch != NULL) return !watch(p, s->watch);
   if (s->called != NULL) {
     il_waiter_wake(&s->called->waiter);
     il_isolate_release(s->called);
@@ -360,20 +406,36 @@ static void kill_victim(il_isolate *victim, int code) {
   il_isolate_release(victim);
 }
 
-/* On the watchdog's thread: a job's time may be over. */
+/* It is idle, and others were to run what is queued. Do they? When to look again; 0: not at all. */
+static int64_t look_locked(il_pool *p, il_hand *hand, int64_t now, step *s) {
+  bool left = hand->idle && p->queued > 0 && p->busy < p->o.size;
+  if (left && leave_locked(p, hand, now)) return now + WATCH;
+  hand->watching = false;
+  if (!left) return 0;
+  s->admitted = give_locked(p, hand, now);
+  s->called = call_locked(p, hand);
+  return 0;
+}
+
+/* On the watchdog's thread: a job's time may be over, or jobs wait for who is kept by longer ones. */
 static int64_t ring(il_alarm *a) {
   il_hand *hand = (il_hand *)((char *)a - offsetof(il_hand, alarm));
+  il_pool *p = hand->pool;
   il_isolate *victim = NULL;
-  int64_t late;
-  lock(hand->pool);
-  late = hand->over || hand->doomed ? 0 : hand->late;
-  if (late != 0 && late <= il_now()) {
+  step s = {NULL, NULL, NULL, false};
+  int64_t next, again, now = il_now();
+  lock(p);
+  next = hand->over || hand->doomed ? 0 : hand->late;
+  if (next != 0 && next <= now) {
     doom_locked(hand, &victim);
-    late = 0;
+    next = 0;
   }
-  unlock(hand->pool);
+  if (hand->watching && (again = look_locked(p, hand, now, &s)) != 0) next = again;
+  unlock(p);
   kill_victim(victim, ISOLUA_TIMEOUT);
-  return late != 0 ? late : -1;
+  take_step(p, &s);
+  if (s.called != NULL) dispatch(p);
+  return next != 0 ? next : -1;
 }
 
 static il_hand *hand_new(il_pool *p) {
@@ -658,7 +720,7 @@ il_work *il_hand_next(il_hand *hand, il_result *r) {
     put_down_locked(p, hand);
     ended->stage = IL_SETTLED;
     hand->done++;
-    span_add(&p->ran, now - ended->since);
+    ran_locked(p, now - ended->since, now);
     if (failed)
       p->failed++;
     else
@@ -669,6 +731,7 @@ il_work *il_hand_next(il_hand *hand, il_result *r) {
     hand->last = true;
   } else if (p->queued > 0 && p->busy < p->o.size) {
     admitted = give_locked(p, hand, now);
+    hand->begun = true;
   } else if (p->idle < p->o.size) {
     push_idle_locked(p, hand);
   } else {
@@ -690,21 +753,22 @@ il_work *il_hand_job(il_hand *hand) {
   lock(hand->pool);
   atomic_store_explicit(&hand->called, false, memory_order_relaxed);
   w = hand->work;
+  hand->begun = w != NULL;
+  if (w != NULL) hand->pool->turn = w->since = il_now();
   unlock(hand->pool);
   return w;
 }
 
 bool il_hand_begin(il_hand *hand) {
-  int64_t timeout = hand->held->timeout, late = timeout > 0 ? il_deadline(timeout) : 0;
+  int64_t timeout = hand->held->timeout, late;
   bool begins;
+  if (timeout == 0) return true;
+  late = il_deadline(timeout);
   lock(hand->pool);
   begins = !hand->over;
-  if (begins) {
-    hand->begun = true;
-    hand->late = late;
-  }
+  if (begins) hand->late = late;
   unlock(hand->pool);
-  if (begins && late != 0) il_alarm_set(&hand->pool->host->watchdog, &hand->alarm, late);
+  if (begins) il_alarm_set(&hand->pool->host->watchdog, &hand->alarm, late);
   return begins;
 }
 
@@ -771,6 +835,7 @@ il_pool *il_pool_new(isolua_host *host, const isolua_pool_options *o, const char
   p->host = host;
   il_handle_retain(&host->h);
   p->o = *o;
+  p->usually = 100 * TINY;
   atomic_fetch_add_explicit(&il_live_pools, 1, memory_order_relaxed);
   return p;
 }
@@ -799,13 +864,16 @@ int il_pool_send(il_pool *p, il_work *w, bool wait) {
   int err;
   step s;
   bool more;
-  if (wait && w->admitted == NULL && (w->admitted = il_future_new(p->host, NULL)) == NULL)
-    return ISOLUA_MEMORY;
-  lock(p);
-  w->since = il_now();
-  err = send_locked(p, w, wait);
-  more = err == ISOLUA_OK && step_locked(p, &s);
-  unlock(p);
+  for (;;) {
+    lock(p);
+    w->since = il_now();
+    err = send_locked(p, w, wait && w->admitted != NULL);
+    more = err == ISOLUA_OK && step_locked(p, &s);
+    unlock(p);
+    if (err != ISOLUA_FULL || !wait || w->admitted != NULL) break;
+    w->admitted = il_future_new(p->host, NULL); /* mostly there is room, and nobody needs it */
+    if (w->admitted == NULL) return ISOLUA_MEMORY;
+  }
   if (more && take_step(p, &s)) dispatch(p);
   return err;
 }
@@ -866,7 +934,7 @@ static bool refuse_one(il_pool *p) {
 /* One that is idle is called, to leave. */
 static bool call_one(il_pool *p) {
   il_hand *hand;
-  step s = {NULL, NULL, false};
+  step s = {NULL, NULL, NULL, false};
   lock(p);
   hand = p->queued == 0 ? p->first_idle : NULL;
   if (hand != NULL) {

@@ -66,13 +66,14 @@ struct il_hand {
   il_isolate *isolate; /* one hold, from when it runs; or NULL */
   il_work *work;
   bool idle;     /* in the pool's list */
+  bool watching; /* its alarm is set: jobs were left to others while it is idle */
   bool waiting;  /* its job waits, for a future too: another one may run meanwhile */
   bool doomed;   /* it is being killed: it gets no more jobs */
   bool last;     /* it gets no more jobs, and leaves */
   bool starting; /* whoever starts it looks after it what else is to be done, unless it was ready */
   bool over;     /* it has ended */
   bool in_vain;  /* before it was ready, and others will see to the queue */
-  bool begun;    /* code of its job may have run */
+  bool begun;    /* code of its job runs, or may have run */
   int64_t late;  /* when its job has run over its time; 0: it has no end */
   long long done; /* jobs */
   il_hand *prev, *next, *idle_next;
@@ -83,10 +84,10 @@ struct il_hand {
 };
 
 struct il_pool {
-  il_handle h;       /* of users: with the last one it closes */
-  atomic_uint holds; /* of its memory: those handles together, hands and jobs */
-  /* fixed */
-  isolua_host *host; /* one hold */
+  il_handle h;                         /* of users: with the last one it closes */
+  _Alignas(IL_LINE) atomic_uint holds; /* of its memory: those handles together, hands and jobs */
+  _Alignas(IL_LINE)                    /* each thread has the line of what follows; fixed */
+    isolua_host *host;                 /* one hold */
   isolua_pool_options o;
   char *name;
   void *starting; /* what `start` needs */
@@ -109,7 +110,10 @@ struct il_pool {
   size_t waiting;                        /* hands whose jobs wait */
   il_hand *first_idle;                   /* the one that was idle last */
   il_hand *all;
-  int vain; /* isolates that were killed before they were ready, since one was */
+  int vain;        /* isolates that were killed before they were ready, since one was */
+  bool unwatched;  /* nothing is left to hands that have jobs: alarms cannot be set */
+  int64_t turn;    /* when a hand last ended a job, or took one for which it was called */
+  int64_t usually; /* ns that jobs ran lately: their mean, the last ones having more weight */
   long long done, failed, started;
   il_spans waited, ran;
 };
@@ -143,7 +147,8 @@ void il_hand_enter(il_hand *hand, il_isolate *i);
 il_work *il_hand_next(il_hand *hand, il_result *r);
 /* The job that it was called for; NULL: none (yet). */
 il_work *il_hand_job(il_hand *hand);
-/* Code of its job runs from now on. False: it was left for stuck, and others have the job. */
+/* Code of its job, which may have a timeout, runs from now on. False: it was left for stuck, and others have
+** the job. */
 bool il_hand_begin(il_hand *hand);
 /* It has nothing to do, and goes: false, it has after all. */
 bool il_hand_leave(il_hand *hand);

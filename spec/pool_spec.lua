@@ -95,6 +95,22 @@ describe("isolate.pool()", function()
     assert.is_true(isolates_of "few" <= 2)
   end)
 
+  it("does not leave a job behind a long one, though all before were tiny", function()
+    local pool <close> = isolate.pool(2)
+    local stop = isolate.atomic(0)
+    for round = 1, scale(100) do
+      local tiny = {}
+      for i = 1, 300 do
+        tiny[i] = pool:submit(function(x) return x + 1 end, i)
+        if i > 20 then assert.equal(i - 19, (await(tiny[i - 20]))) end
+      end
+      local long = pool:submit(function(cell, n) while cell:load() < n do end end, stop, round)
+      assert.equal(round, (await(pool:submit(function(x) return x end, round))))
+      stop:store(round)
+      await(long)
+    end
+  end)
+
   it("has as many isolates as there are processors, without a size", function()
     local pool <close> = isolate.pool()
     assert.equal(require "isolate.core".cores(), pool:stats().size)
