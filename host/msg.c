@@ -14,7 +14,7 @@
 
 /* Small ones are alike, so that the memory of one that a thread has freed serves for its answer: else it would go
 ** back to the thread that made it, under that one's lock. */
-#define IL_MSG_LEAST 192
+#define IL_MSG_LEAST 120 /* bytes */
 
 atomic_size_t il_live_messages, il_live_bytes;
 
