@@ -248,6 +248,13 @@ IL_IN_SIGNAL static void look_soon(il_vm *vm, lua_State *L) {
   }
 }
 
+/* To set a hook is to visit each call of the stack, which takes longer than the next signal does to come where
+** there are 200,000: one that is set is left alone, or the thread would get to nothing else. */
+IL_IN_SIGNAL static void set_hook(lua_State *L) {
+  if (lua_gethook(L) != on_hook || lua_gethookmask(L) != LUA_MASKCOUNT || lua_gethookcount(L) != 1)
+    lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
+}
+
 /* For a question hooks are let into a finalizer, but not into a user's hook: it would be called in
 ** itself. */
 IL_IN_SIGNAL void il_vm_on_signal(void) {
@@ -267,7 +274,7 @@ IL_IN_SIGNAL void il_vm_on_signal(void) {
     return;
   }
   vm->stirred = true;
-  lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
+  set_hook(L);
   if (allowhook != 0 && !users) {
     volatile unsigned char *allow = (unsigned char *)L + allowhook;
     *allow = 1;

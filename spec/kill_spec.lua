@@ -87,6 +87,26 @@ end
 describe("iso:kill()", function()
   before_each(function() isolate.run(function() end):try(limit) end)
 
+  it("does not take a recursion without an end for stuck, in a closer either", function()
+    for _ = 1, 8 do
+      local rx, tx = isolate.port()
+      local iso = isolate.spawn(function(t)
+        local function deep() return 1 + deep() end
+        local _ <close> = setmetatable({}, { __close = function()
+          t:send "there"
+          while true do pcall(deep) end
+        end })
+        error "closes"
+      end, tx)
+      tx:close()
+      assert.equal("there", rx:receive(limit))
+      isolate.sleep(0.1) -- it recurs
+      iso:kill()
+      assert.is_false(iso:join(limit))
+      assert.equal("killed", iso:status())
+    end
+  end)
+
   describe("ends within 50 ms", function()
     is_killed { name = "an endless loop", body = function(tx)
       tx:send "there"
