@@ -45,7 +45,8 @@ static il_values *values_of(const il_item *item) {
 }
 
 const isolua_value *isolua_message_value(isolua_message *m, int index) {
-  if (m == NULL || index < 1 || il_message_seal(m, m->nroots != 1) != ISOLUA_OK) return NULL;
+  if (m == NULL || index < 1) return NULL;
+  if (!m->sealed && il_message_seal(m, m->nroots != 1) != ISOLUA_OK) return NULL;
   if (m->values == NULL) m->values = values_of(&m->item);
   return m->values != NULL ? il_values_get(m->values, (size_t)index - 1) : NULL;
 }

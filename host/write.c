@@ -273,9 +273,27 @@ static il_msg *make_message(isolua_message *m) {
   return msg;
 }
 
+/* A number or boolean that was sealed alone becomes a message. */
+static int widen(isolua_message *m) {
+  isolua_message n = {.code = ISOLUA_OK};
+  int code;
+  switch (m->item.kind) {
+  case IL_ITEM_INTEGER: isolua_add_integer(&n, m->item.u.integer); break;
+  case IL_ITEM_FLOAT: isolua_add_number(&n, m->item.u.number); break;
+  case IL_ITEM_FALSE:
+  case IL_ITEM_TRUE: isolua_add_boolean(&n, m->item.kind == IL_ITEM_TRUE); break;
+  default: return ISOLUA_OK;
+  }
+  code = il_message_seal(&n, true);
+  if (code == ISOLUA_OK) m->item = n.item;
+  il_message_discard(&n); /* what a failure left */
+  return code;
+}
+
 int il_message_seal(isolua_message *m, bool whole) {
   il_item item = {.kind = IL_ITEM_MSG};
-  if (m->code != ISOLUA_OK || m->sealed) return m->code;
+  if (m->code != ISOLUA_OK) return m->code;
+  if (m->sealed) return whole ? widen(m) : ISOLUA_OK;
   if (m->nopened > 0) return ISOLUA_INVALID;
   if (whole || !is_plain(m, &item)) item.u.msg = make_message(m);
   if (item.kind == IL_ITEM_MSG && item.u.msg == NULL) return ISOLUA_MEMORY;

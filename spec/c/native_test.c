@@ -615,6 +615,31 @@ static void closing_ends_who_receives(void) {
   }
 }
 
+/* One that was received, or read, goes on as arguments. */
+static void messages_go_on_as_arguments(void) {
+  static const char *const values[] = {"7", "0.5", "true", "false", "'text'", "{7}"};
+  static const char *const checks[] = {"... == 7",     "... == 0.5",    "... == true",
+                                       "... == false", "... == 'text'", "(...)[1] == 7"};
+  isolua_receiver *r;
+  isolua_sender *s;
+  isolua_message *m;
+  if (!open_host()) return;
+  for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+    char source[64];
+    CHECK_INT(isolua_receiver_new(host, NULL, 0, &r, &s), ISOLUA_OK);
+    snprintf(source, sizeof source, "(...):send(%s)", values[i]);
+    isolua_isolate_release(spawn_with(s, source));
+    snprintf(source, sizeof source, "return %s and select('#', ...) == 1", checks[i]);
+    if (CHECK_INT(isolua_receive(r, SOON, &m), ISOLUA_OK)) check_true_of(m, source);
+    isolua_receiver_close(r);
+  }
+  m = new_message();
+  isolua_add_integer(m, 7);
+  CHECK_INT(isolua_value_integer(isolua_message_value(m, 1)), 7);
+  check_true_of(m, "return ... == 7");
+  close_host();
+}
+
 /* -- Isolates that live ------------------------------------------------------------------------ */
 
 static void isolates_live_and_tell_of_themselves(void) {
@@ -913,6 +938,7 @@ static const check_case cases[] = {
   {"native ports refuse wrong arguments", ports_refuse_wrong_arguments},
   {"native ports serve many threads", ports_serve_many_threads},
   {"closing a receiver ends who receives", closing_ends_who_receives},
+  {"messages that were received or read go on as arguments", messages_go_on_as_arguments},
   {"isolates live and tell of themselves", isolates_live_and_tell_of_themselves},
   {"isolates live of files, with arguments", isolates_live_in_files},
   {"the pump calls for futures", pump_calls_for_futures},
