@@ -517,7 +517,10 @@ ISOLUA_API void isolua_isolate_release(isolua_isolate *isolate);
 **   it is already. The future is held until then. Errors: ISOLUA_INVALID, ISOLUA_MEMORY, ISOLUA_CLOSED.
 **   Thread: any. When the host is closed before that, it is never called.
 ** isolua_receiver_on_message: `callback` is called with each message, which is its own, and once with NULL
-**   when none will come any more. NULL: no more; a call that has begun on another thread may go on. Errors: ISOLUA_INVALID, ISOLUA_CLOSED. Thread: any.
+**   when none will come any more. It takes the place of the one before; NULL: none is called any more. A call
+**   of the one before that has begun on another thread has ended when this returns, so what its `ud` points to can
+**   be freed then: hold no lock that it waits for. Errors: ISOLUA_INVALID, ISOLUA_CLOSED. Thread: any, its own
+**   callback too.
 */
 typedef void isolua_done(void *ud, isolua_future *future);
 typedef void isolua_received(void *ud, isolua_receiver *receiver, isolua_message *message);

@@ -302,6 +302,7 @@ int isolua_receiver_on_message(isolua_receiver *r, isolua_received *callback, vo
     r->event.drop = drop_receiver;
   }
   il_mutex_unlock(&r->lock);
+  if (had) il_event_finish(&r->host->pump, &r->event);
   if (callback == NULL) return ISOLUA_OK;
   if (!had && !il_event_add(&r->host->pump, &r->event)) return ISOLUA_CLOSED;
   if (!had) il_port_observe(r->port, &r->event.watch);

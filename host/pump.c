@@ -112,6 +112,12 @@ bool il_event_remove(il_pump *p, il_event *e) {
   return listed;
 }
 
+void il_event_finish(il_pump *p, il_event *e) {
+  il_mutex_lock(&p->lock);
+  while (p->called == e && !il_thread_is_self(p->thread)) il_cond_wait(&p->changed, &p->lock, -1);
+  il_mutex_unlock(&p->lock);
+}
+
 /* -- Pumping ----------------------------------------------------------------------------------- */
 
 /* Calls the first one that fired: false, there is none. What fires while it is called comes anew. */

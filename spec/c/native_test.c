@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -796,6 +797,87 @@ static void receivers_close_in_their_callback(void) {
   close_host();
 }
 
+typedef struct changing {
+  isolua_receiver *r;
+  isolua_received *next;           /* that is set; or NULL */
+  atomic_bool inside, ended, over; /* in the callback; behind it; the change is made */
+  atomic_int changer;              /* the thread that makes it, once it is about to */
+} changing;
+
+/* Ends when the other thread sleeps in the change, or has made it. */
+static bool is_changed(void *arg) {
+  changing *c = arg;
+  return atomic_load(&c->over) || is_asleep(&c->changer);
+}
+
+static void change_meanwhile(void *ud, isolua_receiver *r, isolua_message *m) {
+  changing *c = ud;
+  (void)r;
+  isolua_message_free(m);
+  atomic_store(&c->inside, true);
+  CHECK(check_eventually(is_changed, c));
+  CHECK_INT(atomic_load(&c->over), false);
+  atomic_store(&c->ended, true);
+}
+
+static void pump_or_change(int index, void *arg) {
+  changing *c = arg;
+  if (index == 0) {
+    isolua_pump(host, 1, -1);
+    return;
+  }
+  while (!atomic_load(&c->inside)) sched_yield(); /* it sleeps in the change only */
+  atomic_store(&c->changer, (int)gettid());
+  CHECK_INT(isolua_receiver_on_message(c->r, c->next, NULL), ISOLUA_OK);
+  CHECK_INT(atomic_load(&c->ended), true);
+  atomic_store(&c->over, true);
+}
+
+static void drop_message(void *ud, isolua_receiver *r, isolua_message *m) {
+  (void)ud, (void)r;
+  isolua_message_free(m);
+}
+
+static void callbacks_have_ended_when_they_are_changed(void) {
+  isolua_received *const next[] = {NULL, drop_message};
+  for (int i = 0; i < 2; i++) {
+    changing c = {.next = next[i]};
+    isolua_sender *s;
+    if (!open_host()) return;
+    CHECK_INT(isolua_receiver_new(host, NULL, 0, &c.r, &s), ISOLUA_OK);
+    CHECK_INT(isolua_receiver_on_message(c.r, change_meanwhile, &c), ISOLUA_OK);
+    send_integer(s, 1);
+    check_parallel(2, pump_or_change, &c);
+    isolua_sender_release(s);
+    isolua_receiver_close(c.r);
+    close_host();
+  }
+}
+
+static void stop_oneself(void *ud, isolua_receiver *r, isolua_message *m) {
+  told *t = ud;
+  isolua_message_free(m);
+  atomic_fetch_add(&t->calls, 1);
+  CHECK_INT(isolua_receiver_on_message(r, NULL, NULL), ISOLUA_OK);
+}
+
+static void callbacks_are_taken_off_by_themselves(void) {
+  told t = {0};
+  isolua_receiver *r;
+  isolua_sender *s;
+  if (!open_host()) return;
+  CHECK_INT(isolua_receiver_new(host, NULL, 0, &r, &s), ISOLUA_OK);
+  CHECK_INT(isolua_receiver_on_message(r, stop_oneself, &t), ISOLUA_OK);
+  send_integer(s, 1);
+  send_integer(s, 2);
+  CHECK_INT(isolua_pump(host, -1, -1), 0);
+  CHECK_INT(atomic_load(&t.calls), 1);
+  CHECK_INT(isolua_receiver_count(r), 1);
+  isolua_sender_release(s);
+  isolua_receiver_close(r);
+  close_host();
+}
+
 typedef struct pumping {
   isolua_sender *s;
   isolua_receiver *r;
@@ -944,6 +1026,8 @@ static const check_case cases[] = {
   {"the pump calls for futures", pump_calls_for_futures},
   {"the pump keeps to its budget", pump_keeps_to_its_budget},
   {"receivers close in their callback", receivers_close_in_their_callback},
+  {"callbacks have ended when they are changed", callbacks_have_ended_when_they_are_changed},
+  {"callbacks are taken off by themselves", callbacks_are_taken_off_by_themselves},
   {"the pump bears several threads", pump_bears_several_threads},
   {"wake is called once a pump", wake_is_called_once_a_pump},
   {"states of the caller's are attached, pumped and detached", states_are_attached_and_pumped},
