@@ -235,9 +235,22 @@ int isolua_future_cancel(isolua_future *f, const char *reason) {
   return 1;
 }
 
+int isolua_future_code(isolua_future *f) {
+  return il_future_is_done(f) ? isolua_future_wait(f, 0) : -1;
+}
+
+void isolua_future_retain(isolua_future *f) {
+  atomic_fetch_add(&f->retained, 1);
+  il_future_retain(f);
+}
+
+/* With the last hold of users it is dropped. */
 void isolua_future_release(isolua_future *f) {
+  int n;
   if (f == NULL) return;
-  il_future_drop(f);
+  n = atomic_load(&f->retained);
+  while (n > 0 && !atomic_compare_exchange_weak(&f->retained, &n, n - 1)) continue;
+  if (n == 0) il_future_drop(f);
   il_future_release(f);
 }
 

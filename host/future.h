@@ -42,6 +42,7 @@ struct isolua_future {
   _Atomic(bool) looked;               /* somebody sees to its error */
   _Atomic(bool) dropped;              /* its last handle for users is gone */
   _Atomic(bool) logged;               /* its error was reported */
+  atomic_int retained;                /* holds of users beside the first one */
   il_result result;                   /* written once, before `done`; read after it */
   _Atomic(struct il_values *) values; /* of it, for isolua_future_value; NULL: nobody has asked */
 };

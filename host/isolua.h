@@ -264,13 +264,18 @@ ISOLUA_API int isolua_run_file(isolua_host *host, const isolua_options *options,
 **   that ran over its own time); else the error number of the work. Thread: any, but not an isolate
 **   or an attached state (it would stop its event loop): Lua awaits there.
 ** isolua_future_done: 1 when it is settled, else 0. Thread: any.
+** isolua_future_code: the error number of a settled one, ISOLUA_OK when it has results; -1: it is not settled.
+**   Thread: any.
 ** isolua_future_cancel: settles it with ISOLUA_CANCELLED and kills its isolate: 1. It does nothing when
 **   it is settled: 0. `reason` may be NULL. Thread: any.
-** isolua_future_release: gives up your hold; the work goes on. NULL does nothing. Thread: any.
+** isolua_future_retain: one more hold. isolua_future_release: gives one up; the work goes on. NULL does nothing.
+**   With the last one an error that nobody has waited for, or read, is reported. Thread: any.
 */
 ISOLUA_API int isolua_future_wait(isolua_future *future, int64_t timeout);
 ISOLUA_API int isolua_future_done(isolua_future *future);
+ISOLUA_API int isolua_future_code(isolua_future *future);
 ISOLUA_API int isolua_future_cancel(isolua_future *future, const char *reason);
+ISOLUA_API void isolua_future_retain(isolua_future *future);
 ISOLUA_API void isolua_future_release(isolua_future *future);
 
 /*

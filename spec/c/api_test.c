@@ -538,6 +538,41 @@ static void waits(void) {
   close_host();
 }
 
+static void tells_the_code(void) {
+  isolua_future *f;
+  if (!open_host()) return;
+  f = embed_run(host, NULL, ENDLESS);
+  CHECK_INT(isolua_future_code(f), -1);
+  isolua_future_cancel(f, NULL);
+  CHECK_INT(isolua_future_code(f), ISOLUA_CANCELLED);
+  isolua_future_release(f);
+  f = embed_run(host, NULL, "return 1");
+  embed_settles(f, ISOLUA_OK, NULL);
+  CHECK_INT(isolua_future_code(f), ISOLUA_OK);
+  isolua_future_release(f);
+  close_host();
+}
+
+static void retain_and_release(int index, void *arg) {
+  (void)index;
+  for (int i = 0; i < 1000; i++) {
+    isolua_future_retain(arg);
+    isolua_future_release(arg);
+  }
+  isolua_future_release(arg);
+}
+
+static void holds_keep_it(void) {
+  isolua_future *f;
+  if (!open_host()) return;
+  f = embed_run(host, NULL, "return 'kept'");
+  for (int i = 0; i < 4; i++) isolua_future_retain(f);
+  check_parallel(4, retain_and_release, f);
+  if (embed_settles(f, ISOLUA_OK, NULL)) CHECK_TEXT(isolua_future_string(f, 1, NULL), "kept");
+  isolua_future_release(f);
+  close_host();
+}
+
 static void cancels(void) {
   char reason[] = "changed my mind";
   isolua_future *f;
@@ -627,6 +662,8 @@ static const check_case cases[] = {
   {"an error has its message and the traceback of where it was raised", has_message_and_traceback},
   {"an error may be any value", errors_of_any_value},
   {"a wait ends at its timeout, or with the work", waits},
+  {"a settled future tells its code", tells_the_code},
+  {"a future stays as long as somebody holds it", holds_keep_it},
   {"a cancel settles at once, and the first one counts", cancels},
   {"a cancelled isolate ends", cancel_ends_the_isolate},
   {"what is alive is counted", counts_what_is_alive},

@@ -449,6 +449,30 @@ static void print_gets_whole_lines(void) {
       break;
 }
 
+/* It is for the last one of those who hold the future. */
+static void log_gets_errors_with_the_last_release(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f = embed_run(host, NULL, "error 'who sees me'");
+  CHECK(check_isolates_end());
+  isolua_future_retain(f);
+  isolua_future_retain(f);
+  isolua_future_release(f);
+  isolua_future_release(f);
+  CHECK_INT(capture_calls(&log), 0);
+  isolua_future_release(f);
+  CHECK(capture_has(&log, "who sees me"));
+  f = embed_run(host, NULL, "error 'it was seen'");
+  isolua_future_retain(f);
+  isolua_future_release(f);
+  CHECK(check_isolates_end());
+  CHECK_INT(isolua_future_code(f), ISOLUA_ERROR);
+  isolua_future_release(f);
+  embed_close(host);
+  CHECK_INT(capture_calls(&log), 1);
+}
+
 static void log_gets_uncaught_errors(void) {
   capture log = CAPTURE;
   isolua_host_options o = {.log = capture_text, .log_ud = &log};
@@ -828,6 +852,8 @@ static const check_case cases[] = {
   {"an allocator that refuses a call breaks nothing", refused_once},
   {"print is given whole lines", print_gets_whole_lines},
   {"log is given errors that nobody caught, once", log_gets_uncaught_errors},
+  {"log is given an error with the last release of its future",
+   log_gets_errors_with_the_last_release},
   {"log is given nothing else", log_gets_nothing_else},
   {"an error whose message was read is not logged", error_that_was_read_is_not_logged},
   {"an error that came after a wait timed out is logged", error_after_a_wait_is_logged},
