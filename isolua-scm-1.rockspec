@@ -90,6 +90,7 @@ build = {
         "host/select.c",
         "host/shared.c",
         "host/value.c",
+        "host/value_get.c",
         "host/vm.c",
         "host/vm_lib.c",
         "host/wait.c",

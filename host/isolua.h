@@ -299,7 +299,7 @@ enum {
   ISOLUA_TNUMBER = 3, /* a float */
   ISOLUA_TSTRING = 4,
   ISOLUA_TOTHER = 5, /* a function, an object, …: for Lua */
-  ISOLUA_TTABLE = 6,
+  ISOLUA_TTABLE = 6, /* one of isolate.freeze too */
   ISOLUA_TPORT = 7, /* a sender, a channel, or the handle of an isolate */
   ISOLUA_TBLOCK = 8 /* a buffer, or a slice of one */
 };
@@ -317,7 +317,7 @@ ISOLUA_API const char *isolua_future_traceback(isolua_future *future);
 /*
 ** A value of a message or of a future, to be read. It lives as long as that, and is never changed, so any
 ** threads may read it at once. NULL, for what is not there, may be given to all of these: it has the
-** type ISOLUA_TNONE.
+** type ISOLUA_TNONE. Where there is no memory for what a frozen table has, it seems empty.
 **
 ** isolua_value_type: one of ISOLUA_T*.
 ** isolua_value_boolean, _integer, _number, _string: as isolua_future_boolean, … do.

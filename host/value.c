@@ -20,7 +20,8 @@ typedef struct piece {
 #define PIECE 4000 /* bytes of the first one; those that follow are larger */
 
 struct il_values {
-  piece *pieces; /* the newest first */
+  piece *pieces;         /* the newest first */
+  _Atomic(piece *) late; /* those of il_values_take */
   size_t count;
   isolua_value *roots;
   isolua_value one; /* il_values_one */
@@ -46,13 +47,26 @@ static void *take(il_values *all, size_t n) {
   return at;
 }
 
+void *il_values_take(il_values *all, size_t n) {
+  piece *p = malloc(sizeof *p + n);
+  if (p == NULL) return NULL;
+  p->next = atomic_load(&all->late);
+  while (!atomic_compare_exchange_weak(&all->late, &p->next, p)) continue;
+  return p->bytes;
+}
+
+static void free_pieces(piece *p) {
+  while (p != NULL) {
+    piece *next = p->next;
+    free(p);
+    p = next;
+  }
+}
+
 void il_values_free(il_values *all) {
   if (all == NULL) return;
-  while (all->pieces != NULL) {
-    piece *p = all->pieces;
-    all->pieces = p->next;
-    free(p);
-  }
+  free_pieces(all->pieces);
+  free_pieces(atomic_load(&all->late));
   free(all);
 }
 
@@ -249,6 +263,21 @@ static void get_buffer(reader *r, int tag, isolua_value *v) {
   keep(r, slot, v);
 }
 
+static void get_frozen(reader *r, isolua_value *v) {
+  uint32_t slot = get32(r);
+  const il_frozen *f = (const il_frozen *)r->m->handles[get32(r)];
+  uint64_t place = get64(r);
+  il_vfrozen *frozen = take(r->all, sizeof *frozen);
+  if (frozen == NULL) {
+    r->failed = true;
+    return;
+  }
+  *frozen = (il_vfrozen){.all = r->all, .table = il_frozen_at(f, place)};
+  v->type = IL_TFROZEN;
+  v->u.frozen = frozen;
+  keep(r, slot, v);
+}
+
 /* The value at hand is pushed; what has parts becomes a frame too. */
 static void get_value(reader *r) {
   isolua_value v = {ISOLUA_TOTHER, {0}};
@@ -306,12 +335,7 @@ static void get_value(reader *r) {
   case W_HANDLE: get_handle(r, &v); break;
   case W_BUFFER:
   case W_SLICE: get_buffer(r, tag, &v); break;
-  case W_FROZEN: {
-    uint32_t slot = get32(r);
-    r->at += 12;
-    keep(r, slot, &v);
-    break;
-  }
+  case W_FROZEN: get_frozen(r, &v); break;
   default: assert(tag == W_LIGHT || tag == W_CFUNC); r->at += 8;
   }
   push(r, &v);
@@ -339,11 +363,6 @@ static void get_shape(reader *r) {
 /* -- Ending tables ----------------------------------------------------------------------------- */
 
 #define FEW 8 /* pairs that are looked through one by one */
-
-static bool is_text(const isolua_value *v, const char *s, size_t n) {
-  return v->type == ISOLUA_TSTRING && v->u.string.length == n &&
-         memcmp(v->u.string.bytes, s, n) == 0;
-}
 
 static bool make_index(reader *r, il_vtable *t) {
   uint32_t mask = 15;
@@ -542,115 +561,4 @@ size_t il_values_count(const il_values *all) {
 
 const isolua_value *il_values_get(const il_values *all, size_t i) {
   return i < all->count ? &all->roots[i] : NULL;
-}
-
-/* -- isolua.h ---------------------------------------------------------------------------------- */
-
-int isolua_value_type(const isolua_value *v) {
-  return v != NULL ? v->type : ISOLUA_TNONE;
-}
-
-int isolua_value_boolean(const isolua_value *v) {
-  return v != NULL && v->type == ISOLUA_TBOOLEAN && v->u.integer != 0;
-}
-
-long long isolua_value_integer(const isolua_value *v) {
-  double n;
-  if (v == NULL) return 0;
-  if (v->type == ISOLUA_TINTEGER) return v->u.integer;
-  if (v->type != ISOLUA_TNUMBER) return 0;
-  n = v->u.number;
-  return n >= -9223372036854775808.0 && n < 9223372036854775808.0 && (double)(long long)n == n
-           ? (long long)n
-           : 0;
-}
-
-double isolua_value_number(const isolua_value *v) {
-  if (v == NULL) return 0;
-  if (v->type == ISOLUA_TINTEGER) return (double)v->u.integer;
-  return v->type == ISOLUA_TNUMBER ? v->u.number : 0;
-}
-
-const char *isolua_value_string(const isolua_value *v, size_t *length) {
-  bool is = v != NULL && v->type == ISOLUA_TSTRING;
-  if (length != NULL) *length = is ? v->u.string.length : 0;
-  return is ? v->u.string.bytes : NULL;
-}
-
-size_t isolua_value_length(const isolua_value *v) {
-  if (v == NULL) return 0;
-  switch (v->type) {
-  case ISOLUA_TSTRING: return v->u.string.length;
-  case ISOLUA_TTABLE: return v->u.table->length;
-  case ISOLUA_TBLOCK: return v->u.buffer.length;
-  default: return 0;
-  }
-}
-
-static const isolua_value *if_there(const isolua_value *v) {
-  return v->type != ISOLUA_TNIL ? v : NULL;
-}
-
-const isolua_value *isolua_value_at(const isolua_value *v, long long i) {
-  const il_vtable *t;
-  if (v == NULL || v->type != ISOLUA_TTABLE) return NULL;
-  t = v->u.table;
-  if (i >= 1 && (unsigned long long)i <= t->length) return if_there(&t->list[i - 1]);
-  for (size_t k = 0; k < t->npairs; k++)
-    if (t->pairs[2 * k].type == ISOLUA_TINTEGER && t->pairs[2 * k].u.integer == i)
-      return &t->pairs[2 * k + 1];
-  return NULL;
-}
-
-const isolua_value *isolua_value_get(const isolua_value *v, const char *key) {
-  const il_vtable *t;
-  size_t n;
-  if (v == NULL || v->type != ISOLUA_TTABLE) return NULL;
-  t = v->u.table;
-  n = strlen(key);
-  if (t->index != NULL) {
-    for (uint32_t k = il_text_hash(key, n) & t->mask; t->index[k] != 0; k = (k + 1) & t->mask) {
-      const isolua_value *pair = &t->pairs[2 * (size_t)(t->index[k] - 1)];
-      if (is_text(pair, key, n)) return pair + 1;
-    }
-    return NULL;
-  }
-  for (size_t k = 0; k < t->npairs; k++)
-    if (is_text(&t->pairs[2 * k], key, n)) return &t->pairs[2 * k + 1];
-  return NULL;
-}
-
-/* *at: items and pairs that were given. */
-int isolua_value_next(const isolua_value *v, size_t *at, const isolua_value **key,
-                      const isolua_value **value) {
-  const il_vtable *t;
-  size_t pair;
-  if (v == NULL || v->type != ISOLUA_TTABLE) return 0;
-  t = v->u.table;
-  for (; *at < t->length; (*at)++) {
-    if (t->list[*at].type == ISOLUA_TNIL) continue;
-    *key = NULL;
-    *value = &t->list[(*at)++];
-    return 1;
-  }
-  pair = *at - t->length;
-  if (pair >= t->npairs) return 0;
-  *key = &t->pairs[2 * pair];
-  *value = *key + 1;
-  (*at)++;
-  return 1;
-}
-
-isolua_sender *isolua_value_sender(const isolua_value *v) {
-  if (v == NULL || v->type != ISOLUA_TPORT) return NULL;
-  il_handle_retain(v->u.handle);
-  return (isolua_sender *)v->u.handle;
-}
-
-isolua_block *isolua_value_block(const isolua_value *v, size_t *offset) {
-  bool is = v != NULL && v->type == ISOLUA_TBLOCK;
-  if (offset != NULL) *offset = is ? v->u.buffer.offset : 0;
-  if (!is) return NULL;
-  il_handle_retain(&v->u.buffer.block->h);
-  return (isolua_block *)v->u.buffer.block;
 }

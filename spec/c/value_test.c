@@ -1,0 +1,131 @@
+/* value_test.c - isolua.h: values of things that isolates share: frozen tables. */
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "embed.h"
+
+static isolua_host *host; /* of the test that runs */
+
+static bool open_host(void) {
+  host = embed_open(NULL);
+  return host != NULL;
+}
+
+static void close_host(void) {
+  embed_close(host);
+}
+
+/* -- Frozen tables ----------------------------------------------------------------------------- */
+
+static void frozen_tables_are_read_as_tables(void) {
+  const isolua_value *v, *list;
+  isolua_future *f;
+  if (!open_host()) return;
+  f = embed_run(host, NULL,
+                "local isolate = require 'isolate' "
+                "local inner = isolate.freeze { deep = 'inside' } "
+                "local t = { list = {1, 2.5, 'three', nil, false, true}, inner = inner, "
+                "  name = 'ada', [-7] = 'seven', [0.5] = 'half', empty = {} } t.self = t "
+                "for i = 1, 100 do t['key' .. i] = i end "
+                "return isolate.freeze(t), { isolate.freeze { 9 } }");
+  if (!embed_settles(f, ISOLUA_OK, NULL)) return;
+  CHECK_INT(isolua_future_type(f, 1), ISOLUA_TTABLE);
+  v = isolua_future_value(f, 1);
+  CHECK_INT(isolua_value_length(v), 0);
+  CHECK_TEXT(isolua_value_string(isolua_value_get(v, "name"), NULL), "ada");
+  CHECK_TEXT(isolua_value_string(isolua_value_at(v, -7), NULL), "seven");
+  CHECK_INT(isolua_value_integer(isolua_value_get(v, "key77")), 77);
+  CHECK(isolua_value_get(v, "key101") == NULL);
+  CHECK(isolua_value_at(v, 1) == NULL);
+  CHECK_TEXT(isolua_value_string(isolua_value_get(isolua_value_get(v, "inner"), "deep"), NULL),
+             "inside");
+  CHECK_INT(isolua_value_type(isolua_value_get(v, "empty")), ISOLUA_TTABLE);
+  list = isolua_value_get(isolua_value_get(isolua_value_get(v, "self"), "self"), "list");
+  CHECK_INT(isolua_value_length(list), 6);
+  CHECK_INT(isolua_value_integer(isolua_value_at(list, 1)), 1);
+  CHECK(isolua_value_number(isolua_value_at(list, 2)) == 2.5);
+  CHECK(isolua_value_at(list, 4) == NULL);
+  CHECK_INT(isolua_value_type(isolua_value_at(list, 5)), ISOLUA_TBOOLEAN);
+  CHECK_INT(isolua_value_boolean(isolua_value_at(list, 5)), 0);
+  CHECK_INT(isolua_value_boolean(isolua_value_at(list, 6)), 1);
+  CHECK(isolua_value_at(list, 7) == NULL);
+  v = isolua_value_at(isolua_future_value(f, 2), 1);
+  CHECK_INT(isolua_value_integer(isolua_value_at(v, 1)), 9);
+  isolua_future_release(f);
+  close_host();
+}
+
+static void frozen_tables_are_walked_through(void) {
+  const isolua_value *v, *key, *value;
+  isolua_future *f;
+  long long sum = 0, keys = 0;
+  size_t at = 0;
+  if (!open_host()) return;
+  f =
+    embed_run(host, NULL, "return require 'isolate'.freeze {10, 20, 30, x = 1, [0.5] = 2, y = 3}");
+  if (!embed_settles(f, ISOLUA_OK, NULL)) return;
+  v = isolua_future_value(f, 1);
+  CHECK_INT(isolua_value_next(v, &at, &key, &value), 1);
+  CHECK(key == NULL && at == 1);
+  CHECK_INT(isolua_value_integer(value), 10);
+  CHECK_INT(isolua_value_next(v, &at, &key, &value), 1);
+  CHECK(key == NULL && at == 2);
+  while (isolua_value_next(v, &at, &key, &value)) {
+    keys += key == NULL ? 100 : isolua_value_type(key) == ISOLUA_TSTRING ? 10 : 1;
+    sum += isolua_value_integer(value);
+  }
+  CHECK_INT(keys, 121);
+  CHECK_INT(sum, 36);
+  isolua_future_release(f);
+  close_host();
+}
+
+static void frozen_tables_have_buffers(void) {
+  isolua_future *f;
+  isolua_block *b;
+  size_t offset;
+  if (!open_host()) return;
+  f = embed_run(host, NULL,
+                "local isolate = require 'isolate' local b = isolate.buffer 'hello world' "
+                "b:freeze() return isolate.freeze { whole = b, part = b:slice(7) }");
+  if (!embed_settles(f, ISOLUA_OK, NULL)) return;
+  b = isolua_value_block(isolua_value_get(isolua_future_value(f, 1), "part"), &offset);
+  CHECK_INT(isolua_value_length(isolua_value_get(isolua_future_value(f, 1), "part")), 5);
+  isolua_future_release(f);
+  if (CHECK(b != NULL)) { /* the hold is the caller's */
+    CHECK(memcmp((const char *)isolua_block_data(b, NULL) + offset, "world", 5) == 0);
+    isolua_block_release(b);
+  }
+  close_host();
+}
+
+/* Several threads that are the first to read it. */
+static void read_deep(int index, void *arg) {
+  const isolua_value *v = isolua_future_value(arg, 1);
+  (void)index;
+  for (int i = 0; i < 20; i++) v = isolua_value_get(v, "next");
+  CHECK_INT(isolua_value_integer(isolua_value_get(v, "n")), 20);
+}
+
+static void frozen_tables_are_read_by_several(void) {
+  if (!open_host()) return;
+  for (int i = 0; i < check_scale(100, 20); i++) {
+    isolua_future *f =
+      embed_run(host, NULL,
+                "local t = {n = 20} for i = 19, 0, -1 do t = {n = i, next = t} end "
+                "return require 'isolate'.freeze(t)");
+    if (embed_settles(f, ISOLUA_OK, NULL)) check_parallel(4, read_deep, f);
+    isolua_future_release(f);
+  }
+  close_host();
+}
+
+static const check_case cases[] = {
+  {"frozen tables are read as tables", frozen_tables_are_read_as_tables},
+  {"frozen tables are walked through", frozen_tables_are_walked_through},
+  {"frozen tables have buffers", frozen_tables_have_buffers},
+  {"frozen tables are read by several threads", frozen_tables_are_read_by_several},
+};
+
+CHECK_MAIN(cases)
