@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "isolua.h"
+
 atomic_size_t il_live_cells;
 
 static void cell_close(il_handle *h) {
@@ -20,4 +22,37 @@ il_cell *il_cell_new(long long value) {
   atomic_init(&c->value, value);
   atomic_fetch_add_explicit(&il_live_cells, 1, memory_order_relaxed);
   return c;
+}
+
+/* -- isolua.h ---------------------------------------------------------------------------------- */
+
+int isolua_atomic_new(long long value, isolua_atomic **atomic) {
+  if (atomic == NULL) return ISOLUA_INVALID;
+  *atomic = il_cell_new(value);
+  return *atomic != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
+}
+
+void isolua_atomic_retain(isolua_atomic *a) {
+  il_handle_retain(&a->h);
+}
+
+void isolua_atomic_release(isolua_atomic *a) {
+  il_handle_release((il_handle *)a);
+}
+
+long long isolua_atomic_load(isolua_atomic *a) {
+  return atomic_load(&a->value);
+}
+
+void isolua_atomic_store(isolua_atomic *a, long long value) {
+  atomic_store(&a->value, value);
+}
+
+/* The addition of atomics wraps; that of signed integers must not. */
+long long isolua_atomic_add(isolua_atomic *a, long long d) {
+  return (long long)((unsigned long long)atomic_fetch_add(&a->value, d) + (unsigned long long)d);
+}
+
+int isolua_atomic_exchange(isolua_atomic *a, long long *old, long long to) {
+  return atomic_compare_exchange_strong(&a->value, old, to);
 }

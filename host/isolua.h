@@ -300,8 +300,9 @@ enum {
   ISOLUA_TSTRING = 4,
   ISOLUA_TOTHER = 5, /* a function, an object, …: for Lua */
   ISOLUA_TTABLE = 6, /* one of isolate.freeze too */
-  ISOLUA_TPORT = 7, /* a sender, a channel, or the handle of an isolate */
-  ISOLUA_TBLOCK = 8 /* a buffer, or a slice of one */
+  ISOLUA_TPORT = 7,  /* a sender, a channel, or the handle of an isolate */
+  ISOLUA_TBLOCK = 8, /* a buffer, or a slice of one */
+  ISOLUA_TCELL = 9   /* an integer of isolate.atomic */
 };
 ISOLUA_API int isolua_future_count(isolua_future *future);
 ISOLUA_API int isolua_future_type(isolua_future *future, int index);
@@ -331,11 +332,13 @@ ISOLUA_API const char *isolua_future_traceback(isolua_future *future);
 ** isolua_value_block: the block that a buffer lies over, with a hold, the caller's, and where in it the
 **   buffer begins (`offset` may be NULL); NULL: it is none. Unless it is frozen its bytes belong to who has
 **   the message: see isolua_block_data.
+** isolua_value_atomic: the shared integer that the value is, with a hold, the caller's; NULL: it is none.
 ** Thread: any.
 */
 typedef struct isolua_value isolua_value;
 typedef struct isolua_sender isolua_sender;
 typedef struct isolua_block isolua_block;
+typedef struct il_cell isolua_atomic;
 ISOLUA_API int isolua_value_type(const isolua_value *value);
 ISOLUA_API int isolua_value_boolean(const isolua_value *value);
 ISOLUA_API long long isolua_value_integer(const isolua_value *value);
@@ -348,6 +351,7 @@ ISOLUA_API int isolua_value_next(const isolua_value *table, size_t *at, const is
                                  const isolua_value **value);
 ISOLUA_API isolua_sender *isolua_value_sender(const isolua_value *value);
 ISOLUA_API isolua_block *isolua_value_block(const isolua_value *value, size_t *offset);
+ISOLUA_API isolua_atomic *isolua_value_atomic(const isolua_value *value);
 
 /*
 ** isolua_future_value: result `index`, from 1, of a settled future, whatever its type; NULL: there is no
@@ -377,7 +381,7 @@ ISOLUA_API const isolua_value *isolua_future_value(isolua_future *future, int in
 **   string as well. Both are copied.
 ** isolua_add_list, isolua_add_map: open a table, at most 100,000 in one another. `size`: items or pairs that are likely to come, a hint.
 ** isolua_add_end: ends the table that was opened last.
-** isolua_add_sender: a hold is added: the caller's stays his.
+** isolua_add_sender, isolua_add_atomic: a hold is added: the caller's stays his.
 ** isolua_add_block: a buffer over the whole block. Takes over the caller's hold, in any case. It is moved:
 **   nobody else may have a hold on it, unless it is frozen, which can be shared.
 */
@@ -396,6 +400,7 @@ ISOLUA_API int isolua_add_map(isolua_message *message, size_t size);
 ISOLUA_API int isolua_add_end(isolua_message *message);
 ISOLUA_API int isolua_add_sender(isolua_message *message, isolua_sender *sender);
 ISOLUA_API int isolua_add_block(isolua_message *message, isolua_block *block);
+ISOLUA_API int isolua_add_atomic(isolua_message *message, isolua_atomic *atomic);
 
 /* -- Blocks ------------------------------------------------------------------------------------ */
 
@@ -424,6 +429,27 @@ ISOLUA_API void isolua_block_freeze(isolua_block *block);
 ISOLUA_API int isolua_block_frozen(const isolua_block *block);
 ISOLUA_API void isolua_block_retain(isolua_block *block);
 ISOLUA_API void isolua_block_release(isolua_block *block);
+
+/* -- Shared integers --------------------------------------------------------------------------- */
+
+/*
+** An integer of 64 bits that C code and isolates share: in Lua it is one of isolate.atomic. Sent, it is the
+** same one.
+**
+** isolua_atomic_new: makes one, with one hold, the caller's. Errors: ISOLUA_INVALID (NULL), ISOLUA_MEMORY.
+** isolua_atomic_retain: one more hold. isolua_atomic_release: gives one up. NULL does nothing.
+** isolua_atomic_load, _store: the integer. isolua_atomic_add: adds, wrapping around, and gives the sum.
+** isolua_atomic_exchange: sets it to `to` if it is *old; 1: it was; else 0, and *old is what it is.
+**   All are sequentially consistent.
+** Thread: any.
+*/
+ISOLUA_API int isolua_atomic_new(long long value, isolua_atomic **atomic);
+ISOLUA_API void isolua_atomic_retain(isolua_atomic *atomic);
+ISOLUA_API void isolua_atomic_release(isolua_atomic *atomic);
+ISOLUA_API long long isolua_atomic_load(isolua_atomic *atomic);
+ISOLUA_API void isolua_atomic_store(isolua_atomic *atomic, long long value);
+ISOLUA_API long long isolua_atomic_add(isolua_atomic *atomic, long long d);
+ISOLUA_API int isolua_atomic_exchange(isolua_atomic *atomic, long long *old, long long to);
 
 /* -- Native ports ------------------------------------------------------------------------------ */
 

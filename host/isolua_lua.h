@@ -223,18 +223,10 @@ ISOLUA_API void isolua_timer_drop(lua_State *L, isolua_timer *timer);
 **   [-0, +1, m]
 ** isolua_atomic_of: the integer behind the handle at `index`, which keeps it; NULL: it is none.
 **   [-0, +0, -]
-** isolua_atomic_load, _store: the integer. isolua_atomic_add: adds, wrapping around, and gives the sum.
-** isolua_atomic_exchange: sets it to `to` if it is *old; 1: it was; else 0, and *old is what it is.
-**   All are sequentially consistent. Thread: any.
 */
-typedef struct il_cell isolua_atomic;
 #define ISOLUA_TATOMIC "isolate.atomic"
 ISOLUA_API void isolua_atomic_push(lua_State *L, long long value);
 ISOLUA_API isolua_atomic *isolua_atomic_of(lua_State *L, int index);
-ISOLUA_API long long isolua_atomic_load(isolua_atomic *a);
-ISOLUA_API void isolua_atomic_store(isolua_atomic *a, long long value);
-ISOLUA_API long long isolua_atomic_add(isolua_atomic *a, long long d);
-ISOLUA_API int isolua_atomic_exchange(isolua_atomic *a, long long *old, long long to);
 
 /*
 ** Buffers are bytes outside of the Lua heap. A buffer, and the slices and views over it, are userdata that

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cell.h"
 #include "heap.h"
 #include "wire.h"
 
@@ -237,9 +238,11 @@ static void get_function(reader *r, int tag) {
 static void get_handle(reader *r, isolua_value *v) {
   uint32_t slot = get32(r);
   il_handle *h = r->m->handles[get32(r)];
-  /* only senders have a release of their own */
-  if (h != NULL && h->type->release != NULL) {
-    v->type = ISOLUA_TPORT;
+  if (h != NULL) {
+    /* only senders have a release of their own */
+    v->type = h->type->release != NULL   ? ISOLUA_TPORT
+              : h->type == &il_cell_type ? ISOLUA_TCELL
+                                         : ISOLUA_TOTHER;
     v->u.handle = h;
   }
   keep(r, slot, v);

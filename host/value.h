@@ -46,7 +46,7 @@ struct isolua_value {
     } string;
     il_vtable *table;
     il_vfrozen *frozen;
-    il_handle *handle; /* ISOLUA_TPORT */
+    il_handle *handle; /* ISOLUA_TPORT, ISOLUA_TCELL */
     struct {
       il_block *block;
       size_t offset, length;

@@ -224,3 +224,9 @@ isolua_block *isolua_value_block(const isolua_value *v, size_t *offset) {
   il_handle_retain(&v->u.buffer.block->h);
   return (isolua_block *)v->u.buffer.block;
 }
+
+isolua_atomic *isolua_value_atomic(const isolua_value *v) {
+  if (v == NULL || v->type != ISOLUA_TCELL) return NULL;
+  il_handle_retain(v->u.handle);
+  return (isolua_atomic *)v->u.handle;
+}

@@ -184,8 +184,8 @@ static bool add_handle(isolua_message *m, il_handle *h, uint32_t *index) {
   return true;
 }
 
-int isolua_add_sender(isolua_message *m, isolua_sender *sender) {
-  il_handle *h = (il_handle *)sender;
+/* The message has a hold of its own. */
+static int add_shared(isolua_message *m, il_handle *h) {
   uint32_t index;
   if (h == NULL) return broken(m, ISOLUA_INVALID);
   if (begin(m, false)) {
@@ -197,6 +197,14 @@ int isolua_add_sender(isolua_message *m, isolua_sender *sender) {
     }
   }
   return end(m);
+}
+
+int isolua_add_sender(isolua_message *m, isolua_sender *sender) {
+  return add_shared(m, (il_handle *)sender);
+}
+
+int isolua_add_atomic(isolua_message *m, isolua_atomic *atomic) {
+  return add_shared(m, (il_handle *)atomic);
 }
 
 int isolua_add_block(isolua_message *m, isolua_block *block) {

@@ -1,4 +1,4 @@
-/* value_test.c - isolua.h: values of things that isolates share: frozen tables. */
+/* value_test.c - isolua.h: values of things that isolates share: frozen tables and integers. */
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <string.h>
@@ -121,11 +121,85 @@ static void frozen_tables_are_read_by_several(void) {
   close_host();
 }
 
+/* -- Shared integers --------------------------------------------------------------------------- */
+
+static void integers_are_made_and_changed(void) {
+  isolua_atomic *a;
+  long long old = 6;
+  CHECK_INT(isolua_atomic_new(1, NULL), ISOLUA_INVALID);
+  if (!CHECK_INT(isolua_atomic_new(INT64_MAX, &a), ISOLUA_OK)) return;
+  CHECK_INT(isolua_atomic_load(a), INT64_MAX);
+  CHECK_INT(isolua_atomic_add(a, 1), INT64_MIN);
+  isolua_atomic_store(a, 7);
+  CHECK_INT(isolua_atomic_exchange(a, &old, 8), 0);
+  CHECK_INT(old, 7);
+  CHECK_INT(isolua_atomic_exchange(a, &old, 8), 1);
+  isolua_atomic_retain(a);
+  isolua_atomic_release(a);
+  CHECK_INT(isolua_atomic_load(a), 8);
+  isolua_atomic_release(a);
+  isolua_atomic_release(NULL);
+}
+
+enum { ADDERS = 4 };
+
+/* One thread adds; the others are isolates that do. */
+static void integers_are_shared_with_isolates(void) {
+  isolua_future *f[ADDERS];
+  isolua_atomic *a;
+  long long n = check_scale(20000, 500);
+  if (!open_host()) return;
+  if (!CHECK_INT(isolua_atomic_new(0, &a), ISOLUA_OK)) return;
+  for (int i = 0; i < ADDERS; i++) {
+    isolua_options o = {.size = sizeof o};
+    CHECK_INT(isolua_message_new(&o.args), ISOLUA_OK);
+    CHECK_INT(isolua_add_atomic(o.args, a), ISOLUA_OK);
+    isolua_add_integer(o.args, n);
+    f[i] = embed_run(host, &o, "local a, n = ... for i = 1, n do a:add(1) end return a");
+  }
+  for (int i = 0; i < n; i++) isolua_atomic_add(a, 1);
+  for (int i = 0; i < ADDERS; i++) {
+    isolua_atomic *same;
+    if (!embed_settles(f[i], ISOLUA_OK, NULL)) continue;
+    CHECK_INT(isolua_future_type(f[i], 1), ISOLUA_TCELL);
+    same = isolua_value_atomic(isolua_future_value(f[i], 1));
+    CHECK(same == a);
+    isolua_atomic_release(same);
+    isolua_future_release(f[i]);
+  }
+  CHECK_INT(isolua_atomic_load(a), n * (ADDERS + 1));
+  isolua_atomic_release(a);
+  close_host();
+}
+
+static void integers_are_no_other_value(void) {
+  isolua_message *m;
+  const isolua_value *v;
+  isolua_atomic *a;
+  CHECK_INT(isolua_message_new(&m), ISOLUA_OK);
+  CHECK_INT(isolua_add_atomic(m, NULL), ISOLUA_INVALID);
+  isolua_message_free(m);
+  CHECK_INT(isolua_message_new(&m), ISOLUA_OK);
+  CHECK_INT(isolua_atomic_new(7, &a), ISOLUA_OK);
+  isolua_add_atomic(m, a);
+  isolua_atomic_release(a);
+  v = isolua_message_value(m, 1);
+  CHECK_INT(isolua_value_type(v), ISOLUA_TCELL);
+  CHECK_INT(isolua_value_integer(v), 0);
+  CHECK(isolua_value_sender(v) == NULL);
+  CHECK(isolua_value_block(v, NULL) == NULL);
+  isolua_message_free(m);
+  CHECK(isolua_value_atomic(NULL) == NULL);
+}
+
 static const check_case cases[] = {
   {"frozen tables are read as tables", frozen_tables_are_read_as_tables},
   {"frozen tables are walked through", frozen_tables_are_walked_through},
   {"frozen tables have buffers", frozen_tables_have_buffers},
   {"frozen tables are read by several threads", frozen_tables_are_read_by_several},
+  {"shared integers are made and changed", integers_are_made_and_changed},
+  {"shared integers are shared with isolates", integers_are_shared_with_isolates},
+  {"shared integers are no other value", integers_are_no_other_value},
 };
 
 CHECK_MAIN(cases)
