@@ -1,9 +1,11 @@
-/* api.c - isolua.h: running source text, and reading futures, without Lua in the caller's hands. */
+/* api.c - isolua.h: running source text, and reading futures, without Lua in the caller's hands; and
+** isolua_lua.h: running C functions. */
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
 
 #include "codec.h"
+#include "isolua_lua.h"
 #include "native.h"
 #include "names.h"
 #include "task.h"
@@ -144,9 +146,17 @@ static int file_task(isolua_host *host, const isolua_options *options, const cha
   return ISOLUA_MEMORY;
 }
 
+static int function_task(isolua_host *host, const isolua_options *options, lua_CFunction function,
+                         const void *out, isolua_options *o, il_task **task) {
+  int err = new_task(host, options, function != NULL ? "" : NULL, out, o, task);
+  if (err == ISOLUA_OK) (*task)->function = function;
+  return err;
+}
+
 /* Without what says of a chunk's name which kind it is. */
 static const char *name_of(const isolua_options *o, const il_task *task) {
   const char *name = o->name != NULL ? o->name : task->path;
+  if (name == NULL) return "C function";
   return o->name == NULL && task->source != NULL && (*name == '=' || *name == '@') ? name + 1
                                                                                    : name;
 }
@@ -209,6 +219,22 @@ int isolua_spawn_file(isolua_host *host, const isolua_options *options, const ch
   isolua_options o;
   il_task *task;
   int err = file_task(host, options, path, isolate, &o, &task);
+  return err == ISOLUA_OK ? start_spawn(host, &o, task, isolate) : err;
+}
+
+int isolua_run_function(isolua_host *host, const isolua_options *options, lua_CFunction function,
+                        isolua_future **future) {
+  isolua_options o;
+  il_task *task;
+  int err = function_task(host, options, function, future, &o, &task);
+  return err == ISOLUA_OK ? start_run(host, &o, task, future) : err;
+}
+
+int isolua_spawn_function(isolua_host *host, const isolua_options *options, lua_CFunction function,
+                          isolua_isolate **isolate) {
+  isolua_options o;
+  il_task *task;
+  int err = function_task(host, options, function, isolate, &o, &task);
   return err == ISOLUA_OK ? start_spawn(host, &o, task, isolate) : err;
 }
 

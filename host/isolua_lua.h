@@ -113,6 +113,18 @@ ISOLUA_API int isolua_run(lua_State *L, const isolua_run_options *options, int i
 ISOLUA_API int isolua_exit(lua_State *L, int tx);
 
 /*
+** isolua_run_function, isolua_spawn_function: as isolua_run_string and isolua_spawn_string, of a C function:
+**   it is called in the fresh state of an isolate with the values of options->args, and what it returns are the
+**   results. What it waits for, it waits for as `return isolua_wait(...)`; a thread that sleeps in C otherwise
+**   cannot be killed. `libs` and the like of the options hold for Lua code that it loads. Errors: the same, and
+**   ISOLUA_INVALID for a function that is NULL. Thread: any.
+*/
+ISOLUA_API int isolua_run_function(isolua_host *host, const isolua_options *options,
+                                   lua_CFunction function, isolua_future **future);
+ISOLUA_API int isolua_spawn_function(isolua_host *host, const isolua_options *options,
+                                     lua_CFunction function, isolua_isolate **isolate);
+
+/*
 ** isolua_future_new: a future that this state settles itself: the caller's. NULL: no memory. An error
 **   that nobody looks at is reported as one of a task.
 ** isolua_future_settle: settles one made by isolua_future_new, with results (`ok`) or an error with the

@@ -204,7 +204,7 @@ static bool wait_for_job(il_vm *vm, lua_State *L, il_hand *hand) {
   return true;
 }
 
-/* il_task.serve */
+/* il_task.function */
 static int serve(lua_State *L) {
   il_vm *vm = il_vm_check(L);
   il_hand *hand = vm->isolate->served;
@@ -244,7 +244,7 @@ static il_task *copy_task(const il_task *from) {
   if (task == NULL) return NULL;
   task->libs = from->libs;
   task->gc = from->gc;
-  task->serve = serve;
+  task->function = serve;
   task->search = from->search;
   if (task->search != NULL)
     atomic_fetch_add_explicit(&task->search->holds, 1, memory_order_relaxed);

@@ -726,29 +726,32 @@ static void run_init(il_vm *vm, lua_State *L, il_task *task) {
   }
 }
 
+/* Pushes what the task runs, and its arguments; how many values. [-0, +n, e] */
+static int push_call(il_vm *vm, lua_State *L, il_task *task) {
+  int status = LUA_OK;
+  if (task->function != NULL)
+    lua_pushcfunction(L, task->function);
+  else if (task->path == NULL)
+    return il_vm_decode_owned(vm, L, &task->call);
+  else if (task->source != NULL)
+    status = luaL_loadbufferx(L, task->source, task->length, task->path, "t");
+  else
+    status = luaL_loadfilex(L, task->path, "t");
+  if (status != LUA_OK) return lua_error(L);
+  return task->call != NULL ? 1 + il_vm_decode_owned(vm, L, &task->call) : 1;
+}
+
 /* Light userdata: the vm. Returns what the task returns. */
 static int run_task(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
   il_task *task = vm->isolate->task;
-  int n = 1;
   lua_settop(L, 0);
   restrict_libs(vm, L, task->libs);
   if (task->search != NULL) set_search(L, task->search);
   set_gc(L, task->gc);
   vm->cap = vm->isolate->memory;
   run_init(vm, L, task);
-  if (task->serve != NULL) {
-    lua_pushcfunction(L, task->serve);
-  } else if (task->path == NULL) {
-    n = il_vm_decode_owned(vm, L, &task->call);
-  } else {
-    int status = task->source != NULL
-                   ? luaL_loadbufferx(L, task->source, task->length, task->path, "t")
-                   : luaL_loadfilex(L, task->path, "t");
-    if (status != LUA_OK) return lua_error(L);
-    if (task->call != NULL) n += il_vm_decode_owned(vm, L, &task->call);
-  }
-  lua_call(L, n - 1, LUA_MULTRET);
+  lua_call(L, push_call(vm, L, task) - 1, LUA_MULTRET);
   if (vm->isolate->spawned) il_loop_drain(vm, L);
   return lua_gettop(L);
 }

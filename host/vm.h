@@ -15,16 +15,16 @@ typedef struct il_search {
 il_search *il_search_of(il_vm *vm, lua_State *L);
 void il_search_release(il_search *s); /* or NULL */
 
-/* What an isolate of ours runs (il_isolate.task): `serve`, or `call`, or else `source`, or else a file. */
+/* What an isolate of ours runs (il_isolate.task): `function`, or `call`, or else `source`, or else a file. */
 typedef struct il_task {
-  il_msg *call; /* IL_ROOT_CALL; the arguments when there is a path */
+  il_msg *call; /* IL_ROOT_CALL; the arguments, or NULL, when there is a function or a path */
   char *source; /* Lua text, `length` bytes */
   size_t length;
-  char *path;          /* file name, or the chunk's name of `source` */
-  il_msg *setup;       /* IL_ROOT_INIT, or NULL */
-  char *init;          /* module that runs first, or NULL */
-  lua_CFunction serve; /* or NULL */
-  il_search *search;   /* one hold; or NULL */
+  char *path;             /* file name, or the chunk's name of `source` */
+  il_msg *setup;          /* IL_ROOT_INIT, or NULL */
+  char *init;             /* module that runs first, or NULL */
+  lua_CFunction function; /* or NULL */
+  il_search *search;      /* one hold; or NULL */
   unsigned libs;
   int gc; /* LUA_GCGEN, LUA_GCINC, LUA_GCSTOP, or -1: Lua's own */
 } il_task;
