@@ -69,6 +69,7 @@ build = {
         "host/heap.c",
         "host/host.c",
         "host/isolate.c",
+        "host/jobs.c",
         "host/kill.c",
         "host/live.c",
         "host/loop.c",

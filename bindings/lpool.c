@@ -45,14 +45,15 @@ static void take_option(lua_State *L, int key, isolua_job_options *o) {
 }
 
 /* Options at 2, if there are any, stay there. Index of the function. */
-static int job_options(lua_State *L, isolua_job_options *o) {
+static int job_options(lua_State *L, isolua_submit_options *o) {
   int fn = 2, top = lua_gettop(L);
   memset(o, 0, sizeof *o);
+  o->base.size = sizeof o->base;
   if (lua_istable(L, 2)) {
     fn = 3;
     lua_pushnil(L);
     while (lua_next(L, 2) != 0) {
-      take_option(L, top + 1, o);
+      take_option(L, top + 1, &o->base);
       lua_settop(L, top + 1);
     }
   }
@@ -80,7 +81,7 @@ static int admitted(lua_State *L, int winner, int code, lua_KContext ctx) {
 /* The pool at 1, the arguments of submit after it. */
 static int submit_job(lua_State *L, bool wait, int hidden) {
   isolua_pool *p = check_pool(L, 1);
-  isolua_job_options o;
+  isolua_submit_options o;
   isolua_case c = {.kind = ISOLUA_FUTURE};
   isolua_future *f;
   int fn = job_options(L, &o), code;
@@ -385,11 +386,12 @@ void open_pool(lua_State *L) {
 /* new_pool(opts, size, queue, idle, max_jobs, retries): opts as for run; idle in seconds, or nil. */
 static int new_pool(lua_State *L) {
   isolua_run_options o;
-  isolua_pool_options limits = {0};
+  isolua_pool_options limits = {.size = sizeof limits};
   int first;
-  limits.size = (size_t)luaL_checkinteger(L, 2);
+  limits.workers = (size_t)luaL_checkinteger(L, 2);
   limits.queue = (size_t)luaL_checkinteger(L, 3);
   limits.idle = check_timeout(L, 4);
+  if (limits.idle == 0) limits.idle = 1; /* at once */
   limits.max_jobs = (long long)luaL_checkinteger(L, 5);
   limits.retries = (int)luaL_checkinteger(L, 6);
   lua_settop(L, 1);

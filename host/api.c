@@ -38,7 +38,7 @@ static bool parse_gc(const char *text, int *gc) {
   return *gc != -1;
 }
 
-static int copy_options(isolua_options *to, const isolua_options *from) {
+int il_options_copy(isolua_options *to, const isolua_options *from) {
   memset(to, 0, sizeof *to);
   if (from != NULL) {
     if (from->size < sizeof(size_t) || from->size > sizeof *to) return ISOLUA_INVALID;
@@ -103,7 +103,7 @@ int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
 /* Checks the options, and takes their arguments over in any case. */
 static int new_task(isolua_host *host, const isolua_options *options, const void *source,
                     const void *out, isolua_options *o, il_task **task) {
-  int err = copy_options(o, options);
+  int err = il_options_copy(o, options);
   if (err == ISOLUA_OK && (host == NULL || source == NULL || out == NULL)) err = ISOLUA_INVALID;
   if (err == ISOLUA_OK) err = il_task_new(host, o, task);
   if (err == ISOLUA_OK && o->args != NULL) {

@@ -151,16 +151,24 @@ void il_host_log(isolua_host *host, const char *format, ...) {
   host->options.log(host->options.log_ud, text, (size_t)n);
 }
 
-void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r) {
-  const isolua_host_options *o = &i->host->options;
+void il_host_report(isolua_host *host, long long isolate, const char *name, const char *subject,
+                    const il_result *r) {
+  const isolua_host_options *o = &host->options;
   const char *message = r->message != NULL ? r->message : isolua_code_message(r->code);
-  const char *text = r->traceback != NULL ? r->traceback : message;
   if (o->error != NULL)
-    o->error(o->error_ud, i->id, i->name, r->code, message, r->traceback);
-  else if (what != NULL)
-    il_host_log(i->host, "uncaught error in %s of '%s': %s", what, i->name, text);
+    o->error(o->error_ud, isolate, name, r->code, message, r->traceback);
   else
-    il_host_log(i->host, "uncaught error in isolate '%s': %s", i->name, text);
+    il_host_log(host, "uncaught error in %s: %s", subject,
+                r->traceback != NULL ? r->traceback : message);
+}
+
+void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r) {
+  char subject[512];
+  if (what != NULL)
+    snprintf(subject, sizeof subject, "%s of '%s'", what, i->name);
+  else
+    snprintf(subject, sizeof subject, "isolate '%s'", i->name);
+  il_host_report(i->host, i->id, i->name, subject, r);
 }
 
 /* -- Closing ----------------------------------------------------------------------------------- */

@@ -247,7 +247,10 @@ void il_isolate_set_heap(il_isolate *i, const _Atomic(size_t) *heap);
 /* -- Hosts -------------------------------------------------------------------------------------- */
 
 void il_host_log(isolua_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Nobody caught the error *r of the isolate, or of `what` in it. Thread: any. */
+/* Nobody caught the error *r of `subject`: for the callback `error` of `name` in that isolate. Thread: any. */
+void il_host_report(isolua_host *host, long long isolate, const char *name, const char *subject,
+                    const il_result *r);
+/* The same of an error of the isolate, or of `what` in it. */
 void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r);
 void il_host_release(isolua_host *host);
 /* Main is woken when the last isolate settles its future, from now on. */

@@ -112,7 +112,7 @@ ISOLUA_API const char *isolua_code_message(int code);
 **   thread. The default writes to stdout with one fwrite.
 ** isolua_error: an error that nobody caught: of a future that was released and never looked at, of
 **   an isolate that lives on its own, of a task or a handler. `code` is an error number, as of the
-**   future: ISOLUA_ERROR, ISOLUA_TIMEOUT, …; `message` is the error as text; `traceback` begins
+**   future: ISOLUA_ERROR, ISOLUA_TIMEOUT, …; of a pool's job `isolate` is 0 and `name` says "job 'its name'"; `message` is the error as text; `traceback` begins
 **   with it, and may be NULL. The default makes one message of it for `log`.
 ** isolua_wake: isolua_pump has something to do, for loops that wait for events of their own and not
 **   for descriptors. Called once until the next pump, perhaps under a lock of the library's: it may
@@ -562,21 +562,75 @@ ISOLUA_API int isolua_future_on_done(isolua_future *future, isolua_done *callbac
 ISOLUA_API int isolua_receiver_on_message(isolua_receiver *receiver, isolua_received *callback,
                                           void *ud);
 
-/* Pools: isolua_lua.h. */
+/* -- Pools ------------------------------------------------------------------------------------- */
+
+/*
+** A pool runs jobs in isolates that live on, so many at once. Jobs that have to wait are in a queue with a
+** limit. C code submits chunks, of which an isolate loads each once; Lua code that is sent the pool submits
+** functions to it.
+**
+** isolua_pool_new: makes one. Of `options`, which hold for each of its isolates, `timeout` is that of a job; `args`
+**   must be NULL. Either of the options may be NULL: all defaults. Gives *pool, with one hold, the caller's. Errors:
+**   ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY.
+** isolua_submit_string, isolua_submit_buffer: Lua source text becomes a job: a chunk that is called with the values
+**   of `args` (NULL: none). Its results are the future's. What it sets in the globals is put back after it.
+**   While the queue is full it waits for room at most `timeout` ns. When it returns ISOLUA_OK `args` is gone, and
+**   *future is the caller's until isolua_future_release; else `args` is still the caller's: ISOLUA_FULL: there
+**   was no room; ISOLUA_CLOSED: the pool takes no more jobs; ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY, or
+**   the error that broke `args`. What goes wrong later (syntax, no isolate) is the future's.
+**   isolua_future_cancel of it ends the job. Thread: any, but with a timeout other than 0 none of an isolate.
+** isolua_pool_close: it takes no more jobs; those that are in are run, and then its isolates end.
+** isolua_pool_cancel: it takes no more jobs, and the futures of those that are in fail with ISOLUA_CANCELLED;
+**   `reason` may be NULL.
+** isolua_pool_empty: a future of the pool's: settled when it is closed and has no job any more.
+** isolua_pool_look: numbers for show.
+** isolua_pool_retain: one more hold. isolua_pool_release: gives one up; with the last one it is closed. NULL does
+**   nothing. A pool that is in the hands of isolates is closed when these have given it up, too.
+** isolua_add_pool: adds the pool to a message, with a hold; the caller's stays his. Errors: as isolua_add_sender.
+** Thread: any.
+*/
+
+/* Options of a pool. Set `size` to sizeof(isolua_pool_options); zero means the default. */
 typedef struct isolua_pool_options {
-  size_t size, queue; /* jobs that run, and that wait, at most; 1 or more */
-  int64_t idle,
-    timeout; /* ns: until an isolate with nothing to do ends, -1: it stays; and that a job may run,
-                            0: no limit */
-  long long max_jobs; /* that one isolate runs; 0: no limit */
+  size_t size;        /* of this struct, in bytes; required */
+  size_t workers;     /* jobs that run at once, each in an isolate; 0: one for each processor */
+  size_t queue;       /* jobs that wait at most; 0: 1024 for each that runs */
+  int64_t idle;       /* ns until an isolate that has nothing to do ends; 0 or ISOLUA_FOREVER: it stays */
+  long long max_jobs; /* that one isolate runs, before another takes its place; 0: no limit */
   int retries;        /* times that a job is run again whose isolate has ended within it */
 } isolua_pool_options;
+
+/* Options of a job. Set `size` to sizeof(isolua_job_options); zero means the default. */
+typedef struct isolua_job_options {
+  size_t size;      /* of this struct, in bytes; required */
+  const char *name; /* shown in errors; NULL: from the code */
+  int64_t timeout;  /* ns that it may run; 0: the pool's */
+  int priority;     /* -128 to 127; higher ones go first */
+} isolua_job_options;
+
 typedef struct isolua_pool_stats {
   size_t size, busy, queued; /* jobs that may run; that have begun; that wait */
   long long done, failed;    /* jobs that gave results; that did not */
   double wait50, wait99, run50,
     run99; /* medians and 99 % of the seconds that jobs waited, and ran; 0: none yet */
 } isolua_pool_stats;
+typedef struct il_pool isolua_pool;
+ISOLUA_API int isolua_pool_new(isolua_host *host, const isolua_options *options,
+                               const isolua_pool_options *limits, isolua_pool **pool);
+ISOLUA_API int isolua_submit_string(isolua_pool *pool, const isolua_job_options *options,
+                                    const char *source, isolua_message *args, int64_t timeout,
+                                    isolua_future **future);
+ISOLUA_API int isolua_submit_buffer(isolua_pool *pool, const isolua_job_options *options,
+                                    const char *source, size_t length, const char *chunkname,
+                                    isolua_message *args, int64_t timeout,
+                                    isolua_future **future);
+ISOLUA_API void isolua_pool_close(isolua_pool *pool);
+ISOLUA_API void isolua_pool_cancel(isolua_pool *pool, const char *reason);
+ISOLUA_API isolua_future *isolua_pool_empty(isolua_pool *pool);
+ISOLUA_API void isolua_pool_look(isolua_pool *pool, isolua_pool_stats *out);
+ISOLUA_API void isolua_pool_retain(isolua_pool *pool);
+ISOLUA_API void isolua_pool_release(isolua_pool *pool);
+ISOLUA_API int isolua_add_pool(isolua_message *message, isolua_pool *pool);
 
 /* What is alive in this process, all hosts together: for leak checks. Thread: any. */
 typedef struct isolua_counts {

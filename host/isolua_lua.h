@@ -321,8 +321,6 @@ ISOLUA_API int isolua_frozen_next(lua_State *L, int index, long long *at);
 ** isolua_pool_push: ISOLUA_OK: pushes a new one; else an error object. Of `options`, base.timeout is that of a
 **   job; init lies below the top. [-0, +1, m]
 ** isolua_pool_of: the pool behind the handle at `index`, which keeps it; NULL: it is none.
-** isolua_pool_close: no more jobs come in. isolua_pool_cancel: and those that are in fail with `cancelled`;
-**   `reason` may be NULL. isolua_pool_empty: a future of the pool's, settled when it is closed and has no more jobs.
 ** isolua_pool_is_own: 1 when L is of an isolate of the pool. isolua_cores: processors that this process may use.
 ** isolua_job_submit: the function at `index` with `nargs` values above it, which end the stack, becomes a
 **   job, and they are popped. ISOLUA_OK: it is in, and *future is the caller's. ISOLUA_FULL, or ISOLUA_CLOSED: it is not; but
@@ -331,24 +329,17 @@ ISOLUA_API int isolua_frozen_next(lua_State *L, int index, long long *at);
 ** isolua_job_take: the future, the caller's, once that is settled: ISOLUA_OK; or ISOLUA_CLOSED: it is not in.
 */
 #define ISOLUA_TPOOL "isolate.pool"
-typedef struct il_pool isolua_pool;
-typedef struct isolua_job_options {
-  const char *name; /* or NULL */
-  int64_t timeout;  /* ns; 0: the pool's */
-  int priority;     /* -128 to 127; higher ones go first */
-  int wait;         /* 1: it waits for room in the queue */
-  int hidden;       /* as in isolua_run_options */
-} isolua_job_options;
+typedef struct isolua_submit_options {
+  isolua_job_options base; /* its `size` is sizeof(isolua_job_options) */
+  int wait;                /* 1: it waits for room in the queue */
+  int hidden;              /* as in isolua_run_options */
+} isolua_submit_options;
 ISOLUA_API int isolua_pool_push(lua_State *L, const isolua_run_options *options,
                                 const isolua_pool_options *limits);
 ISOLUA_API isolua_pool *isolua_pool_of(lua_State *L, int index);
-ISOLUA_API void isolua_pool_close(isolua_pool *pool);
-ISOLUA_API void isolua_pool_cancel(isolua_pool *pool, const char *reason);
-ISOLUA_API isolua_future *isolua_pool_empty(isolua_pool *pool);
 ISOLUA_API int isolua_pool_is_own(lua_State *L, isolua_pool *pool);
 ISOLUA_API int isolua_cores(void);
-ISOLUA_API void isolua_pool_look(isolua_pool *pool, isolua_pool_stats *out);
-ISOLUA_API int isolua_job_submit(lua_State *L, isolua_pool *pool, const isolua_job_options *options,
+ISOLUA_API int isolua_job_submit(lua_State *L, isolua_pool *pool, const isolua_submit_options *options,
                                  int index, int nargs, isolua_future **future);
 ISOLUA_API isolua_future *isolua_job_room(lua_State *L, int index);
 ISOLUA_API int isolua_job_take(lua_State *L, int index, isolua_future **future);

@@ -149,6 +149,7 @@ static void work_close(il_handle *h) {
   il_future_release(w->admitted);
   il_future_fini(&w->future);
   free(w->name);
+  free(w->chunk);
   free(w);
   il_pool_release(p);
 }
@@ -157,13 +158,10 @@ static const il_handle_type work_type = {.name = "isolate.job", .close = work_cl
 
 /* Its error that nobody looked at. */
 static void lost(isolua_future *f) {
-  const il_result *r = &f->result;
-  const char *text = r->traceback != NULL ? r->traceback : r->message;
   char subject[192];
   il_work_subject(work_of(f), subject, sizeof subject);
   atomic_store(&f->host->failed, true);
-  il_host_log(f->host, "uncaught error in %s: %s", subject,
-              text != NULL ? text : isolua_code_message(r->code));
+  il_host_report(f->host, 0, subject, subject, &f->result);
 }
 
 static void cancelled(isolua_future *f);
@@ -819,7 +817,7 @@ static void pool_close(il_handle *h) {
 
 const il_handle_type il_pool_type = {.name = "isolate.pool", .close = pool_close};
 
-il_pool *il_pool_new(isolua_host *host, const isolua_pool_options *o, const char *name) {
+il_pool *il_pool_new(isolua_host *host, const il_pool_limits *o, const char *name) {
   il_pool *p = il_lines_new(sizeof *p);
   if (p == NULL) return NULL;
   memset(p, 0, sizeof *p);

@@ -19,6 +19,16 @@ enum il_stage {
   IL_SETTLED  /* or is about to be */
 };
 
+/* What a pool keeps to. */
+typedef struct il_pool_limits {
+  size_t size, queue; /* jobs that run, and that wait, at most; 1 or more */
+  int64_t idle,
+    timeout; /* ns: until an isolate with nothing to do ends, -1: it stays; and that a job may run,
+                            0: no limit */
+  long long max_jobs; /* that one isolate runs; 0: no limit */
+  int retries;        /* times that a job is run again whose isolate has ended within it */
+} il_pool_limits;
+
 /* A job. */
 typedef struct il_work {
   il_handle
@@ -32,8 +42,12 @@ typedef struct il_work {
   int line;        /* 0: a chunk; -1: a C function */
   int64_t timeout; /* ns; 0: none */
   int priority;
+  char *
+    chunk; /* malloc: a chunk's name, a zero, and its source; NULL: `call` begins with a function */
+  size_t chunk_length;
 
-  il_msg *call;            /* the hand's that has it; else pool's lock */
+  il_msg *call;
+    /* of a chunk its arguments, or NULL */ /* the hand's that has it; else pool's lock */
   isolua_future *admitted; /* settled when it is in the queue; NULL: nobody waits for that */
 
   /* pool's lock */
@@ -88,7 +102,7 @@ struct il_pool {
   _Alignas(IL_LINE) atomic_uint holds; /* of its memory: those handles together, hands and jobs */
   _Alignas(IL_LINE)                    /* each thread has the line of what follows; fixed */
     isolua_host *host;                 /* one hold */
-  isolua_pool_options o;
+  il_pool_limits o;
   char *name;
   void *starting; /* what `start` needs */
   int (*start)(il_pool *p, il_hand *hand,
@@ -119,7 +133,7 @@ struct il_pool {
 };
 
 /* With one hold on `h`. NULL: no memory; then `starting` is the caller's. */
-il_pool *il_pool_new(isolua_host *host, const isolua_pool_options *o, const char *name);
+il_pool *il_pool_new(isolua_host *host, const il_pool_limits *o, const char *name);
 void il_pool_release(il_pool *p); /* a hold on its memory */
 
 /* A job with one hold, the caller's, and no future held. NULL: no memory. */

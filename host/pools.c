@@ -8,17 +8,9 @@
 #include "codec.h"
 #include "kill.h"
 #include "loop.h"
-#include "pool.h"
-#include "task.h"
+#include "recipe.h"
 
 /* Past 500 lines: what a pool's isolates do, and those who use it. */
-
-/* What the isolates of a pool are started with. */
-typedef struct recipe {
-  isolua_options base;
-  il_task *task; /* to be copied */
-  bool capture, strip, errors_go_on;
-} recipe;
 
 /* -- The globals of an isolate that runs jobs -------------------------------------------------- */
 
@@ -119,17 +111,53 @@ static int restore_globals(lua_State *L) {
 
 /* -- What an isolate of a pool does ------------------------------------------------------------ */
 
+#define CHUNKS 64 /* that an isolate keeps: of one more it forgets all */
+
+static char chunks_key; /* in the registry: functions by `chunk`, which are listed, too */
+
+/* Pushes the table of chunks, with room for one more. [-0, +1, m] */
+static void push_chunks(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &chunks_key) == LUA_TTABLE && lua_rawlen(L, -1) < CHUNKS)
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &chunks_key);
+}
+
+/* Pushes the function of the job's chunk. [-0, +1, e] */
+static void push_chunk(lua_State *L, const il_work *w) {
+  size_t name = strlen(w->chunk) + 1;
+  int chunks;
+  push_chunks(L);
+  chunks = lua_gettop(L);
+  lua_pushlstring(L, w->chunk, w->chunk_length);
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, chunks) != LUA_TFUNCTION) {
+    lua_pop(L, 1);
+    if (luaL_loadbufferx(L, w->chunk + name, w->chunk_length - name, w->chunk, "t") != LUA_OK)
+      lua_error(L);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, chunks, (lua_Integer)lua_rawlen(L, chunks) + 1);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, chunks);
+  }
+  lua_replace(L, chunks);
+  lua_settop(L, chunks);
+}
+
 /* Light userdata: the job. Returns its results. */
 static int run_job(lua_State *L) {
   il_vm *vm = il_vm_check(L);
   il_work *w = lua_touserdata(L, 1);
-  int n;
   lua_settop(L, 0);
-  if (w->pool->o.retries > 0) /* others may need it, before this one is done with it */
-    n = il_decode_kept(vm, L, w->call);
-  else
-    n = il_vm_decode_owned(vm, L, &w->call);
-  lua_call(L, n - 1, LUA_MULTRET);
+  if (w->chunk != NULL) push_chunk(L, w);
+  if (w->call != NULL && w->pool->o.retries > 0)
+    il_decode_kept(vm, L, w->call); /* others may need it, before this one is done with it */
+  else if (w->call != NULL)
+    il_vm_decode_owned(vm, L, &w->call);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
   return lua_gettop(L);
 }
 
@@ -228,7 +256,7 @@ static int serve(lua_State *L) {
 
 /* -- Pools ------------------------------------------------------------------------------------- */
 
-static void recipe_free(recipe *r) {
+void il_recipe_free(il_recipe *r) {
   if (r == NULL) return;
   if (r->task != NULL) il_task_free(r->task);
   free(r);
@@ -236,7 +264,7 @@ static void recipe_free(recipe *r) {
 
 /* il_pool.fini */
 static void recipe_fini(il_pool *p) {
-  recipe_free(p->starting);
+  il_recipe_free(p->starting);
 }
 
 static il_task *copy_task(const il_task *from) {
@@ -258,7 +286,7 @@ static il_task *copy_task(const il_task *from) {
 
 /* il_pool.start */
 static int start(il_pool *p, il_hand *hand, const char *name) {
-  recipe *r = p->starting;
+  il_recipe *r = p->starting;
   il_start how = {.unawaited = true, .errors_go_on = r->errors_go_on, .hooks = &il_hand_hooks};
   il_task *task = copy_task(r->task);
   il_isolate *i;
@@ -273,32 +301,78 @@ static int start(il_pool *p, il_hand *hand, const char *name) {
 }
 
 static int recipe_gc(lua_State *L) {
-  recipe **box = lua_touserdata(L, 1);
-  recipe_free(*box);
+  il_recipe **box = lua_touserdata(L, 1);
+  il_recipe_free(*box);
   *box = NULL;
   return 0;
 }
 
 /* A userdata that frees what it is given. [-0, +1, m] */
-static recipe **push_recipe(lua_State *L) {
-  recipe **box = lua_newuserdatauv(L, sizeof(recipe *), 0);
+static il_recipe **push_recipe(lua_State *L) {
+  il_recipe **box = lua_newuserdatauv(L, sizeof(il_recipe *), 0);
   *box = NULL;
   il_newtype(L, "isolate.recipe", recipe_gc);
   lua_setmetatable(L, -2);
   return box;
 }
 
-/* An error object is pushed when something cannot go along. */
-static int fill_recipe(il_vm *vm, lua_State *L, const isolua_run_options *o, recipe *r) {
+int il_recipe_new(const isolua_host *host, const isolua_options *o, il_recipe **recipe) {
+  il_recipe *r = calloc(1, sizeof *r);
   int err;
-  r->base = o->base;
+  if (r == NULL) return ISOLUA_MEMORY;
+  err = il_task_new(host, o, &r->task);
+  if (err != ISOLUA_OK) {
+    free(r);
+    return err;
+  }
+  r->base = *o;
   r->base.timeout = 0; /* that of a job */
   r->base.name = r->base.libs = r->base.gc = r->base.init = NULL;
-  r->capture = !o->no_globals;
-  r->strip = o->strip != 0;
-  r->errors_go_on = o->errors_go_on != 0;
-  err = il_task_new(vm->host, &o->base, &r->task);
+  r->capture = true;
+  *recipe = r;
+  return ISOLUA_OK;
+}
+
+#define MOST INT32_MAX /* jobs that run at once: more of them are the same */
+
+static int limits_of(const isolua_pool_options *from, int64_t timeout, il_pool_limits *to) {
+  isolua_pool_options o = {.size = sizeof o};
+  if (from != NULL && (from->size < sizeof(size_t) || from->size > sizeof o)) return ISOLUA_INVALID;
+  if (from != NULL) memcpy(&o, from, from->size);
+  if (o.idle < ISOLUA_FOREVER || o.max_jobs < 0 || o.retries < 0) return ISOLUA_INVALID;
+  if (o.workers == 0) o.workers = (size_t)il_cpu_count();
+  if (o.workers > MOST) o.workers = MOST;
+  if (o.queue > SIZE_MAX / 2) o.queue = SIZE_MAX / 2; /* to which the pool adds */
+  *to = (il_pool_limits){.size = o.workers,
+                         .queue = o.queue != 0 ? o.queue : 1024 * o.workers,
+                         .idle = o.idle != 0 ? o.idle : ISOLUA_FOREVER,
+                         .timeout = timeout,
+                         .max_jobs = o.max_jobs,
+                         .retries = o.retries};
+  return ISOLUA_OK;
+}
+
+int il_recipe_pool(isolua_host *host, const isolua_options *o, const isolua_pool_options *limits,
+                   il_recipe *r, il_pool **pool) {
+  il_pool_limits most;
+  int err = limits_of(limits, o->timeout, &most);
+  if (err != ISOLUA_OK) return err;
+  *pool = il_pool_new(host, &most, o->name != NULL ? o->name : "pool");
+  if (*pool == NULL) return ISOLUA_MEMORY;
+  (*pool)->starting = r;
+  (*pool)->start = start;
+  (*pool)->fini = recipe_fini;
+  return ISOLUA_OK;
+}
+
+/* An error object is pushed when something cannot go along. */
+static int fill_recipe(il_vm *vm, lua_State *L, const isolua_run_options *o, il_recipe **box) {
+  int err = il_recipe_new(vm->host, &o->base, box);
+  il_recipe *r = *box;
   if (err == ISOLUA_OK) {
+    r->capture = !o->no_globals;
+    r->strip = o->strip != 0;
+    r->errors_go_on = o->errors_go_on != 0;
     r->task->search = il_search_of(vm, L);
     return il_encode_setup(vm, L, o, r->task);
   }
@@ -309,25 +383,18 @@ static int fill_recipe(il_vm *vm, lua_State *L, const isolua_run_options *o, rec
 int isolua_pool_push(lua_State *L, const isolua_run_options *options,
                      const isolua_pool_options *limits) {
   il_vm *vm = il_vm_check(L);
-  recipe **box;
+  il_recipe **box;
   il_pool *p;
-  isolua_pool_options o = *limits;
   int err;
   il_loop_check_open(vm, L);
-  o.timeout = options->base.timeout;
   box = push_recipe(L);
-  *box = calloc(1, sizeof **box);
-  if (*box == NULL) return luaL_error(L, "not enough memory");
-  err = fill_recipe(vm, L, options, *box);
+  err = fill_recipe(vm, L, options, box);
   if (err != ISOLUA_OK) {
     lua_remove(L, -2);
     return err;
   }
-  p = il_pool_new(vm->host, &o, options->base.name != NULL ? options->base.name : "pool");
-  if (p == NULL) return luaL_error(L, "not enough memory");
-  p->starting = *box;
-  p->start = start;
-  p->fini = recipe_fini;
+  err = il_recipe_pool(vm->host, &options->base, limits, *box, &p);
+  if (err != ISOLUA_OK) return luaL_error(L, "%s", isolua_code_message(err));
   *box = NULL;
   il_handle_push_held(L, &p->h, &p->h);
   lua_remove(L, -2);
@@ -339,18 +406,6 @@ isolua_pool *isolua_pool_of(lua_State *L, int index) {
   return h != NULL && h->type == &il_pool_type ? (il_pool *)h : NULL;
 }
 
-void isolua_pool_close(isolua_pool *p) {
-  il_pool_close(p);
-}
-
-void isolua_pool_cancel(isolua_pool *p, const char *reason) {
-  il_pool_cancel(p, reason);
-}
-
-isolua_future *isolua_pool_empty(isolua_pool *p) {
-  return p->empty;
-}
-
 int isolua_pool_is_own(lua_State *L, isolua_pool *p) {
   il_isolate *i = il_vm_check(L)->isolate;
   return i->hooks == &il_hand_hooks && ((il_hand *)i->served)->pool == p;
@@ -358,10 +413,6 @@ int isolua_pool_is_own(lua_State *L, isolua_pool *p) {
 
 int isolua_cores(void) {
   return il_cpu_count();
-}
-
-void isolua_pool_look(isolua_pool *p, isolua_pool_stats *out) {
-  il_pool_look(p, out);
 }
 
 /* -- Jobs -------------------------------------------------------------------------------------- */
@@ -437,9 +488,9 @@ static void name_work(lua_State *L, il_work *w, int index) {
 }
 
 /* Nothing of Lua raises from here on until the job is in, or its userdata keeps it. */
-static int send_job(il_vm *vm, lua_State *L, il_pool *p, il_work *w, const isolua_job_options *o,
+static int send_job(il_vm *vm, lua_State *L, il_pool *p, il_work *w, const isolua_submit_options *o,
                     int n, isolua_future **future) {
-  const recipe *r = p->starting;
+  const il_recipe *r = p->starting;
   il_sending how = {.root = IL_ROOT_CALL,
                     .libs = r->task->libs,
                     .capture = r->capture,
@@ -470,20 +521,20 @@ static int send_job(il_vm *vm, lua_State *L, il_pool *p, il_work *w, const isolu
   return err;
 }
 
-int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_job_options *o, int index,
+int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_submit_options *o, int index,
                       int nargs, isolua_future **future) {
   il_vm *vm = il_vm_check(L);
   il_work *w;
   luaL_checkstack(L, 10, NULL);
   w = il_work_new(p);
-  if (w != NULL && o->name != NULL && (w->name = strdup(o->name)) == NULL) {
+  if (w != NULL && o->base.name != NULL && (w->name = strdup(o->base.name)) == NULL) {
     il_work_release(w);
     w = NULL;
   }
   if (w == NULL) return luaL_error(L, "not enough memory");
-  if (o->name == NULL) name_work(L, w, index + o->hidden);
-  w->timeout = o->timeout != 0 ? o->timeout : p->o.timeout;
-  w->priority = o->priority;
+  if (o->base.name == NULL) name_work(L, w, index + o->hidden);
+  w->timeout = o->base.timeout != 0 ? o->base.timeout : p->o.timeout;
+  w->priority = o->base.priority;
   w->retries = p->o.retries;
   return send_job(vm, L, p, w, o, nargs + 1, future);
 }

@@ -5,6 +5,9 @@
 
 #include "vm.h"
 
+/* What a caller of whatever version gave, or the defaults for NULL. ISOLUA_INVALID: its size. */
+int il_options_copy(isolua_options *to, const isolua_options *from);
+
 /* An empty task with what the options say of libs, gc and init. ISOLUA_INVALID, ISOLUA_MEMORY. */
 int il_task_new(const isolua_host *host, const isolua_options *o, il_task **task);
 

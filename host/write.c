@@ -207,6 +207,10 @@ int isolua_add_atomic(isolua_message *m, isolua_atomic *atomic) {
   return add_shared(m, (il_handle *)atomic);
 }
 
+int isolua_add_pool(isolua_message *m, isolua_pool *pool) {
+  return add_shared(m, (il_handle *)pool);
+}
+
 int isolua_add_block(isolua_message *m, isolua_block *block) {
   il_block *b = (il_block *)block;
   uint32_t index;
