@@ -51,6 +51,7 @@ struct arguments {
   int script; /* index of the script or of "-", or `count` when there is none */
   int bad;    /* index of an option that is wrong, 0: none */
   bool statement, interactive, version, no_environment; /* -e -i -v -E */
+  void (*only)(void); /* --help, --version: this is all that is done; or NULL */
 };
 
 /* The process. Main thread only. */
@@ -99,6 +100,13 @@ static void log_line(void *ud, const char *text, size_t length) {
   say(NULL, text, length);
 }
 
+/* [-0, +1, m] */
+static void push_version(lua_State *L) {
+  int version = isolua_version();
+  lua_pushfstring(L, "isolua %d.%d.%d  %s", version / 10000, version / 100 % 100, version % 100,
+                  LUA_RELEASE);
+}
+
 static void print_version(void) {
   int version = isolua_version();
   printf("isolua %d.%d.%d  %s\n", version / 10000, version / 100 % 100, version % 100,
@@ -106,11 +114,8 @@ static void print_version(void) {
   fflush(stdout);
 }
 
-static void print_usage(const char *option) {
-  bool lacks = option[1] == 'e' || option[1] == 'l';
-  fprintf(stderr, lacks ? "%s: '%s' needs argument\n" : "%s: unrecognized option '%s'\n",
-          program.name, option);
-  fprintf(stderr,
+static void print_usage(FILE *file) {
+  fprintf(file,
           "usage: %s [options] [script [args]]\n"
           "Available options are:\n"
           "  -e stat   execute string 'stat'\n"
@@ -121,8 +126,17 @@ static void print_usage(const char *option) {
           "  -E        ignore environment variables\n"
           "  -W        turn warnings on\n"
           "  --        stop handling options\n"
-          "  -         stop handling options and execute stdin\n",
+          "  -         stop handling options and execute stdin\n"
+          "  --help    show this text\n"
+          "  --version show version information, and do nothing else\n",
           program.name);
+}
+
+static void print_misuse(const char *option) {
+  bool lacks = option[1] == 'e' || option[1] == 'l';
+  fprintf(stderr, lacks ? "%s: '%s' needs argument\n" : "%s: unrecognized option '%s'\n",
+          program.name, option);
+  print_usage(stderr);
 }
 
 /* -- The end of the process -------------------------------------------------------------------- */
@@ -312,10 +326,7 @@ static bool scan_flag(struct arguments *args, const char *option) {
   if (option[2] != '\0') return false;
   switch (option[1]) {
   case 'E': args->no_environment = true; return true;
-  case 'i':
-    args->interactive = true;
-    args->version = true;
-    return true;
+  case 'i': args->interactive = true; return true;
   case 'v': args->version = true; return true;
   default: return option[1] == 'W';
   }
@@ -323,6 +334,19 @@ static bool scan_flag(struct arguments *args, const char *option) {
 
 static bool takes_value(const char *option) {
   return option[1] == 'e' || option[1] == 'l';
+}
+
+static void print_help(void) {
+  print_usage(stdout);
+}
+
+/* Notes an option that leaves no room for others. False when it is none. */
+static bool scan_only(struct arguments *args, const char *option) {
+  if (strcmp(option, "--help") == 0)
+    args->only = print_help;
+  else if (strcmp(option, "--version") == 0)
+    args->only = print_version;
+  return args->only != NULL;
 }
 
 /* Finds out what the command line asks for. Options take effect later, in run_options. */
@@ -333,6 +357,7 @@ static void scan(struct arguments *args) {
     const char *option = args->argv[i];
     bool good;
     if (option[0] != '-' || option[1] == '\0') break;
+    if (scan_only(args, option)) return;
     if (strcmp(option, "--") == 0) {
       i++;
       break;
@@ -578,11 +603,18 @@ static int run_repl(lua_State *L) {
   const struct arguments *args = lua_touserdata(L, 1);
   lua_getfield(L, 2, "start");
   isolua_require(L, "isolate.repl.edit");
-  lua_createtable(L, 0, 1);
+  lua_createtable(L, 0, 2);
   lua_pushboolean(L, !args->no_environment);
   lua_setfield(L, -2, "startup");
+  push_version(L);
+  lua_setfield(L, -2, "version");
   lua_call(L, 2, 0);
   return 0;
+}
+
+/* Is there somebody to type, and to see the whole screen? Else the prompt is that of lua5.4. */
+static bool is_terminal(void) {
+  return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
 static int require_repl(lua_State *L) {
@@ -646,9 +678,10 @@ static int run(lua_State *L) {
   prepare(L, args);
   good = run_code(L, args, prompt);
   if (good && prompt) {
-    if (!args->version) print_version();
-    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || !run_terminal(L, args, &good))
+    if (!is_terminal() || !run_terminal(L, args, &good)) {
+      if (!args->version) print_version();
       run_prompt(L);
+    }
   } else if (good) {
     lua_pushcfunction(L, drain);
     good = call(L, 0, 0);
@@ -720,9 +753,14 @@ int main(int argc, char **argv) {
   set_name(argv[0]);
   scan(&args);
   if (args.bad != 0) {
-    print_usage(argv[args.bad]);
+    print_misuse(argv[args.bad]);
     return EXIT_FAILURE;
   }
+  if (args.only != NULL) {
+    args.only();
+    return EXIT_SUCCESS;
+  }
+  if (args.interactive && !is_terminal()) args.version = true;
   if (args.version) print_version();
   if (!open_all()) return EXIT_FAILURE;
   status = run_protected(program.L, &args);

@@ -131,8 +131,20 @@ describe("isolua", function()
       assert.matches("23", result.stdout, 1, true)
     end)
 
+    it("and --help and --version, before all else", function()
+      for line, text in pairs { ["--help"] = "^usage: .*\n  %-e stat .*\n  %-%-version ",
+        ["-e 'print(1)' --version -x"] = "^isolua %d+%.%d+%.%d+  Lua 5%.4[^\n]*\n$" } do
+        local result = run(line)
+        assert.matches(text, result.stdout)
+        assert.equal("", result.stderr)
+        assert.equal(0, result.status)
+      end
+      assert.equal("--help\n", run("-e 'print(...)' - --help", { stdin = "print(...)" }).stdout
+        :match "[^\n]*\n$")
+    end)
+
     it("a mistaken option ends with usage and status 1", function()
-      for _, line in ipairs { "-x", "-Ex", "-ofoo", "--help", "-e", "-l", "-vv", "-i-" } do
+      for _, line in ipairs { "-x", "-Ex", "-ofoo", "--helpx", "-e", "-l", "-vv", "-i-" } do
         local result = same(line)
         assert.equal(1, result.status, line)
         assert.matches("usage:", result.stderr, 1, true)

@@ -9,13 +9,13 @@ local plain = page:gsub("\\fI", ""):gsub("\\fR", ""):gsub("\\%-", "-")
 
 describe("isolua.1", function()
   it("has every option of the program", function()
-    local usage = shell.run(shell.quote(lua.host()) .. " -?").stderr
+    local usage = shell.run(shell.quote(lua.host()) .. " --help").stdout
     local n = 0
     for option in usage:gmatch "\n  (%-%S*)" do
       n = n + 1
       assert.matches("\n.BI? " .. option:gsub("%-", "%%-") .. "[ \n]", plain)
     end
-    assert.equal(9, n)
+    assert.equal(11, n)
   end)
 
   it("has every command of the prompt, and no other", function()

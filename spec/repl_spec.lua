@@ -437,6 +437,13 @@ ghi abcdefghi]]
   end)
 
   describe("starting", function()
+    it("says what is started, and where help is", function()
+      for _, args in ipairs { {}, { "-i" } } do
+        local t <close> = prompt { args = args }
+        assert.matches("^isolua %d+%.%d+%.%d+  Lua 5%.4%.%d+  %(:help for help%)\n1>$", t:screen())
+      end
+    end)
+
     it("runs init.lua of the user's configuration, but not with -E", function()
       assert(os.execute("mkdir -p " .. shell.quote(dir .. "/.config/isolua")))
       file_of(".config/isolua/init.lua", "greeting = 'hello'")

@@ -238,12 +238,13 @@ end
 
 --- Reads and evaluates lines until the end of the input.
 -- @tparam table edit the module of the executable's editor
--- @tparam[opt] table opts `startup`: run the user's `init.lua`
+-- @tparam[opt] table opts `startup`: run the user's `init.lua`; `version`: what greets the user
 -- @raise when standard input and output are no terminal
 -- @usage require("isolate.repl").start(edit)
 function M.start(edit, opts)
   local editor <close> = assert(edit.open())
   local session = new_session(editor)
+  if opts and opts.version then session.show(opts.version .. "  (:help for help)") end
   open_history(session)
   editor:set_completer(complete_line(session))
   watch.open(session)
