@@ -33,6 +33,7 @@ build = {
     ["isolate.repl.doc"] = "scripts/isolate/repl/doc.lua",
     ["isolate.repl.history"] = "scripts/isolate/repl/history.lua",
     ["isolate.repl.home"] = "scripts/isolate/repl/home.lua",
+    ["isolate.repl.inputs"] = "scripts/isolate/repl/inputs.lua",
     ["isolate.repl.lexer"] = "scripts/isolate/repl/lexer.lua",
     ["isolate.repl.own"] = "scripts/isolate/repl/own.lua",
     ["isolate.repl.pretty"] = "scripts/isolate/repl/pretty.lua",

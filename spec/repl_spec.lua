@@ -519,18 +519,77 @@ ghi abcdefghi]]
       t:line ":time 1 + 1":waits "of processors":line ":mem":waits "KiB"
     end)
 
-    it("load and save files", function()
-      local path = file_of("f.lua", "#!/usr/bin/env isolua\nlocal from_file = 'here'\n")
+    it("time what goes on over several lines, which is a line as any other", function()
+      local t <close> = after(":time 6 * 7", "_")
+      t:waits "2> _\n42\n":line ":time for i = 1, 2 do":line "  n = i":waits "\n |   n = i\n |"
+      t:line "end":prompts(6):waits "of processors"
+      t:line "n, none.field":waits "repl:6: ":prompts(7)
+      t:line ":time x = = 1":waits "repl:7: unexpected symbol near '='\n    x = = 1\n        ^"
+      t:prompts(8):line ":time":waits "what is to be timed?":prompts(8)
+      t:line ":time do":press "C-c":prompts(8):press("Up", "Up", "Up", "Up", "Enter"):prompts(11)
+    end)
+
+    it("load scripts, whose local variables stay", function()
+      local lines = { "#!/usr/bin/env isolua", "local from_file <const> = 'here'" }
+      for i = 1, 198 do lines[#lines + 1] = ("local v%d = %d\n"):format(i, i) end
+      lines[#lines + 1] = "if v198 then goto done end do error 'x' end ::done:: return v1, ..."
+      local path = file_of("f.lua", table.concat(lines, "\n"))
       local t <close> = prompt()
-      t:line(":load " .. path):line "from_file":waits '"here"'
-      t:line(":save " .. dir .. "/s.lua"):waits "1 line in"
-      assert.equal("from_file\n", shell.read(dir .. "/s.lua"))
+      t:line(":load " .. path):line "from_file, v1 + v198":waits '"here"  199':prompts(2)
+      t:line(":load " .. file_of("mark.lua", "\xEF\xBB\xBF# x\nlocal marked = 'yes'"))
+      t:line "marked":waits '"yes"':prompts(3)
+      t:line ":load /no/such":waits "cannot read /no/such: No such file or directory"
+      t:line(":load " .. file_of("bad.lua", "local x =\n\n= 1")):waits "bad.lua:3: unexpected"
+      t:line(":load " .. file_of("fails.lua", "\nerror 'no'")):waits "fails.lua:2: no"
+    end)
+
+    it("save what was typed, and load it as if it was typed again", function()
+      local script, saved = file_of("script.lua", "script_has_run = true"), dir .. "/s.lua"
+      do
+        local t <close> = after("local n, log = 1, {}",
+          "local function next_n() n = n + 1 return n end", "'kept'", "1 + 1", "_ + #_2", "x = = 1",
+          "error 'no'", "local c <close> = setmetatable({}, { __close = function() n = 100 end })")
+        t:line "function f(a)":line "  return a, [[":line "]]":line "end":prompts(13)
+        t:line ":time f(n)":prompts(14):line(":load " .. script):line "local n = 'new'":prompts(15)
+        t:line(":save " .. saved):waits "12 inputs in"
+      end
+      assert.equal([==[
+-- typed at a prompt of isolua: ':load' runs it input by input
+local n, log = 1, {}
+local function next_n() n = n + 1 return n end
+'kept'
+1 + 1
+_ + #_2
+-- x = = 1
+-- error 'no'
+local c <close> = setmetatable({}, { __close = function() n = 100 end })
+function f(a)
+  return a, [[
+]]
+end
+f(n)
+:load ]==] .. script .. "\nlocal n = 'new'\n", shell.read(saved))
+      local t <close> = prompt()
+      t:line(":load " .. saved):line "n, next_n(), _, _2, _3, script_has_run, f(1)"
+      t:waits '"new"  101  100  6  2  true  1  ""':prompts(2)
+      t:line(":save! " .. saved):waits "13 inputs in"
+      file_of("s.lua", shell.read(saved) .. "do\n  error 'stop'\nend\nx = 1\n")
+      t:line(":load " .. saved):waits "s.lua:19: stop":line "x":waits "\nnil\n"
+    end)
+
+    it("do not load a file that loads itself", function()
+      local t <close> = after "x = 1"
+      t:line(":save " .. dir .. "/s.lua"):waits "1 input in"
+      file_of("s.lua", shell.read(dir .. "/s.lua") .. ":load " .. dir .. "/s.lua\n")
+      t:line(":load " .. dir .. "/s.lua"):waits "s.lua loads itself"
+    end)
+
+    it("save over files only when that is meant", function()
+      local t <close> = after "x = 1"
       file_of("mine.lua", "x = 1\n")
       t:line ":save '~/mine.lua'":waits "mine.lua is there already; :save! writes over it"
       assert.equal("x = 1\n", shell.read(dir .. "/mine.lua"))
-      t:line ":save! ~/mine.lua":waits "1 line in " :line ":save ~/mine.lua"
-      t:line ":ps foo":waits ":ps takes no arguments"
-      t:line ":load /no/such":waits "cannot read /no/such: No such file or directory"
+      t:line ":save! ~/mine.lua":waits "1 input in " :line ":save ~/mine.lua":waits "1 input in "
     end)
 
     it("tell what is known of a function", function()

@@ -3,9 +3,11 @@
 -- The executable hands in the editor of its terminal (host/repl_edit.c). A session is one table
 -- that the parts share:
 --
---  - `editor`, `chunks` (kept locals), `history`, `lines` (what was typed, by line number);
---  - `options` of the pretty printer; `saved`, paths that were;
---  - `show(text)` prints, above the line when one is edited; `call`, the function below;
+--  - `editor`, `chunks` (kept locals), `history`, `lines` (what was typed, by line number),
+--    `inputs` (what `:save` writes);
+--  - `options` of the pretty printer; `saved`, paths that were; `loading`, paths that are;
+--  - `show(text)` prints, above the line when one is edited; `call`, `keep` and `show_results`, the
+--    functions below;
 --  - `over`, it is to end; `warned`, it was said that isolates run; what isolate.repl.watch has.
 -- @module isolate.repl
 -- SPDX-License-Identifier: MIT
@@ -15,6 +17,7 @@ local commands = require "isolate.repl.commands"
 local complete = require "isolate.repl.complete"
 local history = require "isolate.repl.history"
 local home = require "isolate.repl.home"
+local inputs = require "isolate.repl.inputs"
 local own = require "isolate.repl.own"
 local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
@@ -50,11 +53,11 @@ local function prompt_of(session, first, more)
   return dim(session, more and (" "):rep(#tostring(first)) .. "| " or first .. "> ")
 end
 
--- One input: a command, or lines until they are a chunk or cannot be one. Gives its text, the
--- chunk, the number of its first line, and a message: of the compiler, or with "" why it was given
--- up. nil at the end of the input; "" for nothing.
+-- One input: a command, or lines until they are a chunk or cannot be one; those may stand behind
+-- `:time`. Gives its text, the chunk, the number of its first line, and a message: of the compiler,
+-- or with "" why it was given up. nil at the end of the input; "" for nothing.
 local function read_input(session)
-  local first, text = #session.lines + 1, nil
+  local first, text, head = #session.lines + 1, nil, ""
   while true do
     local line, reason = own.outside(session.editor.read, session.editor,
       prompt_of(session, first, text))
@@ -63,19 +66,27 @@ local function read_input(session)
       if reason == "eof" and not text then return nil end
       return "", nil, first, text and "dropped" or reason
     end
-    if not text and complete.is_command(line) then return line end
+    if not text and complete.is_command(line) then
+      local command, code = line:match "^(%s*:time%s+)(%S.*)$"
+      if not command then return line end
+      head, line = command, code
+    end
     if not text and not line:find "%S" then return "" end
     text = text and text .. "\n" .. line or line
     for part in (line .. "\n"):gmatch "(.-)\n" do session.lines[#session.lines + 1] = part end
     local fn, message, kind = session.chunks:load(text, "=repl", first)
-    if kind ~= "incomplete" then return text, fn, first, message end
+    if kind ~= "incomplete" then return head .. text, fn, first, message end
   end
 end
 
 -- -- Values --------------------------------------------------------------------------------------
 
+--- Keeps the results of a line, for those that follow: the first one, if there is something.
 -- They are globals, so that functions that use them can be sent; and nothing else holds them.
-local function keep_results(first)
+-- @tparam table results with their number `n`
+function M.keep(results)
+  local first = results[1]
+  if results.n == 0 or results.n == 1 and first == nil then return end
   for i = KEPT, 2, -1 do rawset(_G, "_" .. i, rawget(_G, "_" .. i - 1)) end
   rawset(_G, "_", first)
   rawset(_G, "_1", first)
@@ -86,10 +97,13 @@ local function clear_result()
   if rawget(_G, "_") == nil then rawset(_G, "_1", nil) end
 end
 
-local function show_results(session, results)
+--- Shows the results of a line, and keeps them.
+-- @tparam table session
+-- @tparam table results with their number `n`
+function M.show_results(session, results)
   if results.n == 0 then return end
   local text = pretty.results(results.n, results, session.options)
-  if results.n > 1 or results[1] ~= nil then keep_results(results[1]) end
+  M.keep(results)
   session.show(text)
   for _, future in ipairs(watch.futures(session, results)) do watch.future(session, future) end
 end
@@ -105,6 +119,7 @@ function M.call(session, fn, ...)
     failure = own.inside(report.capture, err)
     return err
   end, fn, ...))
+  clear_result()
   if results[1] then return table.pack(table.unpack(results, 2, results.n)) end
   failure = failure or report.bare(results[2])
   session.show(report.format(session, failure))
@@ -135,11 +150,11 @@ local function protected(session, fn, ...)
   session.show(report.format(session, failure or report.bare(results[2])))
 end
 
-local function evaluate(session, fn, message)
+local function evaluate(session, text, fn, message)
+  local results = fn and M.call(session, fn)
+  inputs.note(session, text, results)
   if not fn then return session.show(report.syntax(session, message)) end
-  local results = M.call(session, fn)
-  clear_result()
-  if results then protected(session, show_results, results) end
+  if results then protected(session, M.show_results, results) end
   protected(session, watch.started)
 end
 
@@ -165,8 +180,9 @@ local function load_startup(session)
 end
 
 local function new_session(editor)
-  local session = { editor = editor, chunks = chunk.new(), lines = {}, saved = {},
-    call = M.call, protected = protected }
+  local session = { editor = editor, chunks = chunk.new(), lines = {}, inputs = {},
+    saved = {}, loading = {}, call = M.call, protected = protected, keep = M.keep,
+    show_results = M.show_results }
   local columns = editor:size()
   session.options = { width = columns,
     colour = editor:edits() and (os.getenv "NO_COLOR" or "") == "" }
@@ -218,10 +234,10 @@ local function round(session)
     local hint = first and hint_of(session, text)
     if hint then
       session.show(hint)
-    elseif first then
-      evaluate(session, fn, message)
+    elseif complete.is_command(text) then
+      commands.run(session, text, fn, message)
     else
-      commands.run(session, text)
+      evaluate(session, text, fn, message)
     end
   end
 end

@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 local core = require "isolate.core"
 local doc = require "isolate.repl.doc"
+local inputs = require "isolate.repl.inputs"
 local isolate = require "isolate"
 local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
@@ -276,20 +277,16 @@ command(":mem", "", nil, "the memory of the isolates' heaps, after a collection 
   end)
 
 command(":time", "code", "code", "how long a line takes, and what main's heap grows by",
-  function(session, argument)
+  function(session, argument, fn, message)
     if argument == "" then misuse "what is to be timed? As in ':time fib(30)'" end
-    local first = #session.lines + 1
-    session.lines[first] = argument
-    local fn, message = session.chunks:load(argument, "=repl", first)
     if not fn then return session.show(report.syntax(session, message)) end
     collectgarbage()
     local heap, cpu, began = collectgarbage "count", os.clock(), now()
     local results = session.call(session, fn)
     local wall = now() - began
     cpu, heap = os.clock() - cpu, (collectgarbage "count" - heap) * 1024
-    if results and results.n > 0 then
-      session.show(pretty.results(results.n, results, session.options))
-    end
+    inputs.note(session, argument, results)
+    if results then session.show_results(session, results) end
     session.show(("%s (%s of processors), %s of heap"):format(table_of.seconds(wall),
       table_of.seconds(cpu), (heap < 0 and "-" or "+") .. table_of.bytes(math.abs(heap) // 1 | 0)))
   end)
@@ -302,21 +299,42 @@ local function path_of(argument, example)
   return home and home .. path:sub(2) or path
 end
 
-command(":load", "file", "file", "runs a file as one chunk: its local variables stay",
-  function(session, argument)
-    local path = path_of(argument, ":load script.lua")
-    local file, problem = io.open(path, "rb")
-    local text
-    if file then
-      text, problem = file:read "a"
-      file:close()
-    end
-    if not text then misuse("cannot read %s", problem) end
-    text = text:gsub("^#[^\n]*", "", 1)
-    local fn, message = session.chunks:load(text, "@" .. path, 1)
-    if not fn then return session.show(report.syntax(session, message)) end
-    session.call(session, fn)
+local function read_file(path)
+  local file, problem = io.open(path, "rb")
+  local text
+  if file then
+    text, problem = file:read "a"
+    file:close()
+  end
+  return text or misuse("cannot read %s", problem)
+end
+
+local load_file
+
+-- What is there instead of a script when the prompt has saved it. It may load others.
+local function load_inputs(session, text, path)
+  if session.loading[path] then misuse("%s loads itself", path) end
+  session.loading[path] = true
+  local ok, err = pcall(inputs.run, session, text, path, function(line)
+    load_file(session, line:match "^%s*:load%s+(.-)%s*$"
+      or misuse("%s: a command that is not to be loaded: %s", path, line))
   end)
+  session.loading[path] = nil
+  if not ok then error(err, 0) end
+end
+
+function load_file(session, argument)
+  local path = path_of(argument, ":load script.lua")
+  local text = read_file(path)
+  if inputs.are(text) then return load_inputs(session, text, path) end
+  text = text:gsub("^\xEF\xBB\xBF", "", 1):gsub("^#[^\n]*", "", 1)
+  local fn, message = session.chunks:load(text, "@" .. path, 1)
+  if not fn then return session.show(report.syntax(session, message)) end
+  inputs.note(session, ":load " .. argument, session.call(session, fn))
+end
+
+command(":load", "file", "file", "runs a script, whose local variables stay, or what :save has \z
+  written", load_file)
 
 local function exists(path)
   local file = io.open(path)
@@ -327,13 +345,14 @@ local function save(session, path)
   local file, problem = io.open(path, "wb")
   if file then
     local ok
-    ok, problem = file:write(table.concat(session.lines, "\n"), "\n")
+    ok, problem = file:write(inputs.text(session))
     if ok then ok, problem = file:close() end
     if ok then problem = nil end
   end
   if problem then misuse("cannot write %s", problem) end
   session.saved[path] = true
-  session.show(("%d line%s in %s"):format(#session.lines, #session.lines == 1 and "" or "s", path))
+  local n = #session.inputs
+  session.show(("%d input%s in %s"):format(n, n == 1 and "" or "s", path))
 end
 
 command(":save", "file", "file", "writes what was typed into a file, if it is a new one",
@@ -375,7 +394,9 @@ end
 --- Runs a command.
 -- @tparam table session
 -- @tparam string line
-function M.run(session, line)
+-- @tparam[opt] function fn the chunk of the code that stands behind it
+-- @tparam[opt] string message of the compiler, when that is none
+function M.run(session, line, fn, message)
   local name, argument = line:match "^%s*(:%S*)%s*(.-)%s*$"
   local entry = by_name[name]
   if not entry then
@@ -388,7 +409,7 @@ function M.run(session, line)
   end
   local usage
   local done = session.protected(session, function()
-    local ok, err = pcall(entry.run, session, argument)
+    local ok, err = pcall(entry.run, session, argument, fn, message)
     if ok then return true end
     usage = type(err) == "table" and err.usage
     if not usage then error(err, 0) end
