@@ -156,8 +156,24 @@ describe("isolate.repl.pretty", function()
       local line = '{ a = { 1, 2, 3 }, bb = "text" }'
       assert.equal(line, format(value, { width = #line + 1 }))
       assert.equal('{\n  a = { 1, 2, 3 },\n  bb = "text"\n}', format(value, { width = #line - 1 }))
-      assert.equal('{\n  a = {\n    1,\n    2,\n    3\n  },\n  bb = "text"\n}',
+      assert.equal('{\n  a = {\n    1, 2, 3\n  },\n  bb = "text"\n}',
         format(value, { width = 15 }))
+    end)
+
+    it("fills lines with the scalars of a list, and puts the rest of it an item a line", function()
+      local function fill(value, width) return format(value, { width = width }) end
+      assert.equal("{\n  1, 2,\n  3, 4,\n  5\n}", fill({ 1, 2, 3, 4, 5 }, 8))
+      assert.equal("{\n  1, 2, 3,\n  4, 5\n}", fill({ 1, 2, 3, 4, 5 }, 11))
+      assert.equal('{\n  true, "a", nil,\n  {},\n  { 1 },\n  2, 3,\n  x = 1,\n  y = 2\n}',
+        fill({ true, "a", nil, {}, { 1 }, 2, 3, x = 1, y = 2 }, 20))
+      assert.equal('{\n  "of a row that is too long",\n  1, 2\n}',
+        fill({ "of a row that is too long", 1, 2 }, 12))
+      for _, line in ipairs { 20, 40, 79 } do
+        local list, widest = {}, 0
+        for i = 1, 50 do list[i] = i * i end
+        for row in fill(list, line):gmatch "[^\n]+" do widest = math.max(widest, #row) end
+        assert.is_true(widest <= line and widest > line - 6, widest)
+      end
     end)
 
     it("counts the columns of wide characters and of none, and colours not at all", function()
@@ -190,7 +206,7 @@ describe("isolate.repl.pretty", function()
       for i = 1, 100 do list[i], keys["k" .. 1000 + i] = i, i end
       assert.equal("{ 1, 2, 3, … 97 more }", format(list, { items = 3 }))
       assert.equal("{ k1001 = 1, k1002 = 2, … 98 more keys }", format(keys, { items = 2 }))
-      assert.matches("^{\n  1,.*\n  50,\n  … 50 more\n}$", format(list))
+      assert.matches("^{\n  1, .* 50,\n  … 50 more\n}$", format(list))
       assert.matches("24, 25, … 75 more } }$", format({ list }, { width = 1000 }))
       assert.equal("{ … 1 more }", format({ 1 }, { items = 0 }))
     end)
@@ -207,6 +223,11 @@ describe("isolate.repl.pretty", function()
     it("names modules that are within others", function()
       assert.equal("{ <module string> }", format { string })
       assert.matches("^{\n  byte = builtin: string.byte,", format(string))
+    end)
+
+    it("shows all functions of the module isolate, used before or not", function()
+      local fresh = require("isolate.core").module()
+      assert.matches("^{\n  after = .*\n  run = builtin: .*\n  wait = [^\n]*\n}$", format(fresh))
     end)
 
     it("finds the other keys of lists of all lengths", function()

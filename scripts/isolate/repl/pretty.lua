@@ -17,7 +17,7 @@ local find, gsub, rep, fmt = string.find, string.gsub, string.rep, string.format
 local getinfo, getmeta, getregistry = debug.getinfo, debug.getmetatable, debug.getregistry
 local floor, huge, max, min, math_type = math.floor, math.huge, math.max, math.min, math.type
 local next, rawget, rawlen, tostring, type = next, rawget, rawlen, tostring, type
-local status_of, ipairs, pcall = coroutine.status, ipairs, pcall
+local status_of, ipairs, pairs, pcall = coroutine.status, ipairs, pairs, pcall
 local tonumber, mininteger, loaded = tonumber, math.mininteger, package.loaded
 
 local M = {}
@@ -236,15 +236,21 @@ local function add(state, items, text)
   state.left = state.left - 4
 end
 
--- Adds a list of `n` items, each given by get(i).
+local IS_SCALAR = { number = true, string = true, boolean = true, ["nil"] = true }
+
+-- Adds a list of `n` items, each given by get(i). `items.flow` tells of each whether it may share a
+-- line with its neighbours.
 local function add_list(state, items, n, get, level, indent)
   local limit = limit_at(state, level)
+  items.flow = {}
   for i = 1, min(n, limit) do
     if state.left <= 0 then
       limit = i - 1
       break
     end
-    add(state, items, format_value(state, get(i), level + 1, indent, indent))
+    local value = get(i)
+    add(state, items, format_value(state, value, level + 1, indent, indent))
+    items.flow[#items] = IS_SCALAR[type(value)]
   end
   if n > limit then add(state, items, special(state, "… %d more", n - limit)) end
 end
@@ -268,7 +274,23 @@ local function add_keys(state, items, keys, all, get, level, indent)
   end
 end
 
--- On one line if that fits, else an item a line.
+-- The items on lines: those that flow as many as fit, of others one.
+local function lines_of(items, width)
+  local lines, line, used = {}, {}, 0
+  for i, item in ipairs(items) do
+    local more = columns(item) + 2
+    if i > 1 and not (items.flow[i - 1] and items.flow[i] and used + more <= width) then
+      lines[#lines + 1] = concat(line, ", ")
+      line, used = {}, 0
+    end
+    line[#line + 1] = item
+    used = used + more
+  end
+  lines[#lines + 1] = concat(line, ", ")
+  return lines
+end
+
+-- On one line if that fits.
 local function lay_out(state, items, indent, column, head)
   if #items == 0 then return head .. "{}" end
   local width, broken = column + columns(head) + 3, false
@@ -276,9 +298,9 @@ local function lay_out(state, items, indent, column, head)
     broken = broken or find(item, "\n", 1, true) ~= nil
     width = width + columns(item) + 2
     if broken or width > state.width then
-      local pad = "\n" .. rep(" ", indent + 2)
-      spend(state, rep(pad, #items))
-      return head .. "{" .. pad .. concat(items, "," .. pad) .. "\n" .. rep(" ", indent) .. "}"
+      local pad, lines = "\n" .. rep(" ", indent + 2), lines_of(items, state.width - indent - 1)
+      spend(state, rep(pad, #lines))
+      return head .. "{" .. pad .. concat(lines, "," .. pad) .. "\n" .. rep(" ", indent) .. "}"
     end
   end
   return head .. "{ " .. concat(items, ", ") .. " }"
@@ -322,8 +344,15 @@ local function instead(state, t, level)
   end
 end
 
+-- The module `isolate` has its functions once they are asked for, by a metatable that is its own
+-- affair; nil then.
+local function open_meta(t)
+  if not core.is_module(t) then return getmeta(t) end
+  pcall(pairs, t)
+end
+
 local function format_table(state, t, level, indent, column)
-  local meta, head = getmeta(t), nil
+  local meta, head = open_meta(t), nil
   if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
     local text, problem = text_of(state, t, indent)
     if text then return text end
