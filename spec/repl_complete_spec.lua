@@ -247,6 +247,9 @@ describe("isolate.repl.complete", function()
     assert.same({ "preloaded.", "preloaded.by.spec" }, words 'require "preloaded.')
     package.preload["preloaded.by.spec"] = nil
     assert.same({ "isolate.cq", "isolate.cqueues" }, words "require('isolate.cq")
+    assert.same({ "isolate.", "isolate.cqueues", "isolate.luasocket", "isolate.luv" },
+      words 'require "isolate.')
+    assert.same({ "isolate.repl." }, words 'require "isolate.repl.')
     assert.same({ "lpe", "lpeg" }, words "require [[lpe")
     local dir = directory("pack/inner.lua", "pack/deep/er.lua", "pack/none/x.txt", "plain.lua",
       "full/init.lua", "empty/", "so/libfast.so", "so/libfastest/part.so", "not-lua.txt",

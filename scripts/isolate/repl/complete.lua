@@ -17,8 +17,9 @@ local TIME, KEYS, WORDS, DEPTH = 0.015, 20000, 2000, 20
 -- Names of files that are read; directories that are looked into for whether they have modules.
 local FILES, PACKAGES = 5000, 32
 
--- Modules of this library, which the executable has in itself.
-local OWN = { "isolate", "isolate.cqueues", "isolate.luasocket", "isolate.luv" }
+-- Modules of this library, which the executable has in itself, that are for users.
+local OWN = { isolate = true, ["isolate.cqueues"] = true, ["isolate.luasocket"] = true,
+  ["isolate.luv"] = true }
 
 -- Fields of handles, beside the methods; where the docs have a method that others share.
 local FIELDS, ALSO = { "id", "isolate", "name" }, { isolate = "sender" }
@@ -209,6 +210,11 @@ local function add_files(search, quote)
   end
 end
 
+-- Not those that this library is made of.
+local function add_module(search, name)
+  if OWN[name] or not name:find "^isolate%." then add(search, name) end
+end
+
 -- The templates of a path for modules below `above`, as `a.b.` or "": `dir/lib?.so` has
 -- `{dir = "dir/", stem = "lib", after = ".so"}`.
 local function templates_of(path, above)
@@ -254,7 +260,7 @@ local function add_packages(search, candidates)
     for _, entry in ipairs(names) do
       local candidate = candidates[path]
       if match_entry(candidate.template, entry) then
-        add(search, candidate.name)
+        add_module(search, candidate.name)
         break
       end
     end
@@ -281,7 +287,7 @@ local function add_module_files(search)
       if is_over(search) then break end
       if starts(search, above .. entry:sub(#template.stem + 1):match "^[^/]*") then
         local name, directory = match_entry(template, entry)
-        if name then add(search, above .. name) end
+        if name then add_module(search, above .. name) end
         if directory then
           candidates[template.dir .. entry] = { name = above .. directory .. ".",
             template = { dir = template.dir .. entry, stem = "", after = template.after } }
@@ -296,10 +302,10 @@ local function add_modules(search)
   for _, t in ipairs { package.loaded, package.preload } do
     for name in next, t do
       if is_over(search) then break end
-      if type(name) == "string" then add(search, name) end
+      if type(name) == "string" then add_module(search, name) end
     end
   end
-  for _, name in ipairs(OWN) do add(search, name) end
+  for name in pairs(OWN) do add(search, name) end
   add_module_files(search)
 end
 
