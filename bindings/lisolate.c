@@ -634,7 +634,7 @@ Numbers about the isolate.
 @function isolate:stats
 @treturn table `memory` bytes of its heap, `cpu` seconds of processor time, `messages_in` received,
   `messages_out` sent, `queued` in its inbox; `age` in seconds; `spawned`: true unless it is main or ends
-  with its function
+  with its function; `busy`: its code runs now, and does not wait
 */
 static int isolate_stats(lua_State *L) {
   isolua_stats s;
@@ -650,6 +650,8 @@ static int isolate_stats(lua_State *L) {
   lua_setfield(L, -2, "age");
   lua_pushboolean(L, s.spawned);
   lua_setfield(L, -2, "spawned");
+  lua_pushboolean(L, s.busy);
+  lua_setfield(L, -2, "busy");
   return 1;
 }
 

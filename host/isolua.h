@@ -512,6 +512,7 @@ typedef struct isolua_stats {
   size_t queued;                       /* in its inbox */
   double age;                          /* seconds since it was started */
   int spawned;                         /* 1: it lives as these do; else 0 */
+  int busy; /* 1: its code runs now, and goes on to its next wait, also when it is paused; else 0 */
 } isolua_stats;
 ISOLUA_API int isolua_spawn_string(isolua_host *host, const isolua_options *options,
                                    const char *source, isolua_isolate **isolate);

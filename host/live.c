@@ -236,4 +236,5 @@ void isolua_isolate_stats(isolua_isolate *i, isolua_stats *stats) {
   stats->queued = il_port_waiting(&i->inbox);
   stats->age = (double)(il_now() - i->born) / 1e9;
   stats->spawned = i->spawned;
+  stats->busy = atomic_load_explicit(&i->status, memory_order_relaxed) == IL_RUNNING;
 }

@@ -82,6 +82,34 @@ describe("iso:status()", function()
   end)
 end)
 
+describe("iso:stats().busy", function()
+  local function becomes(iso, busy)
+    return settle.eventually(function() return iso:stats().busy == busy end)
+  end
+
+  it("tells code that runs from code that waits, also where both are paused", function()
+    local rx, tx = isolate.port()
+    local done = isolate.atomic(0)
+    local iso = isolate.spawn(function()
+      isolate.inbox():receive()
+      tx:send "busy"
+      while done:load() == 0 do end
+      isolate.sleep(1000)
+    end)
+    assert.is_true(becomes(iso, false))
+    iso:send "go"
+    rx:receive()
+    iso:pause()
+    assert.is_true(iso:stats().busy)
+    assert.equal("paused", iso:status())
+    done:store(1)
+    assert.is_true(becomes(iso, false))
+    assert.equal("paused", iso:status())
+    kill(iso)
+    assert.is_false(iso:stats().busy)
+  end)
+end)
+
 describe("iso:on_exit()", function()
   it("sends {id, name, status, reason} when the isolate has ended", function()
     for _, case in ipairs {

@@ -505,13 +505,40 @@ ghi abcdefghi]]
       local t <close> = prompt()
       t:line "w = isolate.spawn(function() for m in isolate.inbox():messages() do print(m) end end)"
       t:prompts(2):line ":pause 2":waits "is paused":line "w:send 'm'":prompts(3)
-      t:line "w:status()":waits '"paused"':line ":resume 2":waits "goes on":waits "m\n"
+      t:line "w:status()":waits '"paused"':line ":ps":waits " paused ":line ":resume 2"
+      t:waits "goes on":waits "m\n"
     end)
 
     it("show isolates live until q", function()
       local t <close> = prompt { rows = 12 }
       t:line "print 'before'":prompts(2):line ":top":waits "1 isolate (q leaves)"
       t:waits "1   main":type "q":prompts(2):waits "before"
+    end)
+
+    it("say how they are used when more stands behind them than they take", function()
+      local t <close> = prompt()
+      for _, line in ipairs { ":ps foo", ":quit now", ":kill 2 3", ":bt 'a b' 3", ":help kill bt",
+        ":doc string.rep (x, y) z" } do
+        t:line(line):waits("usage: " .. line:match ":%a+"):prompts(1)
+      end
+      t:line ":doc string.rep(s, n)":waits "string.rep(s, n [, sep])"
+    end)
+
+    it("show tasks of main, and none of the prompt's own frames", function()
+      local t <close> = prompt()
+      t:line ":bt main":waits "main is at the prompt\n1>"
+      t:line "t = isolate.async(function() isolate.sleep(100) end)":prompts(2):line ":bt 1"
+      t:waits "main is at the prompt\na task that waits:\nstack traceback:\n"
+      t:waits "repl:1: in function <repl:1>\n        [C]: in ?\n2>"
+    end)
+
+    it("complete the isolates that they take, and names in quotes", function()
+      local t <close> = prompt()
+      t:line "w = isolate.spawn({ name = 'a b' }, function() isolate.sleep(100) end)":prompts(2)
+      t:type ":kill ":press "Tab":waits "2> :kill 2":press "C-u"
+      t:type ":bt m":press "Tab":waits "2> :bt main":press "C-u"
+      t:type ":kill m":press "Tab":type "!":waits "2> :kill m!":press "C-u"
+      t:type ":kill '":press("Tab", "Enter"):waits "isolate 2 (a b): killed"
     end)
 
     it("tell time and memory", function()

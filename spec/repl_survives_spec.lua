@@ -107,7 +107,8 @@ describe("the prompt", function()
 
   it("says that an isolate which is busy pauses only at its next wait", function()
     local t <close> = after("w = isolate.spawn({ name = 'w' }, function() while true do end end)")
-    t:line ":pause w":waits "isolate 2 (w) pauses at its next wait; :resume 2 lets it go on"
+    t:line ":pause w":waits "isolate 2 (w) is pausing: it runs on until its next wait; :resume 2 l"
+    t:line ":ps":waits "2   w     pausing "
   end)
 
   it("does not name a function after a result that was kept", function()

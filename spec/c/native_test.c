@@ -658,6 +658,8 @@ static void isolates_live_and_tell_of_themselves(void) {
   CHECK_INT(isolua_isolate_kill(i, 100 * MILLISECOND, 0), ISOLUA_OK);
   CHECK_INT(isolua_future_wait(isolua_isolate_future(i), SOON), ISOLUA_KILLED);
   CHECK_INT(isolua_future_wait(isolua_isolate_gone(i), SOON), ISOLUA_OK);
+  isolua_isolate_stats(i, &stats);
+  CHECK_INT(stats.busy, 0);
   CHECK_TEXT(isolua_isolate_status(i), "killed");
   isolua_isolate_release(i);
   isolua_isolate_release(NULL);

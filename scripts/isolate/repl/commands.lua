@@ -15,9 +15,9 @@ local list_isolates, now, self, sleep = isolate.list, isolate.now, isolate.self,
 
 local M = {}
 
--- Seconds that a look into an isolate may take; between two pictures of `:top`; that it takes to
--- see whether an isolate which is told to pause runs on.
-local LOOK, REFRESH, PAUSE = 0.2, 1, 0.05
+-- Seconds that a look into an isolate may take; between two pictures of `:top`; that an isolate has
+-- to pause until it is said that it is still at it, and between two looks whether it is.
+local LOOK, REFRESH, PAUSE, SOON = 0.2, 1, 0.2, 0.002
 
 -- -- Arguments -----------------------------------------------------------------------------------
 
@@ -70,13 +70,17 @@ local function answer(...)
 end
 return answer(fn())]]
 
-local function add_isolates(prefix, found)
-  for _, iso in ipairs(list_isolates()) do
-    local id = tostring(iso.id)
-    if id:sub(1, #prefix) == prefix then found[id] = true end
-    if prefix ~= "" and iso.name:sub(1, #prefix) == prefix then found[iso.name] = true end
+local function add_all(isolates, prefix, found)
+  for _, iso in ipairs(isolates) do
+    local name = iso.name:find "[%s\"']" and ("'%s'"):format(iso.name) or iso.name
+    for _, word in ipairs { tostring(iso.id), prefix ~= "" and name or nil } do
+      if word:sub(1, #prefix) == prefix then found[word] = true end
+    end
   end
 end
+
+local function add_isolates(prefix, found) add_all(list_isolates(), prefix, found) end
+local function add_others(prefix, found) add_all(watch.running(), prefix, found) end -- than main
 
 local function add_docs(prefix, found)
   for _, name in ipairs(doc.names()) do
@@ -133,10 +137,16 @@ end
 
 local HEAD = { "ID", "NAME", "STATE", ">CPU", ">HEAP", ">INBOX", ">AGE", "AT" }
 
+-- One that is paused while it is busy runs on to its next wait.
+local function state_of(iso, stats)
+  local status = iso:status()
+  return status == "paused" and stats.busy and "pausing" or status
+end
+
 local function cells(row, shares)
   local iso, s = row.iso, row.stats
   local share = shares and ("%.0f%%"):format(100 * (shares[iso.id] or 0))
-  return { tostring(iso.id), iso.name, iso:status(), share or table_of.seconds(s.cpu),
+  return { tostring(iso.id), iso.name, state_of(iso, s), share or table_of.seconds(s.cpu),
     table_of.bytes(s.memory), tostring(s.queued), table_of.seconds(s.age), row.where }
 end
 
@@ -203,7 +213,7 @@ end)
 
 -- One that does something to an isolate, and gives what is then said of it; `refusal`: of main.
 local function control(name, text, refusal, run)
-  command(name, "ID", add_isolates, text, function(session, argument)
+  command(name, "ID", add_others, text, function(session, argument)
     local iso = find(argument)
     if iso == self() then misuse(refusal) end
     session.show(watch.name_of(iso) .. run(iso))
@@ -218,10 +228,11 @@ end)
 control(":pause", "pauses an isolate between two of its events", "main cannot be paused",
   function(iso)
     iso:pause "prompt"
-    local cpu = iso:stats().cpu
-    sleep(PAUSE)
-    local how = iso:stats().cpu - cpu > PAUSE / 10 and "pauses at its next wait" or "is paused"
-    return (" %s; :resume %d lets it go on"):format(how, iso.id)
+    local deadline = now() + PAUSE
+    while iso:stats().busy and now() < deadline do sleep(SOON) end
+    local is_busy = iso:stats().busy
+    return (" is %s; :resume %d lets it go on"):format(
+      is_busy and "pausing: it runs on until its next wait" or "paused", iso.id)
   end)
 
 control(":resume", "ends all pauses of an isolate", "main is not paused", function(iso)
@@ -233,6 +244,10 @@ command(":bt", "ID", add_isolates, "where an isolate is: its traceback, also in 
   function(session, argument)
     local iso = find(argument)
     local ok, result = core.inspect(iso, "traceback"):try(LOOK)
+    if ok and iso == self() then -- its frames are those of the prompt
+      local tasks = result:match "\na task that waits:\n.*$" or ""
+      return session.show("main is at the prompt" .. tasks)
+    end
     if ok then return session.show(result) end
     local problem = "no answer: it is in a C function"
     if ok == false then problem = result.code == "closed" and "it has ended" or result.message end
@@ -380,6 +395,13 @@ command(":quit :q", "", nil, "leaves, and ends what still runs", function(sessio
   session.over = true
 end)
 
+-- Are there more words behind a command than it takes? One in quotes or parentheses is one.
+local function is_surplus(entry, argument)
+  local most = ({ [""] = 0, ID = 1, name = 1, ["[command]"] = 1 })[entry.arguments]
+  local _, n = argument:gsub("%b()", ""):gsub("^([\"']).-%1", "x"):gsub("%S+", "")
+  return most ~= nil and n > most
+end
+
 --- What completion has to know.
 -- @treturn table `names`, and `arguments` by name
 function M.names()
@@ -403,8 +425,8 @@ function M.run(session, line, fn, message)
     session.show(("there is no command '%s'; :help lists them"):format(name))
     return
   end
-  if entry.arguments == "" and argument ~= "" then
-    session.show(("%s takes no arguments"):format(name))
+  if is_surplus(entry, argument) then
+    session.show(("usage: %s %s"):format(name, entry.arguments))
     return
   end
   local usage

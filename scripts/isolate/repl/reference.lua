@@ -432,7 +432,7 @@ Takes back the pause by a key, or all of them, and a start with `paused = true`.
 Numbers about the isolate.
   returns table `memory` bytes of its heap, `cpu` seconds of processor time, `messages_in` received,
     `messages_out` sent, `queued` in its inbox; `age` in seconds; `spawned`: true unless it is main or ends
-    with its function]=],
+    with its function; `busy`: its code runs now, and does not wait]=],
   ["isolate:status"] = [=[isolate:status()
 What the isolate is doing: "starting", "running", "waiting", "done", "failed", "killed", "stuck".
   returns string]=],
