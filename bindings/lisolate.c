@@ -241,7 +241,13 @@ void check_function(lua_State *L) {
 /***
 Runs `fn(...)` in a fresh isolate. Never waits.
 @function isolate.run
-@tparam[opt] table opts name, timeout, memory, libs, globals, init, gc, stack, strip
+@tparam[opt] table opts `name`, in errors and of the thread (default: the place of `fn`); `timeout` in
+  seconds, after which it is killed; `memory`, a cap on its heap, as `1000000` or `"64MB"`; `libs`, a
+  list of the standard libraries that it gets (all); `globals`: `"capture"`, or `"none"`; `init`, a
+  module's name or a function, run first; `gc`: `"generational"`, `"incremental"` or `"stop"`;
+  `stack`, the size of the thread's (1 MiB); `strip = true`: no debug information is sent;
+  `paused = true`: it starts paused; `errors_fatal = false`: an uncaught error in a task, timer or handler
+  does not end it; `on_exit`, `on_error`: senders that are told of its end, of its errors
 @tparam function fn its upvalues, and the globals it names, are copied now
 @param ... arguments, copied now
 @treturn future of its results
@@ -266,7 +272,7 @@ static int run(lua_State *L) {
 Starts an isolate that lives until `fn` has returned and its event loop has nothing left: no task, no
 timer with a function, no receiver with a function that a sender elsewhere can still reach.
 @function isolate.spawn
-@tparam[opt] table opts as for run, and paused, errors_fatal, on_exit, on_error
+@tparam[opt] table opts those of `isolate.run`
 @tparam function fn
 @param ... arguments, copied now
 @treturn isolate its handle
@@ -300,7 +306,7 @@ int push_starter(lua_State *L) {
 /***
 The same for the chunk in a file, which gets the arguments as `...`.
 @function isolate.spawn_file
-@tparam[opt] table opts as for spawn
+@tparam[opt] table opts those of `isolate.run`
 @tparam string path
 @param ... arguments, copied now
 @treturn isolate its handle; what is wrong with the file is the isolate's error

@@ -127,7 +127,7 @@ static int submit(lua_State *L) {
 /***
 The same without waiting.
 @function pool:try_submit
-@tparam[opt] table opts
+@tparam[opt] table opts `timeout`, `priority`, `name`, as for `pool:submit`
 @tparam function fn
 @param ...
 @treturn[1] future

@@ -569,7 +569,7 @@ static void own_options(lua_State *L, sizes *z) {
 /***
 Runs `fn(emit, ...)` in an isolate of its own, and gives the stream of what it emits. Never waits.
 @function isolate.stream
-@tparam[opt] table opts as for run; `window`: values that may wait for the consumer (64); `batch`: so many
+@tparam[opt] table opts those of `isolate.run`; `window`: values that may wait for the consumer (64); `batch`: so many
   values, if there are, go as one message
 @tparam function fn `emit(v)` waits while the window is full, and raises `cancelled` once nobody takes them
 @param ... arguments, copied now

@@ -225,6 +225,40 @@ describe("isolate.repl.doc", function()
     end)
   end)
 
+  describe("options", function()
+    -- Those in the tables of the manual, by the heading above each.
+    local tables, heading, inside = {}, nil, false
+    for line in io.lines(lua.root .. "/doc/manual.md") do
+      heading = line:match "^#+ (.*)$" or heading
+      inside = line:find "^| option | meaning | default" ~= nil or inside and line:find "^|" ~= nil
+      if inside then
+        tables[heading] = tables[heading] or {}
+        for name in line:match("^| ([^|]*) |"):gmatch "`([%w_]+)`" do
+          table.insert(tables[heading], name)
+        end
+      end
+    end
+    local places = { Options = "isolate.run", Pools = "isolate.pool", Streams = "isolate.stream",
+      Supervisors = "isolate.supervisor", Progress = "isolate.progress" }
+
+    it("are all there that the manual has", function()
+      for title, names in pairs(tables) do
+        local text = doc.find(assert(places[title], title))
+        for _, name in ipairs(names) do
+          assert.matches("`" .. name .. "[` ]", text)
+        end
+      end
+      assert.equal(13, #tables.Options)
+    end)
+
+    it("of what starts isolates name where the others are", function()
+      for _, name in ipairs { "isolate.spawn", "isolate.spawn_file", "isolate.stream",
+        "isolate.pool", "scope:run", "scope:spawn", "isolate.supervisor" } do
+        assert.matches("those of `isolate.run`", doc.find(name), 1, true)
+      end
+    end)
+  end)
+
   describe("names()", function()
     it("lists all that is found, sorted", function()
       local names = doc.names()

@@ -220,7 +220,7 @@ end
 
 --- Runs a function in an isolate, as isolate.run does.
 -- @function scope:run
--- @tparam[opt] table opts
+-- @tparam[opt] table opts those of `isolate.run`
 -- @tparam function fn
 -- @param ...
 -- @treturn future
@@ -246,7 +246,7 @@ end
 
 --- Starts an isolate, as isolate.spawn does. Its error is the scope's, not printed.
 -- @function scope:spawn
--- @tparam[opt] table opts
+-- @tparam[opt] table opts those of `isolate.run`
 -- @tparam function fn
 -- @param ...
 -- @treturn isolate

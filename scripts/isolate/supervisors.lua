@@ -450,7 +450,7 @@ end
 -- they end as they should not. When that happens too often it stops them all, and fails itself.
 -- @function isolate.supervisor
 -- @tparam table opts `children`, a list of tables: `name`, `fn`, `args`; `restart` (`"permanent"`,
--- `"transient"` or `"temporary"`); `shutdown`, the grace in seconds (5); and options of spawn.
+-- `"transient"` or `"temporary"`); `shutdown`, the grace in seconds (5); those of `isolate.run`.
 -- `strategy` (`"one_for_one"`, `"one_for_all"` or `"rest_for_one"`); `intensity` (3) restarts
 -- within `period` (5 seconds) are allowed; `name`; `on_event`, a sender that is told what happens
 -- @treturn supervisor

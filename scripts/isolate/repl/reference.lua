@@ -294,7 +294,13 @@ a module, or in `init`), that value arrives; elsewhere a copy that keeps the nam
   returns the value]=],
   ["isolate.run"] = [=[isolate.run([opts], fn, ...)
 Runs `fn(...)` in a fresh isolate. Never waits.
-  opts  table: name, timeout, memory, libs, globals, init, gc, stack, strip
+  opts  table: `name`, in errors and of the thread (default: the place of `fn`); `timeout` in
+    seconds, after which it is killed; `memory`, a cap on its heap, as `1000000` or `"64MB"`; `libs`, a
+    list of the standard libraries that it gets (all); `globals`: `"capture"`, or `"none"`; `init`, a
+    module's name or a function, run first; `gc`: `"generational"`, `"incremental"` or `"stop"`;
+    `stack`, the size of the thread's (1 MiB); `strip = true`: no debug information is sent;
+    `paused = true`: it starts paused; `errors_fatal = false`: an uncaught error in a task, timer or handler
+    does not end it; `on_exit`, `on_error`: senders that are told of its end, of its errors
   fn  function: its upvalues, and the globals it names, are copied now
   ...  arguments, copied now
   returns future of its results
@@ -335,20 +341,20 @@ Waits. The rest of this isolate goes on meanwhile.
   ["isolate.spawn"] = [=[isolate.spawn([opts], fn, ...)
 Starts an isolate that lives until `fn` has returned and its event loop has nothing left: no task, no
 timer with a function, no receiver with a function that a sender elsewhere can still reach.
-  opts  table: as for run, and paused, errors_fatal, on_exit, on_error
+  opts  table: those of `isolate.run`
   fn  function
   ...  arguments, copied now
   returns isolate its handle
   raises not_sendable]=],
   ["isolate.spawn_file"] = [=[isolate.spawn_file([opts], path, ...)
 The same for the chunk in a file, which gets the arguments as `...`.
-  opts  table: as for spawn
+  opts  table: those of `isolate.run`
   path  string
   ...  arguments, copied now
   returns isolate its handle; what is wrong with the file is the isolate's error]=],
   ["isolate.stream"] = [=[isolate.stream([opts], fn, ...)
 Runs `fn(emit, ...)` in an isolate of its own, and gives the stream of what it emits. Never waits.
-  opts  table: as for run; `window`: values that may wait for the consumer (64); `batch`: so many
+  opts  table: those of `isolate.run`; `window`: values that may wait for the consumer (64); `batch`: so many
     values, if there are, go as one message
   fn  function: `emit(v)` waits while the window is full, and raises `cancelled` once nobody takes them
   ...  arguments, copied now
@@ -367,7 +373,7 @@ A stream of a list, an iterator, a receiver or a channel.
 Starts a supervisor: an isolate that starts others, its children, and starts them again when
 they end as they should not. When that happens too often it stops them all, and fails itself.
   opts  table: `children`, a list of tables: `name`, `fn`, `args`; `restart` (`"permanent"`,
-    `"transient"` or `"temporary"`); `shutdown`, the grace in seconds (5); and options of spawn.
+    `"transient"` or `"temporary"`); `shutdown`, the grace in seconds (5); those of `isolate.run`.
     `strategy` (`"one_for_one"`, `"one_for_all"` or `"rest_for_one"`); `intensity` (3) restarts
     within `period` (5 seconds) are allowed; `name`; `on_event`, a sender that is told what happens
   returns supervisor
@@ -491,7 +497,7 @@ meanwhile.
     local sum = pool:submit(add, 1, 2):await()]=],
   ["pool:try_submit"] = [=[pool:try_submit([opts], fn, ...)
 The same without waiting.
-  opts  table
+  opts  table: `timeout`, `priority`, `name`, as for `pool:submit`
   fn  function
   ...
   returns future
@@ -542,14 +548,14 @@ after that. Leaving the scope still waits until they are gone, and raises nothin
   reason  string: the message of their errors]=],
   ["scope:run"] = [=[scope:run([opts], fn, ...)
 Runs a function in an isolate, as isolate.run does.
-  opts  table
+  opts  table: those of `isolate.run`
   fn  function
   ...
   returns future
   raises not_sendable; `cancelled` when the scope is; when it has been left]=],
   ["scope:spawn"] = [=[scope:spawn([opts], fn, ...)
 Starts an isolate, as isolate.spawn does. Its error is the scope's, not printed.
-  opts  table
+  opts  table: those of `isolate.run`
   fn  function
   ...
   returns isolate
