@@ -244,6 +244,15 @@ static int is_over(lua_State *L) {
   return 1;
 }
 
+/* pending() -> tasks that have not ended, timers with a function that are set */
+static int pending(lua_State *L) {
+  size_t tasks, timers;
+  isolua_pending(L, &tasks, &timers);
+  lua_pushinteger(L, (lua_Integer)tasks);
+  lua_pushinteger(L, (lua_Integer)timers);
+  return 2;
+}
+
 /* -- Adapters ---------------------------------------------------------------------------------- */
 
 /* running(thread): it is the one that runs. */
@@ -315,6 +324,6 @@ const luaL_Reg loop_functions[] = {
   {"pump", pump},     {"timeout", next_timeout}, {NULL, NULL}};
 
 const luaL_Reg loop_internals[] = {
-  {"traceback", traceback}, {"foreign", foreign}, {"serve", serve}, {"running", running},
-  {"dying", dying},         {"pass_on", pass_on}, {"guard", guard}, {"is_main", is_main},
-  {"is_over", is_over},     {"ending", ending},   {NULL, NULL}};
+  {"traceback", traceback}, {"foreign", foreign}, {"serve", serve},     {"running", running},
+  {"dying", dying},         {"pass_on", pass_on}, {"guard", guard},     {"is_main", is_main},
+  {"is_over", is_over},     {"ending", ending},   {"pending", pending}, {NULL, NULL}};

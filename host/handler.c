@@ -399,6 +399,16 @@ int isolua_timer_cancel(lua_State *L, isolua_timer *t) {
   return was;
 }
 
+void isolua_pending(lua_State *L, size_t *tasks, size_t *timers) {
+  const il_loop *loop = &il_vm_check(L)->loop;
+  *tasks = *timers = 0;
+  for (const il_coro *c = loop->coros; c != NULL; c = c->behind) ++*tasks;
+  for (size_t i = 0; i < loop->ticks.count; i++) {
+    const il_tick *t = (const il_tick *)loop->ticks.heap[i];
+    if (t->live && t->ring == timer_ring) ++*timers;
+  }
+}
+
 void isolua_timer_drop(lua_State *L, isolua_timer *t) {
   il_vm *vm = il_vm_of(L);
   if (vm != NULL) timer_stop(vm, L, t);

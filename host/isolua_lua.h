@@ -397,6 +397,8 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 ** isolua_loop_next: ns until the next timer is due; -1: there is none.
 ** isolua_is_over: 1 when nothing of L's event loop will call anything any more: no task, timer or
 **   receiver with a function that something could reach. [-0, +0, -]
+** isolua_pending: how many tasks, and calls of handlers, have not ended, and how many timers with a
+**   function are set. [-0, +0, -]
 ** isolua_set_foreign: for adapters to another event loop. From now on waits outside tasks call the
 **   function on the top of the stack with a token (an integer, never 0) and whether they are in the call
 **   of a task. It returns true once isolua_serve has given the token, or earlier; false when it cannot
@@ -437,6 +439,7 @@ ISOLUA_API void isolua_loop_fd_close(lua_State *L);
 ISOLUA_API size_t isolua_loop_pump(lua_State *L, long long max, int64_t ns);
 ISOLUA_API int64_t isolua_loop_next(lua_State *L);
 ISOLUA_API int isolua_is_over(lua_State *L);
+ISOLUA_API void isolua_pending(lua_State *L, size_t *tasks, size_t *timers);
 ISOLUA_API void isolua_set_foreign(lua_State *L);
 ISOLUA_API void isolua_running(lua_State *L, int index);
 ISOLUA_API int isolua_dying(lua_State *L);

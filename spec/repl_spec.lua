@@ -299,6 +299,16 @@ ghi abcdefghi]]
       t:press "C-d":waits "1 isolate still runs: 2 (w)":prompts(2)
       t:press "C-d":waits "exit 0"
     end)
+
+    it("says first what else is pending", function()
+      local t <close> = after "t = isolate.async(function() isolate.sleep(1000) end)"
+      t:press "C-d":waits "1 task is pending (Ctrl-D again leaves and ends it)":prompts(2)
+      t:line "for i = 1, 2 do isolate.after(i * 1000, print) end isolate.after(1000)":prompts(3)
+      t:line "w = isolate.spawn({ name = 'w' }, function() isolate.sleep(1000) end)":prompts(4)
+      t:press "C-d":waits("1 isolate still runs: 2 (w); 1 task and 2 timers are pending "
+        .. "(Ctrl-D again leaves and ends them; :ps shows more)", { joined = true }):prompts(4)
+      t:press "C-d":waits "exit 0"
+    end)
   end)
 
   describe("completion", function()

@@ -8,7 +8,7 @@
 --  - `options` of the pretty printer; `saved`, paths that were; `loading`, paths that are;
 --  - `show(text)` prints, above the line when one is edited; `call`, `keep` and `show_results`, the
 --    functions below;
---  - `over`, it is to end; `warned`, it was said that isolates run; what isolate.repl.watch has.
+--  - `over`, it is to end; `warned`, it was said what goes on; what isolate.repl.watch has.
 -- @module isolate.repl
 -- SPDX-License-Identifier: MIT
 local isolate = require "isolate"
@@ -209,14 +209,26 @@ local function remember(session, text)
   if problem then session.show("history: " .. problem) end
 end
 
--- Asks once whether to leave while isolates run: a second end of input does.
+local function counted(n, what)
+  return n > 0 and ("%d %s%s"):format(n, what, n == 1 and "" or "s") or nil
+end
+
+-- Asks once whether to leave while something goes on: a second end of input does.
 local function may_leave(session)
-  local running = watch.running()
-  if #running == 0 or session.warned then return true end
+  local running, tasks, timers = watch.running(), core.pending()
+  local all, going, pending = #running + tasks + timers, {}, {}
+  if all == 0 or session.warned then return true end
+  going[1] = #running > 0 and ("%s still run%s: %s"):format(counted(#running, "isolate"),
+    #running == 1 and "s" or "", watch.names(running)) or nil
+  pending[1] = counted(tasks, "task")
+  pending[#pending + 1] = counted(timers, "timer")
+  if #pending > 0 then
+    going[#going + 1] = ("%s %s pending"):format(table.concat(pending, " and "),
+      tasks + timers == 1 and "is" or "are")
+  end
   session.warned = true
-  session.show(("%s still run%s: %s (Ctrl-D again leaves and ends %s; :ps shows more)"):format(
-    #running == 1 and "1 isolate" or #running .. " isolates", #running == 1 and "s" or "",
-    watch.names(running), #running == 1 and "it" or "them"))
+  session.show(("%s (Ctrl-D again leaves and ends %s%s)"):format(table.concat(going, "; "),
+    all == 1 and "it" or "them", #running > 0 and "; :ps shows more" or ""))
   return false
 end
 
