@@ -198,6 +198,17 @@ ghi abcdefghi]]
       t:prompts(3)
     end)
 
+    it("leaves the error of a future that is kept for whoever looks at it", function()
+      local t <close> = after "f = isolate.run(function() error 'kept' end)"
+      t:line "while not f:done() do isolate.sleep(0.01) end":prompts(3)
+      assert.is_nil(t:screen():find("repl:1: kept", 1, true))
+      t:line "f:await()":waits "repl:1: kept":prompts(4)
+      t:line "g = isolate.run(function() error 'dropped' end)":prompts(5)
+      t:line "while not g:done() do isolate.sleep(0.01) end":prompts(6)
+      assert.is_nil(t:screen():find("repl:4: dropped", 1, true))
+      t:line "g = nil collectgarbage()":waits "repl:4: dropped"
+    end)
+
     it("shows uncaught errors and ends of isolates that were spawned", function()
       local t <close> = prompt()
       t:line "w = isolate.spawn(function() require 'isolate'.sleep(0.3) error 'oops' end)"
@@ -461,6 +472,17 @@ ghi abcdefghi]]
       t:line "greeting":waits '"hello"'
       local bare <close> = prompt { args = { "-E" } }
       bare:line "greeting":waits "\nnil\n"
+    end)
+
+    it("runs LUA_INIT, then -e and -l as they stand, the script, and init.lua", function()
+      assert(os.execute("mkdir -p " .. shell.quote(dir .. "/.config/isolua")))
+      file_of(".config/isolua/init.lua", "print 'init.lua'")
+      file_of("named.lua", "print 'module'")
+      local t <close> = prompt { env = { "LUA_INIT=print 'LUA_INIT'",
+        "LUA_PATH=" .. dir .. "/?.lua;;" }, args = { "-e", "print 'first'", "-i", "-l", "named",
+        "-e", "print 'last'", file_of("script.lua", "print 'script'") } }
+      assert.matches("^LUA_INIT\nfirst\nmodule\nlast\nscript\nisolua [^\n]*\ninit.lua\n1>$",
+        t:screen())
     end)
 
     it("shows errors of init.lua and goes on", function()

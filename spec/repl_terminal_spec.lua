@@ -96,6 +96,27 @@ describe("the prompt's terminal", function()
     end
   end)
 
+  describe("while ':top' has the screen", function()
+    it("is given back by Ctrl-Z, and taken again", function()
+      local line = shell.quote(host) .. "; echo stopped; read x; echo got $x; fg; echo ended"
+      local t <close> = terminal.open({ "sh", "-mc", line },
+        { env = { "HOME=" .. dir, "NO_COLOR=1" }, rows = 20 }):prompts(1)
+      t:line "print 'before'":prompts(2):line ":top":waits "1 isolate (q leaves)"
+      assert.is_nil(t:screen():find("before", 1, true))
+      t:press "C-z":waits "2> :top\nstopped":line "echoed":waits "1   main"
+      assert.is_nil(t:screen():find("before", 1, true))
+      t:type "q":waits "stopped\nechoed\ngot echoed\n":prompts(2):line "6 * 7":waits "\n42\n"
+      t:prompts(3):line ":quit":waits "ended":type "visible":waits "visible"
+    end)
+
+    it("is given back by os.exit in a timer", function()
+      local t <close> = prompt()
+      t:line "isolate.after(1, function() os.exit(3) end)":prompts(2):line ":top":waits "1   main"
+      t:waits "exit 3":type "visible":waits "visible"
+      assert(t:screen():find("\n2> :top\n", 1, true))
+    end)
+  end)
+
   describe("output of others", function()
     it("does not keep a line from being evaluated, however much it is", function()
       local t <close> = prompt()
