@@ -1,50 +1,20 @@
 -- repl_spec.lua - the prompt, on a real terminal: what goes in, and what the screen shows.
 -- SPDX-License-Identifier: MIT
 
-local lua = require "spec.support.lua"
+local prompts = require "spec.support.prompts"
 local settle = require "spec.support.settle"
 local shell = require "spec.support.shell"
-local terminal = require "spec.support.terminal"
 
-local host, reason = lua.only_host()
-if not host then return pending(reason) end
+if not prompts.host then return pending(prompts.reason) end
+
+local prompt, after, file_of = prompts.prompt, prompts.after, prompts.file
+local busy = prompts.interrupts_busy_code and it or pending
 
 local dir -- home of a test
 
--- ThreadSanitizer defers signals until the program calls a function that it knows: busy code that
--- is interrupted cannot be tested with it. Nor can a hundred thousand yields: it takes each for a
--- call that does not return, and has no room for so many.
-local busy = os.getenv "ISOLUA_SANITIZER" == "tsan" and pending or it
-
-local function prompt(options)
-  options = options or {}
-  local env = { "HOME=" .. dir, "NO_COLOR=1" }
-  table.move(options.env or {}, 1, #(options.env or {}), #env + 1, env)
-  local command = { host }
-  table.move(options.args or {}, 1, #(options.args or {}), 2, command)
-  return terminal.open(command, { env = env, columns = options.columns, rows = options.rows })
-    :prompts(1)
-end
-
--- A prompt at which lines were typed, each once the one before is done.
-local function after(...)
-  local t = prompt()
-  for i, line in ipairs { ... } do t:line(line):prompts(i + 1) end
-  return t
-end
-
-local function file_of(name, text)
-  return shell.write(text, dir .. "/" .. name)
-end
-
 describe("the prompt", function()
-  before_each(function()
-    dir = os.tmpname()
-    os.remove(dir)
-    assert(os.execute("mkdir " .. shell.quote(dir)))
-  end)
-
-  after_each(function() os.execute("rm -rf " .. shell.quote(dir)) end)
+  before_each(function() dir = prompts.make_home() end)
+  after_each(prompts.remove_home)
 
   describe("evaluating", function()
     it("prints the values of expressions, with or without '=' and 'return'", function()
@@ -466,7 +436,6 @@ ghi abcdefghi]]
     end)
 
     it("runs init.lua of the user's configuration, but not with -E", function()
-      assert(os.execute("mkdir -p " .. shell.quote(dir .. "/.config/isolua")))
       file_of(".config/isolua/init.lua", "greeting = 'hello'")
       local t <close> = prompt()
       t:line "greeting":waits '"hello"'
@@ -475,7 +444,6 @@ ghi abcdefghi]]
     end)
 
     it("runs LUA_INIT, then -e and -l as they stand, the script, and init.lua", function()
-      assert(os.execute("mkdir -p " .. shell.quote(dir .. "/.config/isolua")))
       file_of(".config/isolua/init.lua", "print 'init.lua'")
       file_of("named.lua", "print 'module'")
       local t <close> = prompt { env = { "LUA_INIT=print 'LUA_INIT'",
@@ -486,15 +454,13 @@ ghi abcdefghi]]
     end)
 
     it("shows errors of init.lua and goes on", function()
-      assert(os.execute("mkdir -p " .. shell.quote(dir .. "/.config/isolua")))
       file_of(".config/isolua/init.lua", "\nerror 'bad start'")
       local t <close> = prompt()
       t:waits "init.lua:2: bad start":line "1":prompts(2)
     end)
 
     it("is the prompt of lua5.4 where there is no LPeg, and says so", function()
-      local env = { "HOME=" .. dir, "LUA_CPATH=/none/?.so" }
-      local t <close> = terminal.open({ host }, { env = env })
+      local t <close> = prompts.open { env = { "LUA_CPATH=/none/?.so" } }
       -- after the path of the executable, which may be long
       t:waits("a plain prompt, since module 'lpeg' not found\n", { joined = true })
       t:line "1 + 1":waits "\n2\n>"

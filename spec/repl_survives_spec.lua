@@ -1,35 +1,15 @@
 -- repl_survives_spec.lua - the prompt goes on, whatever a line does to what it is made of.
 -- SPDX-License-Identifier: MIT
 
-local lua = require "spec.support.lua"
-local shell = require "spec.support.shell"
-local terminal = require "spec.support.terminal"
+local prompts = require "spec.support.prompts"
 
-local host, reason = lua.only_host()
-if not host then return pending(reason) end
+if not prompts.host then return pending(prompts.reason) end
 
-local dir -- home of a test
-
-local function prompt()
-  return terminal.open({ host }, { columns = 100, env = { "HOME=" .. dir, "NO_COLOR=1" } })
-    :prompts(1)
-end
-
--- A prompt at which lines were typed, each once the one before is done.
-local function after(...)
-  local t = prompt()
-  for i, line in ipairs { ... } do t:line(line):prompts(i + 1) end
-  return t
-end
+local prompt, after = prompts.prompt, prompts.after
 
 describe("the prompt", function()
-  before_each(function()
-    dir = os.tmpname()
-    os.remove(dir)
-    assert(os.execute("mkdir " .. shell.quote(dir)))
-  end)
-
-  after_each(function() os.execute("rm -rf " .. shell.quote(dir)) end)
+  before_each(prompts.make_home)
+  after_each(prompts.remove_home)
 
   describe("survives a line that", function()
     -- Values, errors and commands are shown after it as before.

@@ -1,35 +1,20 @@
 -- repl_terminal_spec.lua - the prompt's terminal: floods, signals, and keys that nobody expects.
 -- SPDX-License-Identifier: MIT
 
-local lua = require "spec.support.lua"
+local prompts = require "spec.support.prompts"
 local settle = require "spec.support.settle"
 local shell = require "spec.support.shell"
-local terminal = require "spec.support.terminal"
 
-local host, reason = lua.only_host()
-if not host then return pending(reason) end
+if not prompts.host then return pending(prompts.reason) end
+
+local prompt, host = prompts.prompt, prompts.host
+local busy = prompts.interrupts_busy_code and it or pending
 
 local dir -- home of a test
 
--- Busy code that is interrupted cannot be tested with ThreadSanitizer: see repl_spec.lua.
-local busy = os.getenv "ISOLUA_SANITIZER" == "tsan" and pending or it
-
-local function prompt(options)
-  options = options or {}
-  local env = { "HOME=" .. dir, "NO_COLOR=1" }
-  table.move(options.env or {}, 1, #(options.env or {}), #env + 1, env)
-  return terminal.open({ host }, { env = env, columns = options.columns, rows = options.rows })
-    :prompts(1)
-end
-
 describe("the prompt's terminal", function()
-  before_each(function()
-    dir = os.tmpname()
-    os.remove(dir)
-    assert(os.execute("mkdir " .. shell.quote(dir)))
-  end)
-
-  after_each(function() os.execute("rm -rf " .. shell.quote(dir)) end)
+  before_each(function() dir = prompts.make_home() end)
+  after_each(prompts.remove_home)
 
   describe("Ctrl-C", function()
     for what, code in pairs {
@@ -99,8 +84,7 @@ describe("the prompt's terminal", function()
   describe("while ':top' has the screen", function()
     it("is given back by Ctrl-Z, and taken again", function()
       local line = shell.quote(host) .. "; echo stopped; read x; echo got $x; fg; echo ended"
-      local t <close> = terminal.open({ "sh", "-mc", line },
-        { env = { "HOME=" .. dir, "NO_COLOR=1" }, rows = 20 }):prompts(1)
+      local t <close> = prompt { command = { "sh", "-mc", line }, rows = 20 }
       t:line "print 'before'":prompts(2):line ":top":waits "1 isolate (q leaves)"
       assert.is_nil(t:screen():find("before", 1, true))
       t:press "C-z":waits "2> :top\nstopped":line "echoed":waits "1   main"
