@@ -425,7 +425,9 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 ** isolua_breakable: as lua_pcall in a state of isolua_main_open, outside of its coroutines and not nested:
 **   what isolua_break stops. [-(nargs+1), +(nresults|1), -]
 ** isolua_break: as isolua_interrupt, but what it raises is caught by isolua_breakable alone, and by no
-**   pcall, coroutine or task of Lua code that was entered before. Closers run.
+**   pcall, coroutine or task of Lua code that was entered before. Closers run. 1; 0: none runs, and nothing
+**   is done. One that comes when isolua_breakable is about to return is forgotten. Thread: of L, in a signal
+**   handler, too.
 ** isolua_hung: the id of an isolate whose future the wait was for that isolua_break ended in the last
 **   isolua_breakable; 0: it was in no such wait. [-0, +0, -]
 ** isolua_host_failed: 1 when an error was logged that nobody caught: of a future that nobody looked
@@ -451,7 +453,7 @@ ISOLUA_API int isolua_pollfd(lua_State *L, int index, const isolua_case *what);
 ISOLUA_API int isolua_serve(lua_State *L, long long *token);
 ISOLUA_API void isolua_interrupt(lua_State *L);
 ISOLUA_API int isolua_breakable(lua_State *L, int nargs, int nresults, int handler);
-ISOLUA_API void isolua_break(lua_State *L);
+ISOLUA_API int isolua_break(lua_State *L);
 ISOLUA_API long long isolua_hung(lua_State *L);
 ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);

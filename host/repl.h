@@ -14,8 +14,8 @@ enum term_event { TERM_KEY, TERM_INTERRUPT, TERM_RESIZE, TERM_CONTINUE, TERM_TIM
 /* One terminal a process; what is written to it is in repl_output.h. Thread of all: main's. */
 
 /* Takes descriptors 0 and 1, which are a terminal, and the signals INT and WINCH; those that end the process
-** leave the terminal as it was. 0, or an errno. */
-int term_open(void);
+** leave the terminal as it was; INT stops what isolua_breakable runs. 0, or an errno. [-0, +0, -] */
+int term_open(lua_State *L);
 void term_close(void);
 /* Whenever the process ends: the terminal is as it was. Safe to repeat. */
 void term_restore(void);
@@ -24,9 +24,6 @@ void term_restore(void);
 enum term_event term_wait(lua_State *L, int row, int64_t ns);
 /* Waits for bytes of a key and decodes it: 1; 0 at the end; -1: it is no character. */
 int term_read_char(wchar_t *c);
-
-/* isolua_breakable, in which Ctrl-C raises. [-(nargs+1), +(nresults|1), -] */
-int term_call(lua_State *L, int nargs, int nresults, int handler);
 
 /* luaopen of "isolate.repl.edit". */
 int repl_open_edit(lua_State *L);

@@ -390,7 +390,7 @@ static unsigned char complete(EditLine *el, int key) {
   lua_getiuservalue(L, 1, 1);
   lua_pushlstring(L, line->buffer, (size_t)(line->lastchar - line->buffer));
   lua_pushinteger(L, (lua_Integer)(line->cursor - line->buffer) + 1);
-  if (lua_isnil(L, -3) || term_call(L, 2, 2, 0) != LUA_OK) {
+  if (lua_isnil(L, -3) || isolua_breakable(L, 2, 2, 0) != LUA_OK) {
     lua_settop(L, top);
     return CC_ERROR;
   }
@@ -650,7 +650,7 @@ static int editor_call(lua_State *L) {
   lua_pushvalue(L, 3);
   lua_replace(L, 1);
   lua_remove(L, 3);
-  status = term_call(L, n - 3, LUA_MULTRET, 1);
+  status = isolua_breakable(L, n - 3, LUA_MULTRET, 1);
   lua_pushboolean(L, status == LUA_OK);
   lua_replace(L, 1);
   return lua_gettop(L);
@@ -688,7 +688,7 @@ static int edit_open(lua_State *L) {
   int code;
   memset(e, 0, sizeof *e);
   luaL_setmetatable(L, TYPE);
-  code = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? term_open() : ENOTTY;
+  code = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? term_open(L) : ENOTTY;
   if (code != 0) {
     lua_pushnil(L);
     lua_pushstring(L, strerror(code));

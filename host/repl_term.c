@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 enum { ENDS = 3 };
 
 static struct {
+  lua_State *L; /* main's */
+  pthread_t thread;
   struct termios modes;                 /* of the terminal when it was opened */
   struct sigaction interrupts, resizes; /* as they were */
   struct sigaction ends[ENDS];          /* likewise */
@@ -32,19 +35,19 @@ static struct {
 } term;
 
 /* What signal handlers read and write. */
-static lua_State *volatile running; /* Ctrl-C breaks what it runs; NULL: nothing runs */
 static volatile sig_atomic_t interrupted, resized, stopped;
 
 /* -- Signals ------------------------------------------------------------------------------------- */
 
+/* It ends what runs, or else the line that is edited. */
 static void on_interrupt(int signal) {
-  lua_State *L = running;
   int before = errno;
-  (void)signal;
-  if (L != NULL)
-    isolua_break(L);
-  else
-    interrupted = 1;
+  if (!pthread_equal(pthread_self(), term.thread)) {
+    pthread_kill(term.thread, signal); /* threads of others do not block it */
+    errno = before;
+    return;
+  }
+  if (!isolua_break(term.L)) interrupted = 1;
   out_wake();
   errno = before;
 }
@@ -105,14 +108,6 @@ static void stop_now(void) {
   out_enter();
 }
 
-int term_call(lua_State *L, int nargs, int nresults, int handler) {
-  int status;
-  running = L;
-  status = isolua_breakable(L, nargs, nresults, handler);
-  running = NULL;
-  return status;
-}
-
 /* -- Waiting ------------------------------------------------------------------------------------- */
 
 static int64_t now(void) {
@@ -130,7 +125,7 @@ static int pump(lua_State *L) {
 static void run_loop(lua_State *L) {
   int top = lua_gettop(L);
   lua_pushcfunction(L, pump);
-  if (term_call(L, 0, 0, 0) != LUA_OK && lua_type(L, -1) == LUA_TSTRING)
+  if (isolua_breakable(L, 0, 0, 0) != LUA_OK && lua_type(L, -1) == LUA_TSTRING)
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
   lua_settop(L, top);
 }
@@ -210,9 +205,13 @@ int term_read_char(wchar_t *c) {
 
 /* -- Opening and closing --------------------------------------------------------------------------- */
 
-int term_open(void) {
+int term_open(lua_State *L) {
   int code = out_open();
   if (code != 0) return code;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  term.L = lua_tothread(L, -1);
+  term.thread = pthread_self();
+  lua_pop(L, 1);
   tcgetattr(STDIN_FILENO, &term.modes);
   term.open = true;
   handle(SIGINT, on_interrupt, &term.interrupts);

@@ -140,10 +140,12 @@ void isolua_interrupt(lua_State *L) {
   il_waiter_wake(&vm->isolate->waiter);
 }
 
-void isolua_break(lua_State *L) {
+int isolua_break(lua_State *L) {
   il_vm *vm = *(il_vm **)lua_getextraspace(L);
+  if (!atomic_load(&vm->breakable)) return 0;
   atomic_store(&vm->breaks, true);
   isolua_interrupt(L);
+  return 1;
 }
 
 /* A Ctrl-C that came too late to be raised is forgotten. */
@@ -176,13 +178,13 @@ int isolua_breakable(lua_State *L, int nargs, int nresults, int handler) {
   bool broken;
   int status;
   vm->hung = 0;
+  atomic_store(&vm->breakable, true);
   status = lua_pcall(L, nargs, nresults, handler);
   broken = vm->breaking && status != LUA_OK;
   forget_break(vm);
-  if (broken) {
-    explain_break(L, handler);
-    forget_break(vm);
-  }
+  if (broken) explain_break(L, handler);
+  atomic_store(&vm->breakable, false);
+  forget_break(vm); /* no other comes */
   return status;
 }
 

@@ -129,8 +129,8 @@ struct il_search;
 /* At most so many evaluations run on top of one another. */
 #define IL_DEPTH 8
 
-/* Owner thread only; its signal handler reads `running`, `breaks` and the isolate, and keeps the
-** hook. */
+/* Owner thread only; its signal handler reads `running`, `breaks`, `breakable` and the isolate, and
+** keeps the hook. */
 typedef struct il_vm {
   lua_State *L; /* its main thread */
   bool owned;   /* made here: our allocator, pcall, coroutine functions */
@@ -140,9 +140,10 @@ typedef struct il_vm {
   volatile bool stirred;  /* a question's signal has come, or code is evaluated, not long ago */
   volatile lua_Hook hook; /* the user's, while the signal handler's is in its place */
   int hook_mask, hook_count;
-  lua_State *hooked;    /* whose it was */
-  _Atomic(bool) breaks; /* main: no pcall is to catch the next interrupt; seq_cst */
-  bool breaking;        /* such an interrupt unwinds main */
+  lua_State *hooked;       /* whose it was */
+  _Atomic(bool) breaks;    /* main: no pcall is to catch the next interrupt; seq_cst */
+  _Atomic(bool) breakable; /* main: isolua_breakable runs; likewise */
+  bool breaking;           /* such an interrupt unwinds main */
   /* Answers a question: *r. What it raises is caught. [-0, +0, -] */
   void (*answer)(struct il_vm *vm, lua_State *L, il_question *q, il_result *r);
   const il_question *asked; /* whose code runs; NULL: none */
