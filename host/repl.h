@@ -22,8 +22,13 @@ void term_restore(void);
 /* Runs main's event loop until something is there, or `ns` are over (-1: forever). TERM_DRAW: others have
 ** printed over the line whose cursor is `row` rows below its first. [-0, +0, -] */
 enum term_event term_wait(lua_State *L, int row, int64_t ns);
-/* Waits for bytes of a key and decodes it: 1; 0 at the end; -1: it is no character. */
+/* Reads a byte, which is there. 1: a character; 0: the end; -1: there is more to it, or it is none, for which
+** the terminal beeps. */
 int term_read_char(wchar_t *c);
+/* Is the next character to stand for itself, whatever key it is? */
+bool term_is_quoted(void);
+/* Was Ctrl-C pressed since this was asked before? */
+bool term_was_interrupted(void);
 
 /* luaopen of "isolate.repl.edit". */
 int repl_open_edit(lua_State *L);

@@ -6,8 +6,6 @@
 ** stays on the C stack while Lua code runs, and nothing may be raised through it. What Lua code raises
 ** there is caught. Without libedit, or on a terminal that cannot move its cursor, the lines are those
 ** that the terminal's driver edits.
-** What is pasted arrives between two marks (bracketed paste). All of it is read at once, and given line
-** after line to the reads that follow, whatever keys they bind.
 */
 
 #include "repl.h"
@@ -22,10 +20,13 @@
 #include <lauxlib.h>
 
 #include "isolua_lua.h"
+#include "repl_keys.h"
 #include "repl_output.h"
 
 #ifdef ISOLUA_LIBEDIT
 #include <histedit.h>
+
+#include "repl_bind.h"
 #endif
 
 #define TYPE "isolate.repl.editor"
@@ -40,10 +41,7 @@ typedef struct editor {
   EditLine *el; /* NULL: plain lines */
   History *history;
   FILE *in, *out;
-  wchar_t *pasted; /* malloc; what follows the first `pasted_at` is still to be read */
-  size_t pasted_at, pasted_length;
-  bool pasting;    /* it is being read */
-  const char *key; /* of a key sequence that is given: what is left; NULL */
+  keys keys;
 #endif
   const char *prompt;
   enum { READING, INTERRUPTED, DROPPED, ENDED } state; /* DROPPED: the same, with a line */
@@ -152,98 +150,6 @@ static void to_cooked_and_back(editor *e) {
   el_set(e->el, EL_PREP_TERM, 1);
 }
 
-/* -- Pasting */
-
-static const char paste_end[] = "\033[201~";
-
-static void drop_pasted(editor *e) {
-  free(e->pasted);
-  e->pasted = NULL;
-  e->key = NULL;
-}
-
-/* What libedit is to read next of what was pasted: a line end as a key, the line after it by a key
-** sequence that calls insert_pasted. */
-static bool next_pasted(editor *e, wchar_t *c) {
-  if (e->key != NULL) {
-    *c = (wchar_t)*e->key++;
-    if (*e->key == '\0') e->key = NULL;
-    return true;
-  }
-  if (e->pasted == NULL || e->pasting) return false;
-  if (e->pasted[e->pasted_at] == L'\n') {
-    e->pasted_at++;
-    *c = L'\n';
-    if (e->pasted_at == e->pasted_length) drop_pasted(e);
-    return true;
-  }
-  e->key = paste_end + 1;
-  *c = (wchar_t)paste_end[0];
-  return true;
-}
-
-/* Inserts what was pasted up to its next line end. Control characters are no keys; but for tabs they
-** cannot be part of a line. */
-static unsigned char insert_pasted(EditLine *el, int key) {
-  editor *e = editor_of(el);
-  size_t begin = e->pasted_at, n;
-  wchar_t *line;
-  (void)key;
-  if (e->pasted == NULL) return CC_NORM;
-  line = e->pasted + begin;
-  n = wcscspn(line, L"\n");
-  e->pasted_at += n;
-  if (n > 0) {
-    wchar_t after = line[n];
-    line[n] = L'\0';
-    if (el_winsertstr(el, line) != 0) {
-      drop_pasted(e);
-      return CC_REFRESH_BEEP;
-    }
-    line[n] = after;
-  }
-  if (e->pasted_at == e->pasted_length) drop_pasted(e);
-  return CC_REFRESH;
-}
-
-static bool add_pasted(editor *e, size_t *room, wchar_t c) {
-  if (e->pasted_length + 1 >= *room) {
-    wchar_t *bigger = realloc(e->pasted, (*room = *room * 2 + 1024) * sizeof *bigger);
-    if (bigger == NULL) return false;
-    e->pasted = bigger;
-  }
-  e->pasted[e->pasted_length++] = c;
-  e->pasted[e->pasted_length] = L'\0';
-  return true;
-}
-
-/* Reads up to the mark that ends it. Line ends are those of any system. */
-static unsigned char paste(EditLine *el, int key) {
-  editor *e = editor_of(el);
-  size_t room = 0, matched = 0;
-  wchar_t c, before = 0;
-  drop_pasted(e);
-  e->pasted_at = e->pasted_length = 0;
-  e->pasting = true;
-  while (paste_end[matched] != '\0' && el_wgetc(el, &c) == 1) {
-    bool good = true;
-    if (c == (wchar_t)paste_end[matched]) {
-      matched++;
-      continue;
-    }
-    for (size_t i = 1; i < matched && good; i++) good = add_pasted(e, &room, (wchar_t)paste_end[i]);
-    matched = c == L'\033';
-    if (matched == 0 && !(c == L'\n' && before == L'\r') &&
-        (c >= L' ' || c == L'\t' || c == L'\r' || c == L'\n'))
-      good = good && add_pasted(e, &room, c == L'\r' ? L'\n' : c);
-    before = c;
-    if (!good) break;
-  }
-  e->pasting = false;
-  if (e->pasted_length == 0) drop_pasted(e);
-  return insert_pasted(el, key);
-}
-
 /* -- Keys */
 
 static void handle(editor *e, enum term_event event) {
@@ -265,29 +171,65 @@ static bool is_empty(editor *e) {
   return line->lastchar == line->buffer;
 }
 
+static void beep(void) {
+  out_text("\a");
+}
+
+/* Takes what has come. False: the line is over. */
+static bool take_event(editor *e, enum term_event event, bool ready) {
+  wchar_t c;
+  int got;
+  if (event == TERM_INTERRUPT) {
+    keys_drop(&e->keys);
+    if (out_is_dirty())
+      out_fresh();
+    else
+      leave_line(e, "^C");
+    e->state = is_empty(e) ? INTERRUPTED : DROPPED;
+    return false;
+  }
+  handle(e, event);
+  if (ready) return true;
+  if (event == TERM_TIMEOUT && !keys_pause(&e->keys)) beep();
+  if (event != TERM_KEY) return true;
+  got = term_read_char(&c);
+  if (got > 0 && !keys_take(&e->keys, c)) beep();
+  if (got == 0) e->state = ENDED;
+  return got != 0;
+}
+
+/* The event loop has a turn before each key, also one that is there already. */
 static int read_char(EditLine *el, wchar_t *c) {
   editor *e = editor_of(el);
-  if (e->state != READING) return 0;
-  if (next_pasted(e, c)) return 1;
-  for (;;) {
+  while (e->state == READING) {
+    bool ready = keys_ready(&e->keys);
     enum term_event event;
-    int got;
     fflush(e->out);
-    event = term_wait(e->L, rows_to(e, false), -1);
-    if (event == TERM_INTERRUPT) {
-      if (out_is_dirty())
-        out_fresh();
-      else
-        leave_line(e, "^C");
-      e->state = is_empty(e) ? INTERRUPTED : DROPPED;
-      return 0;
-    }
-    handle(e, event);
-    if (event != TERM_KEY) continue;
-    got = term_read_char(c);
-    if (got == 0) e->state = ENDED;
-    if (got >= 0) return got;
+    event = term_wait(e->L, rows_to(e, false), ready ? 0 : keys_patience(&e->keys));
+    if (take_event(e, event, ready) && keys_ready(&e->keys) &&
+        keys_next(&e->keys, term_is_quoted(), c))
+      return 1;
   }
+  return 0;
+}
+
+/* A line that was pasted. */
+static unsigned char insert_pasted(EditLine *el, int key) {
+  editor *e = editor_of(el);
+  const wchar_t *line = keys_line(&e->keys);
+  (void)key;
+  if (line == NULL) return CC_NORM;
+  if (*line == L'\0' || el_winsertstr(el, line) == 0) return CC_REFRESH;
+  keys_drop(&e->keys);
+  return CC_REFRESH_BEEP;
+}
+
+/* What the escape sequence is bound to is done; nothing, if it is unknown. */
+static unsigned char do_sequence(EditLine *el, int key) {
+  editor *e = editor_of(el);
+  (void)key;
+  if (bind_has(el, e->keys.sequence)) el_wpush(el, e->keys.sequence);
+  return CC_ARGHACK;
 }
 
 /* -- Completion */
@@ -408,23 +350,13 @@ static bool can_move(void) {
 }
 
 /* Names as wide strings: those that el_set takes it copies, and never frees. */
-static void bind_keys(EditLine *el) {
-  el_set(el, EL_EDITOR, "emacs");
+static void add_commands(EditLine *el) {
   el_wset(el, EL_ADDFN, L"isolua-complete", L"completes a name", complete);
-  el_wset(el, EL_ADDFN, L"isolua-paste", L"inserts what is pasted", paste);
-  el_wset(el, EL_ADDFN, L"isolua-pasted", L"inserts the next pasted line", insert_pasted);
-  el_set(el, EL_BIND, "^I", "isolua-complete", NULL);
-  el_set(el, EL_BIND, "\033[200~", "isolua-paste", NULL);
-  el_set(el, EL_BIND, "\033[201~", "isolua-pasted", NULL);
-  el_set(el, EL_BIND, "^R", "em-inc-search-prev", NULL);
-  el_set(el, EL_BIND, "\033[1;5C", "em-next-word", NULL);
-  el_set(el, EL_BIND, "\033[1;5D", "ed-prev-word", NULL);
-  el_set(el, EL_BIND, "\033[3~", "ed-delete-next-char", NULL);
-  el_set(el, EL_BIND, "\033[H", "ed-move-to-beg", NULL);
-  el_set(el, EL_BIND, "\033[F", "ed-move-to-end", NULL);
+  el_wset(el, EL_ADDFN, L"isolua-pasted", L"inserts a pasted line", insert_pasted);
+  el_wset(el, EL_ADDFN, L"isolua-sequence", L"does an escape sequence", do_sequence);
 }
 
-/* The user's own ~/.editrc has the last word. False: it cannot be edited here. */
+/* False: it cannot be edited here. */
 static bool open_libedit(editor *e) {
   HistEvent event;
   e->in = fdopen(dup(STDIN_FILENO), "r");
@@ -438,14 +370,14 @@ static bool open_libedit(editor *e) {
   el_set(e->el, EL_SIGNAL, 0);
   el_set(e->el, EL_PROMPT_ESC, get_prompt, '\1');
   el_set(e->el, EL_HIST, history, e->history);
+  add_commands(e->el);
   bind_keys(e->el);
   el_wset(e->el, EL_GETCFN, read_char);
-  el_source(e->el, NULL);
   return true;
 }
 
 static void close_libedit(editor *e) {
-  drop_pasted(e);
+  keys_fini(&e->keys);
   if (e->el != NULL) el_end(e->el);
   if (e->history != NULL) history_end(e->history);
   if (e->in != NULL) fclose(e->in);
@@ -468,12 +400,12 @@ static void begin_row(editor *e) {
 /* The line with its end, libedit's; NULL: e->state says why. */
 static const char *edit(editor *e, int *length) {
   const char *line;
+  if (term_was_interrupted()) keys_drop(&e->keys);
   out_begin(false);
   begin_row(e);
   out_enter();
   line = el_gets(e->el, length);
   if (line == NULL && e->state == READING) e->state = ENDED;
-  if (e->state == INTERRUPTED || e->state == DROPPED) drop_pasted(e);
   if (e->state == ENDED) out_text("\r\n");
   fflush(e->out);
   el_set(e->el, EL_PREP_TERM, 0);
@@ -629,8 +561,11 @@ static int editor_key(lua_State *L) {
   event = term_wait(L, 0, ns);
   if (event == TERM_KEY) {
     int got = term_read_char(&c);
-    lua_pushfstring(L, "%U", got > 0 ? (unsigned long)c : 0xfffdUL);
-    if (got != 0) return 1;
+    if (got < 0) event = TERM_TIMEOUT;
+    if (got > 0) {
+      lua_pushfstring(L, "%U", (unsigned long)c);
+      return 1;
+    }
   }
   lua_pushnil(L);
   lua_pushstring(L, event == TERM_KEY         ? "eof"

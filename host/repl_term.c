@@ -36,6 +36,7 @@ static struct {
 
 /* What signal handlers read and write. */
 static volatile sig_atomic_t interrupted, resized, stopped;
+static volatile sig_atomic_t pressed; /* Ctrl-C, whatever it did */
 
 /* -- Signals ------------------------------------------------------------------------------------- */
 
@@ -47,6 +48,7 @@ static void on_interrupt(int signal) {
     errno = before;
     return;
   }
+  pressed = 1;
   if (!isolua_break(term.L)) interrupted = 1;
   out_wake();
   errno = before;
@@ -188,19 +190,34 @@ enum term_event term_wait(lua_State *L, int row, int64_t ns) {
   return event;
 }
 
-/* One byte at a time: what follows may be for whoever reads standard input next. */
+bool term_was_interrupted(void) {
+  return take(&pressed);
+}
+
+/* libedit has the driver make no signals then. */
+bool term_is_quoted(void) {
+  struct termios modes;
+  return tcgetattr(STDIN_FILENO, &modes) == 0 && (modes.c_lflag & ISIG) == 0;
+}
+
+/* One byte at a time: what follows may be for whoever reads standard input next. What begins no character
+** is lost. */
 int term_read_char(wchar_t *c) {
-  mbstate_t state = {0};
-  for (;;) {
-    char byte;
-    ssize_t n = read(STDIN_FILENO, &byte, 1);
-    size_t used;
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return 0;
-    used = mbrtowc(c, &byte, 1, &state);
-    if (used == (size_t)-2) continue;
-    return used == (size_t)-1 ? -1 : 1;
+  static mbstate_t state;
+  bool begun = !mbsinit(&state);
+  char byte;
+  size_t used;
+  ssize_t n = read(STDIN_FILENO, &byte, 1);
+  if (n < 0 && errno == EINTR) return -1;
+  if (n <= 0) return 0;
+  used = mbrtowc(c, &byte, 1, &state);
+  if (used == (size_t)-1) {
+    out_text("\a");
+    state = (mbstate_t){0};
+    if (begun) used = mbrtowc(c, &byte, 1, &state);
   }
+  if (used == (size_t)-1) state = (mbstate_t){0};
+  return used == (size_t)-1 || used == (size_t)-2 ? -1 : 1;
 }
 
 /* -- Opening and closing --------------------------------------------------------------------------- */

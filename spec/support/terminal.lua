@@ -56,13 +56,22 @@ function M:line(text)
   return self:type(text):press "Enter"
 end
 
--- Pastes text as a terminal does, between marks if the program wants them.
-function M:paste(text)
+local function paste(self, text, ...)
   local path = shell.write(text)
   tmux(self, { "load-buffer", path })
   os.remove(path)
-  tmux(self, { "paste-buffer", "-p", "-r" })
+  tmux(self, { "paste-buffer", "-r", ... })
   return self
+end
+
+-- Pastes text as a terminal does, between marks if the program wants them.
+function M:paste(text)
+  return paste(self, text, "-p")
+end
+
+-- Sends bytes at once, as a key does that is an escape sequence.
+function M:send(bytes)
+  return paste(self, bytes)
 end
 
 function M:resize(columns, rows)
