@@ -324,7 +324,7 @@ static unsigned char complete(EditLine *el, int key) {
   lua_State *L = e->L;
   const LineInfo *line = el_line(el);
   int top = lua_gettop(L);
-  bool changed;
+  bool found, changed;
   (void)key;
   if (!lua_checkstack(L, LUA_MINSTACK)) return CC_ERROR;
   fflush(e->out);
@@ -332,7 +332,11 @@ static unsigned char complete(EditLine *el, int key) {
   lua_getiuservalue(L, 1, 1);
   lua_pushlstring(L, line->buffer, (size_t)(line->lastchar - line->buffer));
   lua_pushinteger(L, (lua_Integer)(line->cursor - line->buffer) + 1);
-  if (lua_isnil(L, -3) || isolua_breakable(L, 2, 2, 0) != LUA_OK) {
+  out_give(rows_to(e, false)); /* it may take a while */
+  found = !lua_isnil(L, -3) && isolua_breakable(L, 2, 2, 0) == LUA_OK;
+  out_take();
+  if (out_is_dirty()) draw(e);
+  if (!found) {
     lua_settop(L, top);
     return CC_ERROR;
   }
@@ -417,28 +421,38 @@ static const char *edit(editor *e, int *length) {
 
 /* -- Plain lines ----------------------------------------------------------------------------------- */
 
-/* Reads a line from the terminal's driver onto the stack. [-0, +1|0, m] */
-static bool read_plain(editor *e, lua_State *L) {
-  luaL_Buffer b;
-  char byte = 0;
-  out_text(e->prompt);
+/* Adds what is read to the buffer, on the stack of L. False: the line ended otherwise, which e->state tells. */
+static bool read_bytes(editor *e, lua_State *L, luaL_Buffer *b) {
   for (;;) {
     enum term_event event = term_wait(L, 0, -1);
-    if (event == TERM_KEY) break;
+    char byte;
+    ssize_t n;
     if (event == TERM_INTERRUPT) {
-      out_text("\n");
-      e->state = INTERRUPTED;
+      e->state = luaL_bufflen(b) > 0 ? DROPPED : INTERRUPTED;
       return false;
     }
     if (event == TERM_CONTINUE) out_text(e->prompt);
+    if (event != TERM_KEY) continue;
+    n = read(STDIN_FILENO, &byte, 1);
+    if (n == 1 && byte == '\n') return true;
+    if (n == 1) luaL_addchar(b, byte);
+    if (n != 0 && (n == 1 || errno == EINTR)) continue;
+    e->state = ENDED;
+    return luaL_bufflen(b) > 0;
   }
+}
+
+/* Reads a line from the terminal's driver onto the stack. Ctrl-D gives what was typed, and no line end: the
+** line goes on, and the event loop with it. [-0, +1, m] */
+static bool read_plain(editor *e, lua_State *L) {
+  luaL_Buffer b;
+  bool read;
+  out_text(e->prompt);
   luaL_buffinit(L, &b);
-  while (read(STDIN_FILENO, &byte, 1) == 1 && byte != '\n') luaL_addchar(&b, byte);
+  read = read_bytes(e, L, &b);
   luaL_pushresult(&b);
-  if (byte == '\n' || lua_rawlen(L, -1) > 0) return true;
-  out_text("\n");
-  e->state = ENDED;
-  return false;
+  if (!read) out_text("\n");
+  return read;
 }
 
 /* -- The Lua type ---------------------------------------------------------------------------------- */

@@ -50,6 +50,9 @@ static struct {
 
   /* main only */
   bool open, edited;
+  bool given;    /* main does not hold the mutex while it is edited */
+  bool passing;  /* the thread is there */
+  pid_t process; /* that opened it */
   volatile sig_atomic_t
     state; /* what the terminal was told, an index below: signal handlers read it */
 } out = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -257,11 +260,13 @@ void out_end(void) {
 
 void out_give(int row) {
   out.row = row;
+  out.given = true;
   if (out.edited) pthread_mutex_unlock(&out.lock);
 }
 
 void out_take(void) {
   if (out.edited) pthread_mutex_lock(&out.lock);
+  out.given = false;
 }
 
 bool out_wants_line(void) {
@@ -325,22 +330,36 @@ int out_open(void) {
   if (code != 0)
     close_descriptors();
   else
-    out.open = true;
+    out.open = out.passing = true;
+  out.process = getpid();
   return code;
 }
 
-void out_restore(void) {
-  if (!out.open || !out.edited) return;
-  redirect(out.fd);
-  out_leave();
-  out_text("\r\n");
-}
-
 /* The thread has passed on all that was in the pipe before. Others may still hold its writing end. */
-void out_close(void) {
-  if (!out.open) return;
+static void stop_passing(void) {
+  if (!out.passing) return;
   eventfd_write(out.stop, 1);
   pthread_join(out.thread, NULL);
+  out.passing = false;
+}
+
+/* In a process that was forked off there is no such thread. */
+void out_restore(void) {
+  if (!out.open || out.process != getpid()) return;
+  if (out.edited) redirect(out.fd);
+  if (out.edited && !out.given) pthread_mutex_unlock(&out.lock);
+  stop_passing();
+  if (!out.edited) return;
+  out_leave();
+  if (out.mode == HOLD) show_kept_locked();
+  if (out.mode == LINE && !out.dirty) out_text("\r\n");
+  out.edited = false;
+  out.state = PLAIN;
+}
+
+void out_close(void) {
+  if (!out.open) return;
+  stop_passing();
   out.open = false;
   close_descriptors();
 }

@@ -12,6 +12,16 @@ local busy = prompts.interrupts_busy_code and it or pending
 
 local dir -- home of a test
 
+-- A line whose code runs in a timer once `go` is called.
+local function later(code)
+  return ("clock = isolate.every(0.02, function() if io.open '%s/go' then clock:cancel() %s end \z
+    end)"):format(dir, code)
+end
+
+local function go()
+  assert(io.open(dir .. "/go", "w")):close()
+end
+
 describe("the prompt's terminal", function()
   before_each(function() dir = prompts.make_home() end)
   after_each(prompts.remove_home)
@@ -101,7 +111,41 @@ describe("the prompt's terminal", function()
     end)
   end)
 
+  it("lets timers run while a line that has no end is typed without an editor", function()
+    local t <close> = prompt { env = { "TERM=dumb" } }
+    t:line(later "print 'on'"):prompts(2):type "'abc":press "C-d"
+    settle.pause(0.1)
+    go()
+    t:waits "'abcon":type "d'":press "Enter":waits '\n"abcd"\n'
+    t:type "'abc":press "C-d":press "C-c":line "'efg'":waits '\n"efg"\n'
+  end)
+
   describe("output of others", function()
+    it("is shown to its end when os.exit follows", function()
+      local t <close> = prompt()
+      t:line(later "for i = 1, 5000 do print(i) end os.exit(3)"):prompts(2)
+      go()
+      t:waits("exit 3"):waits "\n5000\n"
+    end)
+
+    it("is shown to its end when os.exit ends ':top'", function()
+      local t <close> = prompt()
+      t:line(later "for i = 1, 5000 do print(i) end os.exit(3)"):prompts(2)
+      t:line ":top":waits "ID"
+      go()
+      t:waits("exit 3"):waits "\n5000\n"
+    end)
+
+    it("is shown while Tab looks for words", function()
+      local t <close> = prompt { columns = 200 }
+      t:line "for level = 2, 30 do for i = 1, 20 do \z
+        local _, name, value = pcall(debug.getlocal, level, i) \z
+        if name == 'editor' then E = value end end end":prompts(2)
+      t:line "E:set_completer(function() for i = 1, 5000 do print(i, ('x'):rep(70)) end \z
+        return 1, { 'done' } end)":prompts(3)
+      t:press "Tab":waits "\n5000 ":waits "3> done"
+    end)
+
     it("does not keep a line from being evaluated, however much it is", function()
       local t <close> = prompt()
       t:line [[w = isolate.spawn(function() while true do io.write(("x"):rep(300), "\n") end end)]]
@@ -112,9 +156,9 @@ describe("the prompt's terminal", function()
 
     it("is kept up to a limit while ':top' has the screen", function()
       local t <close> = prompt { columns = 200 }
-      t:line "isolate.after(0.5, function() for i = 1, 1e4 do print(('x'):rep(180), i) end end)"
-      t:prompts(2)
+      t:line(later "for i = 1, 1e4 do print(('x'):rep(180), i) end"):prompts(2)
       t:line ":top":waits "ID":waits "main"
+      go()
       settle.pause(1)
       t:type "q":prompts(2):waits " 10000\n"
       t:waits(" bytes are left out\n", { all = true })
