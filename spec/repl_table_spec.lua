@@ -24,6 +24,21 @@ describe("isolate.repl.table", function()
 end)
 
 describe("isolate.repl.characters", function()
+  it("marks escape sequences before characters that are seen", function()
+    for text, marked in pairs {
+      ["1> "] = "1> ", [""] = "", ["é\n> "] = "é\n> ",
+      ["\27[1m1> \27[m"] = "\1\27[1m\0011>\1\27[m\1 ",
+      ["\27[1m>\27[m"] = "\1\27[1m\1>\1\27[m\1 ",
+      ["\27[1m\27[31m\n>"] = "\n\1\27[1m\27[31m\1>",
+      ["\27]0;title\7>"] = "\1\27]0;title\7\1>",
+      ["\27]0;title\27\\\27(B>"] = "\1\27]0;title\27\\\27(B\1>",
+      ["\1\27[1m\1\2> "] = "\1\27[1m\1> ", ["a\27[1m \27[m"] = "a\1\27[1m\27[m\1 ",
+      ["\27[m"] = "\1\27[m\1 ", ["\27"] = "\27",
+    } do
+      assert.equal(marked, characters.marked(text))
+    end
+  end)
+
   describe("columns()", function()
     it("counts characters by how wide a terminal shows them, and no colours", function()
       assert.equal(3, characters.columns "aü€")

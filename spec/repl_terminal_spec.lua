@@ -66,6 +66,15 @@ describe("the prompt's terminal", function()
     end
   end)
 
+  it("takes colours in a prompt for what has no width", function()
+    local t <close> = prompt { columns = 30 }
+    t:line [[_PROMPT = "\27[1;31mred\27[0m\27[4m>\27[0m"]]:waits "\nred>"
+    t:type(("'%s'"):format(("x"):rep(40))):waits("red> '" .. ("x"):rep(24) .. "\n" .. ("x"):rep(16))
+    t:press "C-a":type "#":waits("red> #'" .. ("x"):rep(23) .. "\n" .. ("x"):rep(17) .. "'")
+    t:press "Enter":waits "\n40\nred>"
+    assert(t:coloured():find("\27%[1m\27%[31mred\27[^>]+4m[^>]*>\27%[0m[^#]* #'xx"))
+  end)
+
   it("ends while a program that was started writes on", function()
     local t <close> = prompt()
     t:line(("io.open('%s/pid', 'w'):write(io.open '/proc/self/stat':read 'n'):close()"):format(dir))

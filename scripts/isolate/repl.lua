@@ -12,6 +12,7 @@
 -- @module isolate.repl
 -- SPDX-License-Identifier: MIT
 local isolate = require "isolate"
+local characters = require "isolate.repl.characters"
 local chunk = require "isolate.repl.chunk"
 local commands = require "isolate.repl.commands"
 local complete = require "isolate.repl.complete"
@@ -37,11 +38,11 @@ local FAILURES = 10
 -- -- Lines ---------------------------------------------------------------------------------------
 
 local function dim(session, text)
-  return session.options.colour and ("\1\27[2m\1%s\1\27[m\1"):format(text) or text
+  return session.options.colour and ("\27[2m%s\27[m"):format(text) or text
 end
 
 -- Of an input whose first line has that number; `more`: a later line of it.
-local function prompt_of(session, first, more)
+local function prompt_text(session, first, more)
   local name = more and "_PROMPT2" or "_PROMPT"
   local custom = rawget(_G, name)
   if custom ~= nil and custom ~= session.bad_prompt then
@@ -51,6 +52,11 @@ local function prompt_of(session, first, more)
     session.show(("%s: %s"):format(name, report.bare(text).message))
   end
   return dim(session, more and (" "):rep(#tostring(first)) .. "| " or first .. "> ")
+end
+
+local function prompt_of(session, first, more)
+  local text = prompt_text(session, first, more)
+  return session.editor:edits() and characters.marked(text) or text
 end
 
 -- One input: a command, or lines until they are a chunk or cannot be one; those may stand behind

@@ -3,7 +3,8 @@
 -- SPDX-License-Identifier: MIT
 local _ENV = require("isolate.repl.own").env
 local concat = table.concat
-local find, gsub, sub, byte, fmt = string.find, string.gsub, string.sub, string.byte, string.format
+local find, gsub, sub, match = string.find, string.gsub, string.sub, string.match
+local byte, fmt = string.byte, string.format
 local len_of, codes, codepoint = utf8.len, utf8.codes, utf8.codepoint
 
 local M = {}
@@ -96,6 +97,49 @@ function M.columns(text)
     n = n + (is_among(WIDE, c) and 2 or is_among(NONE, c) and 0 or 1)
   end
   return n
+end
+
+-- Escape sequences: CSI, OSC with either end, all others.
+local SEQUENCES = { "^\27%[[0-?]*[ -/]*[@-~]", "^\27%][^\7\27]*\7", "^\27%][^\27]*\27\\",
+  "^\27[ -/]*[0-~]" }
+
+local function sequence_at(text, at)
+  for i = 1, #SEQUENCES do
+    local _, to = find(text, SEQUENCES[i], at)
+    if to then return sub(text, at, to) end
+  end
+end
+
+--- A text as libedit takes prompts: escape sequences stand between two `\1`, and before a character
+-- that is seen. What ends in one gets a blank, unless one is there.
+-- @tparam string text
+-- @treturn string
+-- @usage print(characters.marked "\27[1m> \27[m") -- \1\27[1m\1>\1\27[m\1
+function M.marked(text)
+  text = gsub(text, "[\1\2]", "") -- marks for readline and the like
+  local out, waiting, at = {}, "", 1
+  local function put(c)
+    out[#out + 1] = waiting ~= "" and "\1" .. waiting .. "\1" .. c or c
+    waiting = ""
+  end
+  while at <= #text do
+    local sequence = sequence_at(text, at)
+    local c = sequence or match(text, "^[\xc2-\xf4][\x80-\xbf]+", at) or sub(text, at, at)
+    at = at + #c
+    if sequence then
+      waiting = waiting .. c
+    elseif find(c, "^%c") then
+      out[#out + 1] = c
+    else
+      put(c)
+    end
+  end
+  if waiting ~= "" then
+    local before = match(out[#out] or "", "^\1?(.-)\1? $")
+    if before then out[#out], waiting = nil, before .. waiting end
+    put " "
+  end
+  return concat(out)
 end
 
 return M
