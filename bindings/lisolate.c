@@ -677,7 +677,16 @@ static int inspect(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg isolate_internals[] = {{"inspect", inspect}, {NULL, NULL}};
+/* watch(tx | nil): isolua_watch_host; main's alone. */
+static int watch(lua_State *L) {
+  int tx = lua_isnil(L, 1) ? 0 : 1;
+  if (!isolua_is_main(L)) luaL_error(L, "isolates other than main do not watch the others");
+  if (tx != 0 && isolua_port_of(L, 1) == NULL) luaL_typeerror(L, 1, "sender that is open");
+  isolua_watch_host(L, tx);
+  return 0;
+}
+
+const luaL_Reg isolate_internals[] = {{"inspect", inspect}, {"watch", watch}, {NULL, NULL}};
 
 static const luaL_Reg methods[] = {
   {"status", isolate_status}, {"join", isolate_join},       {"send", port_send},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "build.h"
 #include "cell.h"
 #include "frozen.h"
 #include "heap.h"
@@ -44,6 +45,7 @@ static int fill_options(isolua_host_options *to, const isolua_host_options *from
 
 static void host_free(il_handle *h) {
   isolua_host *host = (isolua_host *)h;
+  il_host_watch(host, NULL);
   if (host->free_std != NULL) host->free_std(host->std);
   il_workers_fini(&host->workers);
   il_watchdog_fini(&host->watchdog);
@@ -151,24 +153,75 @@ void il_host_log(isolua_host *host, const char *format, ...) {
   host->options.log(host->options.log_ud, text, (size_t)n);
 }
 
-void il_host_report(isolua_host *host, long long isolate, const char *name, const char *subject,
-                    const il_result *r) {
+void il_host_watch(isolua_host *host, il_port *to) {
+  il_port *old;
+  if (to != NULL) il_port_retain_sender(to);
+  il_mutex_lock(&host->lock);
+  old = host->watcher;
+  host->watcher = to;
+  il_mutex_unlock(&host->lock);
+  if (old != NULL) il_handle_release(&old->tx);
+}
+
+il_port *il_host_watcher(isolua_host *host) {
+  il_port *to;
+  il_mutex_lock(&host->lock);
+  to = host->watcher;
+  if (to != NULL) il_port_retain_sender(to);
+  il_mutex_unlock(&host->lock);
+  return to;
+}
+
+static const char *message_of(const il_result *r) {
+  return r->message != NULL ? r->message : isolua_code_message(r->code);
+}
+
+static const char *text_of(const il_result *r) {
+  return r->traceback != NULL ? r->traceback : message_of(r);
+}
+
+/* `what`: "", the isolate itself. False: nobody watches. */
+static bool tell_watcher(isolua_host *host, const il_isolate *i, const char *what,
+                         const il_result *r) {
+  il_port *to = il_host_watcher(host);
+  il_field fields[] = {{"id", NULL, i != NULL ? i->id : 0},
+                       {"name", i != NULL ? i->name : "", 0},
+                       {"what", what, 0},
+                       {"ends", NULL, i != NULL && i->spawned && what[0] == '\0'},
+                       {"message", message_of(r), 0},
+                       {"traceback", text_of(r), 0}};
+  il_item item = {.kind = IL_ITEM_MSG};
+  bool told = false;
+  if (to == NULL) return false;
+  item.u.msg = il_build_table(fields, sizeof fields / sizeof fields[0]);
+  if (item.u.msg != NULL) told = il_port_send(to, &item, true) == IL_SENT;
+  if (!told && item.u.msg != NULL) il_item_fini(&item);
+  il_handle_release(&to->tx);
+  return told;
+}
+
+/* `isolate`: its id; 0: none. */
+static void report(isolua_host *host, long long isolate, const char *name, const char *subject,
+                   const il_result *r) {
   const isolua_host_options *o = &host->options;
-  const char *message = r->message != NULL ? r->message : isolua_code_message(r->code);
   if (o->error != NULL)
-    o->error(o->error_ud, isolate, name, r->code, message, r->traceback);
+    o->error(o->error_ud, isolate, name, r->code, message_of(r), r->traceback);
   else
-    il_host_log(host, "uncaught error in %s: %s", subject,
-                r->traceback != NULL ? r->traceback : message);
+    il_host_log(host, "uncaught error in %s: %s", subject, text_of(r));
+}
+
+void il_host_uncaught_job(isolua_host *host, const char *job, const il_result *r) {
+  if (!tell_watcher(host, NULL, job, r)) report(host, 0, job, job, r);
 }
 
 void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r) {
   char subject[512];
+  if (tell_watcher(i->host, i, what != NULL ? what : "", r)) return;
   if (what != NULL)
     snprintf(subject, sizeof subject, "%s of '%s'", what, i->name);
   else
     snprintf(subject, sizeof subject, "isolate '%s'", i->name);
-  il_host_report(i->host, i->id, i->name, subject, r);
+  report(i->host, i->id, i->name, subject, r);
 }
 
 /* -- Closing ----------------------------------------------------------------------------------- */

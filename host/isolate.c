@@ -112,6 +112,18 @@ fail_lock:
   return ISOLUA_MEMORY;
 }
 
+/* Without memory for it, it is not told. */
+static void tell_watcher_of_end(il_isolate *i) {
+  il_port *to = il_host_watcher(i->host);
+  il_listener *l = to != NULL ? malloc(sizeof *l) : NULL;
+  if (l != NULL) {
+    *l = (il_listener){to, NULL, false, NULL};
+    il_control_listen(&i->control, l);
+  } else if (to != NULL) {
+    il_handle_release(&to->tx);
+  }
+}
+
 /* The end of the program waits for runs that main has started, or that such runs have. */
 static void take_start(il_isolate *i, const il_start *start) {
   static const il_key paused = {NULL, 0};
@@ -133,6 +145,7 @@ static void take_start(il_isolate *i, const il_start *start) {
   }
   /* Nobody has to look: its error is reported as soon as it is there. */
   if (i->spawned) atomic_store(&i->future.dropped, true);
+  if (i->spawned) tell_watcher_of_end(i);
 }
 
 int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,

@@ -179,6 +179,7 @@ struct isolua_host {
   size_t serving;   /* those of them that serve somebody: they end when he wants */
   size_t stuck;     /* isolates whose threads are in a C function and do not leave */
   il_isolate *main; /* no hold: it leaves before it ends */
+  il_port *watcher; /* of il_host_watch; one hold as a sender; or NULL */
   bool closing;
   bool draining;   /* main waits until all are settled */
   il_cond changed; /* fewer are unsettled */
@@ -247,11 +248,15 @@ void il_isolate_set_heap(il_isolate *i, const _Atomic(size_t) *heap);
 /* -- Hosts -------------------------------------------------------------------------------------- */
 
 void il_host_log(isolua_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Nobody caught the error *r of `subject`: for the callback `error` of `name` in that isolate. Thread: any. */
-void il_host_report(isolua_host *host, long long isolate, const char *name, const char *subject,
-                    const il_result *r);
-/* The same of an error of the isolate, or of `what` in it. */
+/* Nobody caught the error *r of the isolate, or of `what` in it: for the callback `error`. Thread: any. */
 void il_host_uncaught(const il_isolate *i, const char *what, const il_result *r);
+/* The same of a job, which is no isolate. */
+void il_host_uncaught_job(isolua_host *host, const char *job, const il_result *r);
+/* The port (or NULL) is told of the end of isolates that are spawned from now on; and of errors that nobody
+** caught, in place of the callbacks. Thread: any. */
+void il_host_watch(isolua_host *host, il_port *to);
+/* That port, with a hold as a sender; or NULL. */
+il_port *il_host_watcher(isolua_host *host);
 void il_host_release(isolua_host *host);
 /* Main is woken when the last isolate settles its future, from now on. */
 void il_host_drain(isolua_host *host);

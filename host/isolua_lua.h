@@ -523,6 +523,10 @@ ISOLUA_API void isolua_pushself(lua_State *L);
 **   on once they have ended.
 ** isolua_isolate_listen: the sender at `tx` is told of its end (with the value at `value`; 0: the exit
 **   message), or of its errors. [-0, +0, e] isolua_isolate_unlisten: it is told no more.
+** isolua_watch_host: the sender at `tx` (0: nobody, any more) gets the exit message of each isolate that
+**   is spawned from now on, whoever spawns it; and what nobody caught, which `log` and `error` are not told
+**   then: {id, name, what, ends, message, traceback}. `what` failed in that isolate: "" its body, else a
+**   task or a handler, or a job of a pool: then `id` is 0. `ends` 1: its exit message follows. [-0, +0, e]
 */
 ISOLUA_API isolua_isolate *isolua_checkisolate(lua_State *L, int index);
 ISOLUA_API int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int nargs);
@@ -543,6 +547,7 @@ ISOLUA_API isolua_future *isolua_isolate_eval(lua_State *L, isolua_isolate *isol
 ISOLUA_API void isolua_isolate_listen(lua_State *L, isolua_isolate *isolate, int tx, int error,
                                       int value);
 ISOLUA_API void isolua_isolate_unlisten(lua_State *L, isolua_isolate *isolate, int tx);
+ISOLUA_API void isolua_watch_host(lua_State *L, int tx);
 
 /* Ends spare threads, and waits until every isolate that is ending has ended. [-0, +0, -] */
 ISOLUA_API void isolua_trim(lua_State *L);

@@ -143,6 +143,10 @@ void isolua_isolate_listen(lua_State *L, isolua_isolate *i, int tx, int error, i
                                     error ? IL_LISTENS_ERROR : IL_LISTENS_EXIT, value, NULL));
 }
 
+void isolua_watch_host(lua_State *L, int tx) {
+  il_host_watch(il_vm_check(L)->host, tx != 0 ? isolua_port_of(L, tx) : NULL);
+}
+
 void isolua_isolate_unlisten(lua_State *L, isolua_isolate *i, int tx) {
   isolua_port *p = isolua_port_of(L, tx);
   if (p != NULL) il_control_unlisten(&i->control, p);

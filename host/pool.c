@@ -161,7 +161,7 @@ static void lost(isolua_future *f) {
   char subject[192];
   il_work_subject(work_of(f), subject, sizeof subject);
   atomic_store(&f->host->failed, true);
-  il_host_report(f->host, 0, subject, subject, &f->result);
+  il_host_uncaught_job(f->host, subject, &f->result);
 }
 
 static void cancelled(isolua_future *f);

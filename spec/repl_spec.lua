@@ -179,12 +179,66 @@ ghi abcdefghi]]
       t:line "g = nil collectgarbage()":waits "repl:4: dropped"
     end)
 
-    it("shows uncaught errors and ends of isolates that were spawned", function()
+    it("shows uncaught errors of isolates that were spawned, once, as those of lines", function()
       local t <close> = prompt()
-      t:line "w = isolate.spawn(function() require 'isolate'.sleep(0.3) error 'oops' end)"
-      t:type "typing":waits "uncaught error in isolate 'repl:1': repl:1: oops"
-      t:waits "isolate 2 (repl:1): failed: repl:1: oops"
-      assert.matches("2> typing$", t:screen())
+      t:line "w = isolate.spawn(function() isolate.sleep(0.3) error 'oops' end)"
+      t:type "typing":shows [[
+1> w = isolate.spawn(function() isolate.sleep(0.3) error 'oops' end)
+isolate 2 (repl:1): failed: repl:1: oops
+    w = isolate.spawn(function() isolate.sleep(0.3) error 'oops' end)
+                                                    ^^^^^
+stack traceback:
+        [C]: in function 'error'
+        repl:1: in function <repl:1>
+2> typing]]
+    end)
+
+    -- What the line does fails with 'oops' and nobody catches that.
+    local function shows_uncaught(line, head)
+      local t <close> = prompt { columns = 120 }
+      t:line(line):waits(head .. ": repl:1: oops\n    " .. line .. "\n"):waits "^^^^^"
+      t:waits "stack traceback:\n        [C]: in function 'error'\n        repl:1: in function"
+    end
+
+    it("shows uncaught errors of timers as those of lines", function()
+      shows_uncaught("t = isolate.after(0, function() error 'oops' end)",
+        "uncaught error in an event handler")
+    end)
+
+    it("shows uncaught errors of handlers as those of lines", function()
+      shows_uncaught("rx, tx = isolate.port() rx:on_message(function(m) error(m) end) \z
+        tx:send 'oops'", "uncaught error in an event handler")
+    end)
+
+    it("shows uncaught errors of tasks as those of lines", function()
+      shows_uncaught("isolate.async(function() error 'oops' end) collectgarbage() \z
+        isolate.after(0.1, collectgarbage)", "uncaught error in a task")
+    end)
+
+    it("shows uncaught errors of jobs as those of lines", function()
+      shows_uncaught("p = isolate.pool(1) p:submit({ name = 'j' }, function() error 'oops' end)  \z
+        isolate.after(0.1, collectgarbage)", "uncaught error in job 'j'")
+    end)
+
+    it("shows what crossed isolates with the traceback of each", function()
+      local t <close> = prompt { columns = 120 }
+      t:line "function f() isolate.run(function() error 'oops' end):await() end":prompts(2)
+      t:line "w = isolate.spawn({ name = 'w' }, f)":waits "isolate 2 (w): failed: repl:1: oops"
+      t:waits "awaited in 'w':\nstack traceback:"
+    end)
+
+    it("tells of ends of isolates before the end of the line that spawned them", function()
+      local t <close> = prompt()
+      t:line "w = isolate.spawn(function() end) isolate.sleep(0.3)":waits "isolate 2 (repl:1): done"
+      t:prompts(2):line "w = isolate.spawn(function() isolate.spawn({ name = 'y' }, print) end)"
+      t:waits "isolate 3 (repl:2): done":waits "isolate 4 (y): done"
+    end)
+
+    it("tells of the first ends only where a line spawns many isolates", function()
+      local t <close> = prompt()
+      t:line "for i = 1, 40 do isolate.spawn(function() end):join() end"
+      t:waits "isolate 21 (repl:1): done\nmore isolates end; :ps shows those that run\n2>"
+      t:line "w = isolate.spawn(function() end)":waits "isolate 42 (repl:2): done"
     end)
 
     it("goes on with output that has no line end", function()

@@ -161,7 +161,6 @@ local function evaluate(session, text, fn, message)
   inputs.note(session, text, results)
   if not fn then return session.show(report.syntax(session, message)) end
   if results then protected(session, M.show_results, results) end
-  protected(session, watch.started)
 end
 
 -- -- The session ---------------------------------------------------------------------------------
@@ -247,7 +246,7 @@ local function round(session)
   elseif text == "" then
     if message == "interrupted" then watch.interrupted(session) end
   else
-    session.warned, session.hung = false, nil
+    session.warned, session.hung, session.told = false, nil, 0
     remember(session, text)
     local hint = first and hint_of(session, text)
     if hint then
@@ -281,7 +280,7 @@ function M.start(edit, opts)
   if opts and opts.version then session.show(opts.version .. "  (:help for help)") end
   open_history(session)
   editor:set_completer(complete_line(session))
-  watch.open(session)
+  local watching <close> = watch.open(session) -- luacheck: ignore 211
   if rawget(_G, "isolate") == nil then rawset(_G, "isolate", isolate) end
   own.inside(function()
     if opts and opts.startup then load_startup(session) end

@@ -185,6 +185,16 @@ function M.bare(err)
   return { message = describe(err), value = err, opaque = is_opaque(err) }
 end
 
+--- An error of which its traceback is left as a text.
+-- @param err
+-- @tparam ?string traceback it ends with the frames
+-- @treturn table for `format`
+function M.remote(err, traceback)
+  local failure = M.bare(err)
+  failure.frames = traceback and traceback:match "stack traceback:\n.*$"
+  return failure
+end
+
 --- The text of an error.
 -- @tparam table session
 -- @tparam table failure from `capture` or `bare`

@@ -1,6 +1,7 @@
 --- What goes on beside the prompt: futures that settle, isolates that end.
 -- @module isolate.repl.watch
 -- SPDX-License-Identifier: MIT
+local core = require "isolate.core"
 local isolate = require "isolate"
 local own = require "isolate.repl.own"
 local pretty = require "isolate.repl.pretty"
@@ -11,7 +12,7 @@ local list_isolates, new_port, self = isolate.list, isolate.port, isolate.self
 
 local M = {}
 
--- So many isolates that one line started are told of one by one; of more, nothing is.
+-- So many ends of isolates are told one by one until the next line; of more, nothing is.
 local TOLD = 20
 
 local function is_a(value, name)
@@ -28,10 +29,7 @@ local function settled(session, future, ok, ...)
     session.show(head .. (n == 0 and "done" or pretty.results(n, { ... }, session.options)))
   else
     local err = ...
-    local trace = future:traceback()
-    local failure = report.bare(err)
-    failure.frames = trace and trace:match "stack traceback:\n.*$"
-    session.show(head .. report.format(session, failure))
+    session.show(head .. report.format(session, report.remote(err, future:traceback())))
   end
 end
 
@@ -105,35 +103,51 @@ function M.names(list)
 end
 
 local function ended(session, message)
-  local reason = message.status == "failed" and message.reason
-  session.show(("%s: %s%s"):format(M.name_of(message), message.status,
-    reason and ": " .. tostring(reason) or ""))
-end
-
---- A line has run: of isolates that it spawned the end will be told.
--- @tparam table session
-function M.started(session)
-  local fresh = {}
-  for _, iso in ipairs(M.running()) do
-    if not session.seen[iso] and iso:stats().spawned then fresh[#fresh + 1] = iso end
+  if session.failed[message.id] then -- which was told, with the error
+    session.failed[message.id] = nil
+    return
   end
-  for _, iso in ipairs(fresh) do
-    session.seen[iso] = true
-    if #fresh <= TOLD then iso:on_exit(session.exits) end
+  session.told = session.told + 1
+  if session.told <= TOLD then
+    local reason = message.status == "failed" and message.reason
+    session.show(("%s: %s%s"):format(M.name_of(message), message.status,
+      reason and ": " .. tostring(reason) or ""))
+  elseif session.told == TOLD + 1 then
+    session.show "more isolates end; :ps shows those that run"
   end
 end
 
---- Begins to watch.
--- @tparam table session gets `futures`, whose results are still to be shown; `seen`, the isolates
--- that were there or were noticed since; `exits`, to which their end is told. `hung` is the one
--- that a Ctrl-C would kill.
+-- Where it failed, as the beginning of what is said about it.
+local function place_of(message)
+  local what = message.what
+  if message.ends == 1 then return M.name_of(message) .. ": failed" end
+  if message.id ~= 0 and message.id ~= self().id then
+    what = (what ~= "" and what .. " of " or "") .. M.name_of(message)
+  end
+  return "uncaught error in " .. what
+end
+
+local function uncaught(session, message)
+  if message.ends == 1 then session.failed[message.id] = true end
+  session.show(place_of(message) .. ": " .. report.format(session,
+    report.remote(message.message, message.traceback)))
+end
+
+--- Begins to watch: ends of isolates that are spawned, and errors that nobody caught.
+-- @tparam table session gets `futures`, whose results are still to be shown; `failed`, ids of
+-- isolates whose end was told with their error; `told`, how many ends were since the last line.
+-- `hung` is the one that a Ctrl-C would kill.
+-- @return what ends that when it is closed: what nobody caught goes to standard error again
 function M.open(session)
-  session.futures, session.seen = {}, setmetatable({}, { __mode = "k" })
+  session.futures, session.failed, session.told = {}, {}, 0
   local rx, tx = new_port { name = "repl" }
-  session.exits, session.receiver = tx, rx
-  rx:on_message(function(message) own.inside(ended, session, message) end)
+  session.receiver, session.sender = rx, tx
+  rx:on_message(function(message)
+    own.inside(message.status and ended or uncaught, session, message)
+  end)
   rx:unref()
-  for _, iso in ipairs(M.running()) do session.seen[iso] = true end
+  core.watch(tx)
+  return setmetatable({}, { __close = function() core.watch(nil) end })
 end
 
 -- -- Ctrl-C --------------------------------------------------------------------------------------
