@@ -17,7 +17,11 @@ static int note_traceback(lua_State *L) {
 static int ended(lua_State *L, int status, lua_KContext ctx) {
   bool ok = status == LUA_OK || status == LUA_YIELD;
   if (!ok && !isolua_is_main(L)) isolua_pass_on(L, (int)ctx);
-  if (!ok && isolua_interrupted(L, -1)) look_at_future(L, 1);
+  if (!ok && isolua_interrupted(L, -1)) {
+    look_at_future(L, 1);
+    isolua_pusherror(L, ISOLUA_INTERRUPTED, "interrupted", NULL);
+    lua_replace(L, -2);
+  }
   lua_pushboolean(L, ok);
   lua_replace(L, 2);
   settle_future(L, 1);

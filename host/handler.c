@@ -15,6 +15,7 @@
 typedef struct call {
   il_vm *vm;
   int n;
+  const char *what;
   void (*ended)(il_vm *vm, il_coro *c);
   void *arg;
   il_coro *made;
@@ -24,6 +25,7 @@ static int make_coro(lua_State *L) {
   call *c = lua_touserdata(L, 1);
   lua_remove(L, 1);
   c->made = il_coro_new(c->vm, L, c->n);
+  c->made->what = c->what;
   c->made->ended = c->ended;
   c->made->arg = c->arg;
   return 0;
@@ -35,11 +37,12 @@ static int report(lua_State *L) {
   return 0;
 }
 
-/* Calls the function on the top but `n` with the `n` values above it, in a coroutine, now; when that has
-** ended, ended(vm, it), whose `arg` is this one. False: it could not even be called; that was
-** reported. [-(n+1), +0, -] */
-static bool run(il_vm *vm, lua_State *L, int n, void (*ended)(il_vm *, il_coro *), void *arg) {
-  call c = {vm, n, ended, arg, NULL};
+/* Calls the function on the top but `n` with the `n` values above it, in a coroutine, now: it is `what`
+** (static). When that has ended, ended(vm, it), whose `arg` is this one. False: it could not even be called;
+** that was reported. [-(n+1), +0, -] */
+static bool run(il_vm *vm, lua_State *L, int n, const char *what, void (*ended)(il_vm *, il_coro *),
+                void *arg) {
+  call c = {vm, n, what, ended, arg, NULL};
   int below = lua_gettop(L) - n;
   lua_pushcfunction(L, make_coro);
   lua_insert(L, below);
@@ -80,7 +83,7 @@ static void done_fire(il_vm *vm, lua_State *L, il_source *s) {
   il_source_remove(vm, s);
   lua_rawgeti(L, LUA_REGISTRYINDEX, ((on_done *)s)->fn);
   done_drop(vm, s);
-  run(vm, L, 0, NULL, NULL);
+  run(vm, L, 0, "a function of on_done", NULL, NULL);
 }
 
 static void done_unwatch(il_vm *vm, il_source *s) {
@@ -175,7 +178,7 @@ static bool call_with_message(il_handler *h, lua_State *L) {
     lua_pushcfunction(L, lua_error);
     lua_insert(L, -2);
   }
-  if (!run(vm, L, 1, message_ended, h)) h->running = false;
+  if (!run(vm, L, 1, "a handler of messages", message_ended, h)) h->running = false;
   return !h->running;
 }
 
@@ -307,9 +310,17 @@ static void timer_stop(il_vm *vm, lua_State *L, il_timer *t) {
   unref(L, &t->self);
 }
 
+static void timer_cancel(il_vm *vm, lua_State *L, il_timer *t) {
+  timer_stop(vm, L, t);
+  t->rung = false;
+  il_watches_fire(&t->watches);
+}
+
+/* An endless function is not called again: it would be as endless. */
 static void timer_ended(il_vm *vm, il_coro *c) {
-  (void)vm;
-  ((il_timer *)c->arg)->running = false;
+  il_timer *t = c->arg;
+  t->running = false;
+  if (c->broken && !t->over) timer_cancel(vm, vm->L, t);
 }
 
 /* The next time is counted from the last, not from now; what was missed is left out. */
@@ -324,6 +335,7 @@ static void timer_again(il_vm *vm, il_timer *t) {
 static void timer_ring(il_vm *vm, lua_State *L, il_tick *tick) {
   il_timer *t = (il_timer *)tick;
   bool calls = t->fn != LUA_NOREF && !t->running;
+  const char *what;
   t->rung = true;
   if (calls) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, t->fn);
@@ -336,7 +348,8 @@ static void timer_ring(il_vm *vm, lua_State *L, il_tick *tick) {
   il_watches_fire(&t->watches);
   if (!calls) return;
   t->running = true;
-  if (!run(vm, L, 1, timer_ended, t)) t->running = false;
+  what = t->over ? "the function of a timer" : "the function of a timer, which is cancelled";
+  if (!run(vm, L, 1, what, timer_ended, t)) t->running = false;
 }
 
 /* Upvalue: the function; the argument is the timer, which stays on the stack while it runs. */
@@ -393,9 +406,7 @@ int isolua_timer_cancel(lua_State *L, isolua_timer *t) {
   il_vm *vm = il_vm_of(L);
   bool was = !t->over;
   if (vm == NULL) return 0;
-  timer_stop(vm, L, t);
-  t->rung = false;
-  il_watches_fire(&t->watches);
+  timer_cancel(vm, L, t);
   return was;
 }
 

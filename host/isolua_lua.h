@@ -428,6 +428,8 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   pcall, coroutine or task of Lua code that was entered before. Closers run. 1; 0: none runs, and nothing
 **   is done. One that comes when isolua_breakable is about to return is forgotten. Thread: of L, in a signal
 **   handler, too.
+** isolua_broken: what of main's loop isolua_break ended in the last isolua_breakable, as "a task"; NULL:
+**   nothing. A timer that goes on is cancelled if its function was that. [-0, +0, -]
 ** isolua_hung: the id of an isolate whose future the wait was for that isolua_break ended in the last
 **   isolua_breakable; 0: it was in no such wait. [-0, +0, -]
 ** isolua_host_failed: 1 when an error was logged that nobody caught: of a future that nobody looked
@@ -454,6 +456,7 @@ ISOLUA_API int isolua_serve(lua_State *L, long long *token);
 ISOLUA_API void isolua_interrupt(lua_State *L);
 ISOLUA_API int isolua_breakable(lua_State *L, int nargs, int nresults, int handler);
 ISOLUA_API int isolua_break(lua_State *L);
+ISOLUA_API const char *isolua_broken(lua_State *L);
 ISOLUA_API long long isolua_hung(lua_State *L);
 ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);

@@ -180,6 +180,7 @@ il_coro *il_coro_new(il_vm *vm, lua_State *L, int n) {
   c->co = co;
   c->nargs = n;
   c->handle = LUA_NOREF;
+  c->what = "a task";
   c->ref = luaL_ref(L, LUA_REGISTRYINDEX);
   c->behind = vm->loop.coros;
   if (c->behind != NULL) c->behind->before = c;
@@ -271,6 +272,8 @@ void il_coro_run(il_vm *vm, lua_State *L, il_coro *c) {
   vm->loop.current = c;
   status = il_vm_resume(vm, L, c->co, n, &results);
   vm->loop.current = outer;
+  c->broken = vm->breaking && !before;
+  if (c->broken && vm->broken == NULL) vm->broken = c->what;
   if (status == LUA_YIELD) {
     lua_pop(c->co, results);
     if (c->parked == NULL) il_coro_wake(vm, c); /* a yield of its own: the others first */

@@ -30,6 +30,10 @@ bool term_is_quoted(void);
 /* Was Ctrl-C pressed since this was asked before? */
 bool term_was_interrupted(void);
 
+/* The function on the top gets what the event loop raises in term_wait: Ctrl-C's, or for want of memory;
+** all else that reports by itself. As a message handler. [-1, +0, m] */
+void term_on_break(lua_State *L);
+
 /* luaopen of "isolate.repl.edit". */
 int repl_open_edit(lua_State *L);
 

@@ -614,6 +614,24 @@ static int editor_hung(lua_State *L) {
   return 1;
 }
 
+/* editor:broken() -> text | nil: what of the event loop Ctrl-C ended in the last call, or while a line was
+** edited. */
+static int editor_broken(lua_State *L) {
+  check_editor(L);
+  lua_pushstring(L, isolua_broken(L));
+  return 1;
+}
+
+/* editor:on_break(fn): fn(err) is called when Ctrl-C has ended what the event loop did while a line was edited,
+** or there is no memory for that. */
+static int editor_on_break(lua_State *L) {
+  check_editor(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  term_on_break(L);
+  return 0;
+}
+
 static int editor_close(lua_State *L) {
   editor *e = luaL_checkudata(L, 1, TYPE);
   if (!e->open) return 0;
@@ -625,11 +643,20 @@ static int editor_close(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {
-  {"read", editor_read},     {"add", editor_add},     {"set_completer", editor_set_completer},
-  {"size", editor_size},     {"write", editor_write}, {"edits", editor_edits},
-  {"screen", editor_screen}, {"key", editor_key},     {"call", editor_call},
-  {"hung", editor_hung},     {"close", editor_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"read", editor_read},
+                                   {"add", editor_add},
+                                   {"set_completer", editor_set_completer},
+                                   {"size", editor_size},
+                                   {"write", editor_write},
+                                   {"edits", editor_edits},
+                                   {"screen", editor_screen},
+                                   {"key", editor_key},
+                                   {"call", editor_call},
+                                   {"hung", editor_hung},
+                                   {"broken", editor_broken},
+                                   {"on_break", editor_on_break},
+                                   {"close", editor_close},
+                                   {NULL, NULL}};
 
 /* edit.open() -> editor | nil, message. One at a time. */
 static int edit_open(lua_State *L) {

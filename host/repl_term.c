@@ -123,12 +123,15 @@ static int pump(lua_State *L) {
   return 0;
 }
 
-/* What the event loop raises is Ctrl-C's, or for want of memory; all else it reports by itself. */
+void term_on_break(lua_State *L) {
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &term);
+}
+
 static void run_loop(lua_State *L) {
   int top = lua_gettop(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &term);
   lua_pushcfunction(L, pump);
-  if (isolua_breakable(L, 0, 0, 0) != LUA_OK && lua_type(L, -1) == LUA_TSTRING)
-    fprintf(stderr, "%s\n", lua_tostring(L, -1));
+  isolua_breakable(L, 0, 0, top + 1);
   lua_settop(L, top);
 }
 

@@ -178,6 +178,7 @@ int isolua_breakable(lua_State *L, int nargs, int nresults, int handler) {
   bool broken;
   int status;
   vm->hung = 0;
+  vm->broken = NULL;
   atomic_store(&vm->breakable, true);
   status = lua_pcall(L, nargs, nresults, handler);
   broken = vm->breaking && status != LUA_OK;
@@ -186,6 +187,10 @@ int isolua_breakable(lua_State *L, int nargs, int nresults, int handler) {
   atomic_store(&vm->breakable, false);
   forget_break(vm); /* no other comes */
   return status;
+}
+
+const char *isolua_broken(lua_State *L) {
+  return il_vm_check(L)->broken;
 }
 
 long long isolua_hung(lua_State *L) {

@@ -73,6 +73,8 @@ struct il_coro {
   bool begun;                                  /* it was resumed */
   bool ready;                                  /* in the loop's queue */
   bool cancelled;                              /* its next wait raises */
+  bool broken;                                 /* isolua_break has ended it */
+  const char *what;                            /* it is, of those; static */
   il_coro **parked;                            /* its wait's pointer to it; NULL: it is in none */
   void (*ended)(struct il_vm *vm, il_coro *c); /* or NULL */
   void *arg;                                   /* for `ended` */
@@ -149,6 +151,7 @@ typedef struct il_vm {
   const il_question *asked; /* whose code runs; NULL: none */
   lua_Hook look;            /* of that code, each IL_LOOK instructions */
   int depth;                /* of evaluations */
+  const char *broken;       /* main: what of the loop the last break has ended; NULL: nothing */
   long long hung;       /* main: id of an isolate whose future its interrupted wait was for; 0 */
   il_arena arena;       /* its heap, unless the host has an allocator of its own */
   _Atomic(size_t) used; /* bytes of its heap; relaxed: others read it for show */

@@ -305,7 +305,36 @@ stack traceback:
     busy("stops a task that runs while a line is typed", function()
       local t <close> = prompt()
       t:line "t = isolate.async(function() print 'go' while true do end end)":waits "\ngo"
-      t:press "C-c":line "t":waits "isolate.future: 2 (failed)"
+      t:press "C-c":waits "interrupted: a task\nstack traceback:\n        repl:1: in function"
+      t:line "t":waits "isolate.future: 2 (failed)\nfuture 2: interrupted"
+    end)
+
+    -- What the line starts is endless in the event loop while the next one is typed.
+    local function stops_in_loop(line, what)
+      local t <close> = prompt { columns = 120 }
+      t:line("function f() print 'go' while true do end end " .. line):waits "\ngo"
+      t:press "C-c":waits("interrupted: " .. what .. "\nstack traceback:\n        repl:1: in")
+      t:line "'alive'":waits '"alive"'
+    end
+
+    busy("stops a timer's function", function()
+      stops_in_loop("t = isolate.after(0, f)", "the function of a timer")
+    end)
+
+    busy("stops a handler of messages", function()
+      stops_in_loop("rx, tx = isolate.port() rx:on_message(f) tx:send(1)", "a handler of messages")
+    end)
+
+    busy("stops what on_done was given", function()
+      stops_in_loop("isolate.run(math.abs, 1):on_done(f)", "a function of on_done")
+    end)
+
+    busy("cancels a timer whose function it stops", function()
+      stops_in_loop("t = isolate.every(0.001, f)", "the function of a timer, which is cancelled")
+      local t <close> = prompt()
+      t:line "isolate.every(0.001, function() print 'go' while true do end end) isolate.sleep(1e3)"
+      t:waits "\ngo":press "C-c":waits "interrupted: the function of a timer, which is cancelled"
+      t:prompts(2):line "isolate.sleep(0.1)":prompts(3)
     end)
 
     busy("runs the closers of what it stops", function()

@@ -280,6 +280,9 @@ function M.start(edit, opts)
   if opts and opts.version then session.show(opts.version .. "  (:help for help)") end
   open_history(session)
   editor:set_completer(complete_line(session))
+  editor:on_break(function(err)
+    own.inside(function() session.show(report.format(session, report.capture(err))) end)
+  end)
   local watching <close> = watch.open(session) -- luacheck: ignore 211
   if rawget(_G, "isolate") == nil then rawset(_G, "isolate", isolate) end
   own.inside(function()

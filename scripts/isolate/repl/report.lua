@@ -167,6 +167,7 @@ function M.capture(err)
     frames = frames:gsub("(stack traceback:\n)\t%[C%]: in %a+ 'pcall'\n", "%1")
       :gsub("(stack traceback:\n)\t%.*[^\n]-isolate/repl[^\n]*\n", "%1")
   until frames == before
+  if interrupted then frames = frames:gsub("\nawaited in .*$", "") end -- it is main's own
   return { message = message or text, frames = frames, interrupted = interrupted,
     value = err, opaque = is_opaque(err) }
 end
@@ -202,7 +203,8 @@ end
 function M.format(session, failure)
   local list = {}
   if failure.interrupted then
-    list[1] = paint(session, "33", "interrupted")
+    local place = session.editor:broken()
+    list[1] = paint(session, "33", "interrupted" .. (place and ": " .. place or ""))
   elseif failure.opaque then
     list[1] = paint(session, "31", "error object: ")
       .. pretty.format(failure.value, session.options)
