@@ -430,8 +430,9 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 **   handler, too.
 ** isolua_broken: what of main's loop isolua_break ended in the last isolua_breakable, as "a task"; NULL:
 **   nothing. A timer that goes on is cancelled if its function was that. [-0, +0, -]
-** isolua_hung: the id of an isolate whose future the wait was for that isolua_break ended in the last
-**   isolua_breakable; 0: it was in no such wait. [-0, +0, -]
+** isolua_hung: what the wait was for that isolua_break ended in the last isolua_breakable, and what its
+**   tasks wait for, one for each `n` from 0: the id of an isolate whose future it is, or of a future that no
+**   isolate stands behind; 0: there are no more. [-0, +0, -]
 ** isolua_host_failed: 1 when an error was logged that nobody caught: of a future that nobody looked
 **   at, or in a handler of main. Thread: any.
 ** isolua_now: seconds on a monotonic clock. isolua_tick: the same, up to 10 ms late, at a fifth of the cost.
@@ -457,7 +458,7 @@ ISOLUA_API void isolua_interrupt(lua_State *L);
 ISOLUA_API int isolua_breakable(lua_State *L, int nargs, int nresults, int handler);
 ISOLUA_API int isolua_break(lua_State *L);
 ISOLUA_API const char *isolua_broken(lua_State *L);
-ISOLUA_API long long isolua_hung(lua_State *L);
+ISOLUA_API long long isolua_hung(lua_State *L, int n);
 ISOLUA_API int isolua_host_failed(const isolua_host *host);
 ISOLUA_API double isolua_now(void);
 ISOLUA_API double isolua_tick(void);

@@ -605,12 +605,16 @@ static int editor_call(lua_State *L) {
   return lua_gettop(L);
 }
 
-/* editor:hung() -> id | nil: of the isolate that the wait was for which Ctrl-C ended in the last call. */
+/* editor:hung() -> ids: of the isolates and futures that waits were for which Ctrl-C ended in the last
+** call. */
 static int editor_hung(lua_State *L) {
-  long long id = isolua_hung(L);
+  long long id;
   check_editor(L);
-  if (id == 0) return 0;
-  lua_pushinteger(L, id);
+  lua_newtable(L);
+  for (int n = 0; (id = isolua_hung(L, n)) != 0; n++) {
+    lua_pushinteger(L, id);
+    lua_rawseti(L, -2, n + 1);
+  }
   return 1;
 }
 

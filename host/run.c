@@ -177,7 +177,7 @@ int isolua_breakable(lua_State *L, int nargs, int nresults, int handler) {
   il_vm *vm = il_vm_check(L);
   bool broken;
   int status;
-  vm->hung = 0;
+  memset(vm->hung, 0, sizeof vm->hung);
   vm->broken = NULL;
   atomic_store(&vm->breakable, true);
   status = lua_pcall(L, nargs, nresults, handler);
@@ -193,8 +193,8 @@ const char *isolua_broken(lua_State *L) {
   return il_vm_check(L)->broken;
 }
 
-long long isolua_hung(lua_State *L) {
-  return il_vm_check(L)->hung;
+long long isolua_hung(lua_State *L, int n) {
+  return n < IL_HUNG ? il_vm_check(L)->hung[n] : 0;
 }
 
 int isolua_interrupted(lua_State *L, int index) {

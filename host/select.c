@@ -463,12 +463,16 @@ static bool try_fired(il_vm *vm, lua_State *L, void *arg) {
   return a->winner != NULL;
 }
 
-/* The last that began is the first in the list. */
+/* The last that began is the first in the list, so this wait comes before those of tasks; the innermost wait
+** that is unwound counts. */
 static void note_hung(il_vm *vm) {
-  for (il_source *s = vm->loop.sources; s != NULL && vm->hung == 0; s = s->next) {
+  int n = 0;
+  if (vm->hung[0] != 0) return;
+  for (il_source *s = vm->loop.sources; s != NULL && n < IL_HUNG; s = s->next) {
     const il_case *c = (const il_case *)s;
-    if (s->type == &case_type && c->what.kind == ISOLUA_FUTURE && c->what.future->isolate != NULL)
-      vm->hung = isolua_isolate_id(c->what.future->isolate);
+    isolua_future *f = c->what.future;
+    if (s->type != &case_type || c->what.kind != ISOLUA_FUTURE) continue;
+    vm->hung[n++] = f->isolate != NULL ? isolua_isolate_id(f->isolate) : il_handle_id(&f->h);
   }
 }
 

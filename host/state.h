@@ -130,6 +130,8 @@ struct il_search;
 #define IL_LOOK_SOON 2 /* until the first after a signal */
 /* At most so many evaluations run on top of one another. */
 #define IL_DEPTH 8
+/* Ids of what an interrupted wait was for. */
+#define IL_HUNG 8
 
 /* Owner thread only; its signal handler reads `running`, `breaks`, `breakable` and the isolate, and
 ** keeps the hook. */
@@ -152,10 +154,10 @@ typedef struct il_vm {
   lua_Hook look;            /* of that code, each IL_LOOK instructions */
   int depth;                /* of evaluations */
   const char *broken;       /* main: what of the loop the last break has ended; NULL: nothing */
-  long long hung;       /* main: id of an isolate whose future its interrupted wait was for; 0 */
-  il_arena arena;       /* its heap, unless the host has an allocator of its own */
-  _Atomic(size_t) used; /* bytes of its heap; relaxed: others read it for show */
-  size_t cap;           /* of it; 0: none */
+  long long hung[IL_HUNG];  /* main: ids of what its interrupted wait was for: isolua_hung */
+  il_arena arena;           /* its heap, unless the host has an allocator of its own */
+  _Atomic(size_t) used;     /* bytes of its heap; relaxed: others read it for show */
+  size_t cap;               /* of it; 0: none */
   ptrdiff_t
     pressure; /* bytes that came outside of the heap since the collector took a step for them */
   unsigned forbid; /* ISOLUA_NO_*: fixed; 0 in main */

@@ -292,6 +292,22 @@ stack traceback:
       t:line "#isolate.list()":waits "\n1\n"
     end)
 
+    for _, case in ipairs {
+      { "isolate.all{ r(spin), r(print), r(spin) }:await()", "all" },
+      { "isolate.race{ isolate.all{ r(spin) }, isolate.all{ r(spin) } }:try()", "race, of all" },
+      { "for i in isolate.as_completed{ r(spin), r(spin) } do print(i) end", "as_completed" },
+      { "isolate.async(function() isolate.all{ r(spin), r(spin) }:await() end):await()", "a task" },
+    } do
+      busy("stops a wait for several isolates, which a second one kills: " .. case[2], function()
+        local t <close> = prompt { columns = 120 }
+        t:line "r, n = function(f) return isolate.run({ name = 'x' }, f) end, isolate.channel(2)"
+        t:prompts(2):line "function spin() n:send(1) while true do end end":prompts(3)
+        t:line("isolate.after(0, function() n:receive() n:receive() print 'go' end) " .. case[1])
+        t:waits "\ngo":press "C-c":waits "(x) still run; Ctrl-C again kills them":prompts(4)
+        t:press "C-c":waits "(x) are killed":prompts(4):line "#isolate.list()":waits "\n1\n"
+      end)
+    end
+
     busy("kills what a line waited for at an empty line only, before the next one", function()
       local t <close> = prompt()
       local wait = "isolate.after(0, function() print 'go' end) x:await()"

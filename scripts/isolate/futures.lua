@@ -43,6 +43,18 @@ local function cancel_all(list, reason)
   waiting = nil
 end
 
+-- The lists of futures of several, by these.
+local members = setmetatable({}, { __mode = "k" })
+
+--- The futures that the future with that id was made of.
+-- @tparam integer id
+-- @treturn ?{future,...} nil: it is not one of several
+function M.members(id)
+  for future, list in pairs(members) do
+    if future.id == id then return list end
+  end
+end
+
 --- A future whose cancelling cancels those of the list.
 local function over(list)
   local future, settle
@@ -51,6 +63,7 @@ local function over(list)
     cancel_all(list, reason)
     return done
   end)
+  members[future] = list
   return future, settle
 end
 
@@ -123,6 +136,7 @@ function M.as_completed(list)
     if first > last then
       local future
       future, wake = core.promise()
+      members[future] = list
       future:await()
     end
     local item = ready[first]

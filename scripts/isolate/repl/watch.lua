@@ -8,6 +8,7 @@ local pretty = require "isolate.repl.pretty"
 local report = require "isolate.repl.report"
 local _ENV = own.env
 
+local members_of = require("isolate.futures").members
 local list_isolates, new_port, self = isolate.list, isolate.port, isolate.self
 
 local M = {}
@@ -136,7 +137,7 @@ end
 --- Begins to watch: ends of isolates that are spawned, and errors that nobody caught.
 -- @tparam table session gets `futures`, whose results are still to be shown; `failed`, ids of
 -- isolates whose end was told with their error; `told`, how many ends were since the last line.
--- `hung` is the one that a Ctrl-C would kill.
+-- `hung` has those that a Ctrl-C would kill.
 -- @return what ends that when it is closed: what nobody caught goes to standard error again
 function M.open(session)
   session.futures, session.failed, session.told = {}, {}, 0
@@ -152,24 +153,44 @@ end
 
 -- -- Ctrl-C --------------------------------------------------------------------------------------
 
---- A line was interrupted: if it waited for an isolate, a second Ctrl-C will kill that.
+-- Adds the isolates behind what has that id: one, or those of a future of several.
+local function add_isolates(list, id)
+  local iso = M.find(id)
+  if iso and iso ~= self() then list[#list + 1] = iso end -- main cannot be killed
+  for _, future in ipairs(not iso and members_of(id) or {}) do
+    if not future:done() then add_isolates(list, (future.isolate or future).id) end
+  end
+  return list
+end
+
+-- What several isolates, or one, are called, do, and are.
+local function subject(list, several, one)
+  return #list > 1 and ("isolates %s %s"):format(M.names(list), several)
+    or ("%s %s"):format(M.name_of(list[1]), one)
+end
+
+--- A line was interrupted: if it waited for isolates, a second Ctrl-C will kill them.
 -- @tparam table session
 -- @tparam table failure
 function M.hung(session, failure)
-  local id = failure and failure.interrupted and session.editor:hung()
-  local iso = id and M.find(id)
-  session.hung = iso ~= self() and iso or nil -- main cannot be killed
-  if session.hung then session.show(M.name_of(iso) .. " still runs; Ctrl-C again kills it") end
+  local list = {}
+  for _, id in ipairs(failure.interrupted and session.editor:hung() or {}) do
+    if #list == 0 then add_isolates(list, id) end
+  end
+  session.hung = list[1] and list
+  if not list[1] then return end
+  session.show(subject(list, "still run; Ctrl-C again kills them",
+    "still runs; Ctrl-C again kills it"))
 end
 
---- Ctrl-C at an empty line: kills the isolate that the line before waited for.
+--- Ctrl-C at an empty line: kills the isolates that the line before waited for.
 -- @tparam table session
 function M.interrupted(session)
-  local iso = session.hung
+  local list = session.hung
   session.hung = nil
-  if not iso then return end
-  iso:kill()
-  session.show(M.name_of(iso) .. " is killed")
+  if not list then return end
+  for _, iso in ipairs(list) do iso:kill() end
+  session.show(subject(list, "are killed", "is killed"))
 end
 
 return M
