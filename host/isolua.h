@@ -593,10 +593,10 @@ ISOLUA_API int isolua_receiver_on_message(isolua_receiver *receiver, isolua_rece
 
 /* Options of a pool. Set `size` to sizeof(isolua_pool_options); zero means the default. */
 typedef struct isolua_pool_options {
-  size_t size;        /* of this struct, in bytes; required */
-  size_t workers;     /* jobs that run at once, each in an isolate; 0: one for each processor */
-  size_t queue;       /* jobs that wait at most; 0: 1024 for each that runs */
-  int64_t idle;       /* ns until an isolate that has nothing to do ends; 0 or ISOLUA_FOREVER: it stays */
+  size_t size;    /* of this struct, in bytes; required */
+  size_t workers; /* jobs that run at once, each in an isolate; 0: one for each processor */
+  size_t queue;   /* jobs that wait at most; 0: 1024 for each that runs */
+  int64_t idle; /* ns until an isolate that has nothing to do ends; 0 or ISOLUA_FOREVER: it stays */
   long long max_jobs; /* that one isolate runs, before another takes its place; 0: no limit */
   int retries;        /* times that a job is run again whose isolate has ended within it */
 } isolua_pool_options;
@@ -623,8 +623,7 @@ ISOLUA_API int isolua_submit_string(isolua_pool *pool, const isolua_job_options 
                                     isolua_future **future);
 ISOLUA_API int isolua_submit_buffer(isolua_pool *pool, const isolua_job_options *options,
                                     const char *source, size_t length, const char *chunkname,
-                                    isolua_message *args, int64_t timeout,
-                                    isolua_future **future);
+                                    isolua_message *args, int64_t timeout, isolua_future **future);
 ISOLUA_API void isolua_pool_close(isolua_pool *pool);
 ISOLUA_API void isolua_pool_cancel(isolua_pool *pool, const char *reason);
 ISOLUA_API isolua_future *isolua_pool_empty(isolua_pool *pool);

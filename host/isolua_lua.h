@@ -339,8 +339,9 @@ ISOLUA_API int isolua_pool_push(lua_State *L, const isolua_run_options *options,
 ISOLUA_API isolua_pool *isolua_pool_of(lua_State *L, int index);
 ISOLUA_API int isolua_pool_is_own(lua_State *L, isolua_pool *pool);
 ISOLUA_API int isolua_cores(void);
-ISOLUA_API int isolua_job_submit(lua_State *L, isolua_pool *pool, const isolua_submit_options *options,
-                                 int index, int nargs, isolua_future **future);
+ISOLUA_API int isolua_job_submit(lua_State *L, isolua_pool *pool,
+                                 const isolua_submit_options *options, int index, int nargs,
+                                 isolua_future **future);
 ISOLUA_API isolua_future *isolua_job_room(lua_State *L, int index);
 ISOLUA_API int isolua_job_take(lua_State *L, int index, isolua_future **future);
 

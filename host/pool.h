@@ -46,8 +46,7 @@ typedef struct il_work {
     chunk; /* malloc: a chunk's name, a zero, and its source; NULL: `call` begins with a function */
   size_t chunk_length;
 
-  il_msg *call;
-    /* of a chunk its arguments, or NULL */ /* the hand's that has it; else pool's lock */
+  il_msg *call; /* the hand's that has it; else pool's lock. Of a chunk its arguments, or NULL */
   isolua_future *admitted; /* settled when it is in the queue; NULL: nobody waits for that */
 
   /* pool's lock */
