@@ -1,13 +1,13 @@
 /* repl_bind.c - what the keys of the line editor do. */
 /* SPDX-License-Identifier: MIT */
 
-#ifdef ISOLUA_LIBEDIT
-
 #include "repl_bind.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef ISOLUA_LIBEDIT
 
 /*
 ** DESIGN. libedit has two maps of keys. In the mode of Emacs the first alone is used. In that of vi it is for

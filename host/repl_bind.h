@@ -3,6 +3,8 @@
 #ifndef IL_REPL_BIND_H
 #define IL_REPL_BIND_H
 
+#ifdef ISOLUA_LIBEDIT
+
 #include <histedit.h>
 #include <stdbool.h>
 #include <wchar.h>
@@ -12,5 +14,7 @@
 void bind_keys(EditLine *el);
 /* Does an escape sequence do anything, in each of the modes that the editor can be in? */
 bool bind_has(EditLine *el, const wchar_t *sequence);
+
+#endif
 
 #endif

@@ -20,13 +20,12 @@
 #include <lauxlib.h>
 
 #include "isolua_lua.h"
+#include "repl_bind.h"
 #include "repl_keys.h"
 #include "repl_output.h"
 
 #ifdef ISOLUA_LIBEDIT
 #include <histedit.h>
-
-#include "repl_bind.h"
 #endif
 
 #define TYPE "isolate.repl.editor"
