@@ -263,7 +263,7 @@ size_t isolua_receiver_count(isolua_receiver *r) {
 
 /* -- A receiver's callback ----------------------------------------------------------------------- */
 
-static bool call_receiver(il_event *e) {
+static enum il_called call_receiver(il_event *e) {
   isolua_receiver *r = receiver_of(e);
   isolua_message *m = NULL;
   isolua_received *callback;
@@ -275,10 +275,10 @@ static bool call_receiver(il_event *e) {
   code = callback != NULL ? receive_locked(r, &m) : ISOLUA_TIMEOUT;
   if (code == ISOLUA_CLOSED) r->callback = NULL;
   il_mutex_unlock(&r->lock);
-  if (code == ISOLUA_MEMORY) return true;
-  if (code == ISOLUA_TIMEOUT) return false;
+  if (code == ISOLUA_MEMORY) return IL_CALL_LATER;
+  if (code == ISOLUA_TIMEOUT) return IL_CALL_DONE;
   callback(ud, r, m);
-  return code == ISOLUA_OK;
+  return code == ISOLUA_OK ? IL_CALL_MORE : IL_CALL_DONE;
 }
 
 static void unwatch_receiver(il_event *e) {
@@ -339,10 +339,10 @@ typedef struct future_event {
   void *ud;
 } future_event;
 
-static bool call_future(il_event *e) {
+static enum il_called call_future(il_event *e) {
   future_event *fe = (future_event *)e; /* its first member */
   fe->callback(fe->ud, fe->future);
-  return false;
+  return IL_CALL_DONE;
 }
 
 static void unwatch_future(il_event *e) {

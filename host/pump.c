@@ -120,11 +120,12 @@ void il_event_finish(il_pump *p, il_event *e) {
 
 /* -- Pumping ----------------------------------------------------------------------------------- */
 
-/* Calls the first one that fired: false, there is none. What fires while it is called comes anew. */
+/* Calls the first one that fired: false, there is none, or no memory for it. What fires while it is called comes anew. */
 static bool call_one(il_pump *p) {
   il_watch *watch;
   il_event *e;
-  bool more, last;
+  enum il_called called;
+  bool last;
   il_mutex_lock(&p->lock);
   watch = first_locked(p);
   if (watch == NULL) {
@@ -136,15 +137,16 @@ static bool call_one(il_pump *p) {
   if (e != NULL) atomic_store(&watch->fired, false);
   il_mutex_unlock(&p->lock);
   if (e == NULL) return false;
-  more = e->call(e);
+  called = e->call(e);
   il_mutex_lock(&p->lock);
   if (p->called == NULL) { /* it was taken off meanwhile */
     il_mutex_unlock(&p->lock);
     return true;
   }
-  last = !more && e->once;
+  last = called == IL_CALL_DONE && e->once;
   if (last) unlist_locked(p, e);
-  if (more && e->listed && !atomic_exchange(&watch->fired, true)) append_locked(p, watch);
+  if (called != IL_CALL_DONE && e->listed && !atomic_exchange(&watch->fired, true))
+    append_locked(p, watch);
   p->called = NULL;
   il_cond_wake_all(&p->changed);
   il_mutex_unlock(&p->lock); /* whoever takes it off may free it now */
@@ -152,7 +154,7 @@ static bool call_one(il_pump *p) {
     e->unwatch(e);
     e->drop(e);
   }
-  return true;
+  return called != IL_CALL_LATER;
 }
 
 static bool begin(il_pump *p) {

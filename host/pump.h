@@ -14,11 +14,16 @@
 ** unless he is called by it.
 */
 typedef struct il_event il_event;
+enum il_called {
+  IL_CALL_DONE,
+  IL_CALL_MORE, /* there may be more to do */
+  IL_CALL_LATER /* there is, but no memory for it: it comes again at the next pump */
+};
 struct il_event {
   il_watch watch;
   /* fixed */
-  bool (*call)(il_event *e);    /* true: there may be more to do */
-  bool once;                    /* it is dropped when `call` has given false */
+  enum il_called (*call)(il_event *e);
+  bool once;                    /* it is dropped when `call` is done */
   void (*unwatch)(il_event *e); /* takes the watch off its source */
   void (*drop)(il_event *e);    /* the host is closed, or it was called for the last time */
   il_event *prev, *next;        /* pump's lock */
