@@ -402,8 +402,10 @@ static void end_table(reader *r) {
   t->npairs = (n - f->list) / 2;
   t->list = move_values(r, f->first, t->length);
   t->pairs = move_values(r, f->first + f->list, 2 * t->npairs);
-  if (t->list == NULL || t->pairs == NULL || t->npairs > UINT32_MAX / 4 || !make_index(r, t))
+  if (t->list == NULL || t->pairs == NULL || t->npairs > UINT32_MAX / 4 || !make_index(r, t)) {
     r->failed = true;
+    return;
+  }
   while (t->length > 0 && t->list[t->length - 1].type == ISOLUA_TNIL) t->length--;
   r->nvalues = f->first;
 }
