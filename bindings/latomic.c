@@ -104,9 +104,8 @@ static int new_atomic(lua_State *L) {
 const luaL_Reg atomic_functions[] = {{"atomic", new_atomic}, {NULL, NULL}};
 
 void open_atomic(lua_State *L) {
-  if (isolua_newhandletype(L, ISOLUA_TATOMIC)) {
-    luaL_setfuncs(L, metamethods, 0);
-    set_index(L, methods, fields, push_field);
-  }
+  isolua_newhandletype(L, ISOLUA_TATOMIC);
+  luaL_setfuncs(L, metamethods, 0);
+  set_index(L, methods, fields, push_field);
   lua_pop(L, 1);
 }

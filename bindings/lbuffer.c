@@ -632,11 +632,10 @@ const luaL_Reg buffer_functions[] = {
   {"buffer", new_buffer}, {"map_file", map_file}, {"transfer", transfer}, {NULL, NULL}};
 
 void open_buffer(lua_State *L) {
-  if (isolua_newbuffertype(L, ISOLUA_TBUFFER)) {
-    luaL_setfuncs(L, metamethods, 0);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, buffer_index, 1);
-    lua_setfield(L, -2, "__index");
-  }
+  isolua_newbuffertype(L, ISOLUA_TBUFFER);
+  luaL_setfuncs(L, metamethods, 0);
+  luaL_newlib(L, methods);
+  lua_pushcclosure(L, buffer_index, 1);
+  lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
 }

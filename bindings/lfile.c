@@ -62,11 +62,12 @@ static private_file *push_file(lua_State *L) {
   check_files(L);
   f = lua_newuserdatauv(L, sizeof *f, 0);
   f->fd = -1;
-  if (luaL_newmetatable(L, TFILE)) {
+  if (new_type(L, TFILE)) {
     lua_pushcfunction(L, file_close);
     lua_setfield(L, -2, "__gc");
     lua_pushcfunction(L, file_close);
     lua_setfield(L, -2, "__close");
+    keep_type(L, TFILE);
   }
   lua_setmetatable(L, -2);
   lua_toclose(L, -1);

@@ -94,7 +94,8 @@ static int thaw(lua_State *L) {
 const luaL_Reg frozen_functions[] = {{"freeze", freeze}, {"thaw", thaw}, {NULL, NULL}};
 
 void open_frozen(lua_State *L) {
-  if (isolua_newfrozentype(L, ISOLUA_TFROZEN)) luaL_setfuncs(L, metamethods, 0);
+  isolua_newfrozentype(L, ISOLUA_TFROZEN);
+  luaL_setfuncs(L, metamethods, 0);
   lua_pop(L, 1);
 }
 

@@ -395,7 +395,7 @@ isolua_future *push_promise(lua_State *L) {
   isolua_future *f;
   push_future(L, NULL);
   f = isolua_future_new(L);
-  if (f == NULL) luaL_error(L, "not enough memory");
+  if (f == NULL) isolua_memoryerror(L);
   ((handle *)lua_touserdata(L, -1))->future = f;
   return f;
 }
@@ -433,9 +433,10 @@ const luaL_Reg future_internals[] = {
   {"promise", promise}, {"is_future", is_future}, {"overlook", overlook}, {NULL, NULL}};
 
 static void push_metatable(lua_State *L) {
-  if (!luaL_newmetatable(L, TYPE)) return;
+  if (!new_type(L, TYPE)) return;
   luaL_setfuncs(L, metamethods, 0);
   lua_pushliteral(L, TYPE);
   lua_setfield(L, -2, "__metatable");
   set_index(L, methods, fields, push_field);
+  keep_type(L, TYPE);
 }

@@ -83,6 +83,20 @@ void set_index(lua_State *L, const luaL_Reg *methods, const char *const *fields,
   lua_setfield(L, -2, "__index");
 }
 
+bool new_type(lua_State *L, const char *name) {
+  if (luaL_getmetatable(L, name) != LUA_TNIL) return false;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__name");
+  return true;
+}
+
+void keep_type(lua_State *L, const char *name) {
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, name);
+}
+
 bool is_a(lua_State *L, int at, const char *type) {
   bool is;
   if (isolua_handle_id(L, at) == 0 || luaL_getmetafield(L, at, "__metatable") != LUA_TSTRING)

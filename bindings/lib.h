@@ -24,7 +24,7 @@ int open_module(lua_State *L);
 /* The isolates of `host` make handles by it. */
 void join_host(isolua_host *host);
 
-/* Each makes the metatable of a type of handles, if it is not there yet. [-0, +0, m] */
+/* Each makes the metatable of a type of handles. [-0, +0, m] */
 void open_atomic(lua_State *L);
 void open_buffer(lua_State *L);
 void open_frozen(lua_State *L);
@@ -32,6 +32,12 @@ void open_isolate(lua_State *L);
 void open_pool(lua_State *L);
 void open_sender(lua_State *L);
 void open_channel(lua_State *L);
+
+/* Pushes the metatable of userdata of type `name`; true: a new one, to be filled, and then kept by
+** keep_type: there may be no memory for a part of it. [-0, +1, m] */
+bool new_type(lua_State *L, const char *name);
+/* [-0, +0, m] */
+void keep_type(lua_State *L, const char *name);
 
 /* The metatable on the top gets an `__index` that finds `methods`, and `fields` (static, ended by NULL) of
 ** the handle at 1: push(L, field) pushes one, or nothing (false). They never change. [-0, +0, m] */

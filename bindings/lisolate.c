@@ -525,7 +525,7 @@ static int isolate_pause(lua_State *L) {
   check_key(L);
   code = isolua_isolate_pause(L, i, 2);
   if (code == ISOLUA_INVALID) return luaL_error(L, "main cannot be paused");
-  if (code == ISOLUA_MEMORY) return luaL_error(L, "not enough memory");
+  if (code == ISOLUA_MEMORY) return isolua_memoryerror(L);
   return code == ISOLUA_OK ? 1 : push_reason(L, code);
 }
 
@@ -546,7 +546,7 @@ static int isolate_resume(lua_State *L) {
 
 /* What it answers is that of the handle on the top, which has none yet. [-0, +0, e] */
 static isolua_future *set_answer(lua_State *L, isolua_future *answer) {
-  if (answer == NULL) luaL_error(L, "not enough memory");
+  if (answer == NULL) isolua_memoryerror(L);
   lua_pushnil(L);
   set_future(L, lua_gettop(L) - 1, answer);
   isolua_future_look(answer);
@@ -703,9 +703,8 @@ const luaL_Reg isolate_functions[] = {
   {"list", list},         {"find", find},   {NULL, NULL}};
 
 void open_isolate(lua_State *L) {
-  if (isolua_newhandletype(L, ISOLUA_TISOLATE)) {
-    luaL_setfuncs(L, metamethods, 0);
-    set_index(L, methods, fields, push_field);
-  }
+  isolua_newhandletype(L, ISOLUA_TISOLATE);
+  luaL_setfuncs(L, metamethods, 0);
+  set_index(L, methods, fields, push_field);
   lua_pop(L, 1);
 }

@@ -62,6 +62,21 @@ static const struct {
              {ISOLUA_TPOOL, open_pool},       {ISOLUA_TSENDER, open_sender},
              {ISOLUA_TCHANNEL, open_channel}, {NULL, NULL}};
 
+static int open_type(lua_State *L) {
+  types[lua_tointeger(L, 1)].open(L);
+  return 0;
+}
+
+/* One that could not be filled is not there, so that it is opened anew. [-0, +0, e] */
+static void check_open(lua_State *L, size_t type) {
+  lua_pushcfunction(L, open_type);
+  lua_pushinteger(L, (lua_Integer)type);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  lua_pushnil(L);
+  lua_setfield(L, LUA_REGISTRYINDEX, types[type].name);
+  lua_error(L);
+}
+
 /* A function; or the name of a type, whose metatable is there then. */
 static int core_index(lua_State *L) {
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
@@ -72,7 +87,7 @@ static int core_index(lua_State *L) {
   }
   for (size_t i = 0; types[i].name != NULL; i++) {
     if (strcmp(types[i].name, key) != 0) continue;
-    types[i].open(L);
+    check_open(L, i);
     lua_pushboolean(L, 1);
     return 1;
   }

@@ -376,10 +376,9 @@ static bool push_field(lua_State *L, const char *field) {
 }
 
 void open_pool(lua_State *L) {
-  if (isolua_newhandletype(L, ISOLUA_TPOOL)) {
-    luaL_setfuncs(L, metamethods, 0);
-    set_index(L, methods, fields, push_field);
-  }
+  isolua_newhandletype(L, ISOLUA_TPOOL);
+  luaL_setfuncs(L, metamethods, 0);
+  set_index(L, methods, fields, push_field);
   lua_pop(L, 1);
 }
 

@@ -342,7 +342,7 @@ static receiver *push_receiver(lua_State *L) {
 isolua_port *push_port(lua_State *L, const char *name, lua_Integer capacity, int full) {
   receiver *r = push_receiver(L);
   r->port = isolua_port_new(L, name, capacity, full);
-  if (r->port == NULL) luaL_error(L, "not enough memory");
+  if (r->port == NULL) isolua_memoryerror(L);
   isolua_port_pushsender(L, r->port);
   return r->port;
 }
@@ -421,22 +421,23 @@ static void fill_type(lua_State *L, const char *name, const luaL_Reg *methods,
 }
 
 static void push_receiver_metatable(lua_State *L) {
-  if (!luaL_newmetatable(L, TRECEIVER)) return;
+  if (!new_type(L, TRECEIVER)) return;
   lua_pushcfunction(L, receiver_gc);
   lua_setfield(L, -2, "__gc");
   lua_pushliteral(L, TRECEIVER);
   lua_setfield(L, -2, "__metatable");
   fill_type(L, TRECEIVER, receiver_methods, port_close);
+  keep_type(L, TRECEIVER);
 }
 
 void open_sender(lua_State *L) {
-  if (isolua_newhandletype(L, ISOLUA_TSENDER))
-    fill_type(L, ISOLUA_TSENDER, sender_methods, sender_close);
+  isolua_newhandletype(L, ISOLUA_TSENDER);
+  fill_type(L, ISOLUA_TSENDER, sender_methods, sender_close);
   lua_pop(L, 1);
 }
 
 void open_channel(lua_State *L) {
-  if (isolua_newhandletype(L, ISOLUA_TCHANNEL))
-    fill_type(L, ISOLUA_TCHANNEL, channel_methods, port_close);
+  isolua_newhandletype(L, ISOLUA_TCHANNEL);
+  fill_type(L, ISOLUA_TCHANNEL, channel_methods, port_close);
   lua_pop(L, 1);
 }

@@ -143,9 +143,10 @@ static int emit_batched(lua_State *L) {
 static void push_gatherer(lua_State *L) {
   gatherer *g = lua_newuserdatauv(L, sizeof *g, 3);
   *g = (gatherer){0, lua_tointeger(L, 2), isolua_atomic_of(L, 3), false};
-  if (luaL_newmetatable(L, TGATHERER)) {
+  if (new_type(L, TGATHERER)) {
     lua_pushcfunction(L, close_gatherer);
     lua_setfield(L, -2, "__close");
+    keep_type(L, TGATHERER);
   }
   lua_setmetatable(L, -2);
   lua_pushvalue(L, 1);
@@ -482,9 +483,10 @@ static source *push_source(lua_State *L, isolua_port *port) {
     lua_pushvalue(L, -(SHARED - value) - 2);
     lua_setiuservalue(L, -2, value);
   }
-  if (luaL_newmetatable(L, TSOURCE)) {
+  if (new_type(L, TSOURCE)) {
     lua_pushcfunction(L, source_gc);
     lua_setfield(L, -2, "__gc");
+    keep_type(L, TSOURCE);
   }
   lua_setmetatable(L, -2);
   return s;

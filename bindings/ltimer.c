@@ -89,11 +89,12 @@ static const luaL_Reg metamethods[] = {
 const luaL_Reg timer_functions[] = {{"after", after}, {"every", every}, {NULL, NULL}};
 
 static void open_type(lua_State *L) {
-  if (luaL_newmetatable(L, ISOLUA_TTIMER)) {
+  if (new_type(L, ISOLUA_TTIMER)) {
     luaL_setfuncs(L, metamethods, 0);
     lua_pushliteral(L, ISOLUA_TTIMER);
     lua_setfield(L, -2, "__metatable");
     set_index(L, methods, fields, push_field);
+    keep_type(L, ISOLUA_TTIMER);
   }
   lua_pop(L, 1);
 }

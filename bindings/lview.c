@@ -246,9 +246,15 @@ static const luaL_Reg metamethods[] = {
   {"__newindex", view_newindex}, {"__len", view_len},           {"__eq", view_eq},
   {"__close", view_close},       {"__tostring", view_tostring}, {NULL, NULL}};
 
-/* [-0, +1, m] */
+/* The metatable, which has its __index last. [-0, +1, m] */
 static void push_view_type(lua_State *L) {
   isolua_newbuffertype(L, TVIEW);
+  lua_pushliteral(L, "__index");
+  if (lua_rawget(L, -2) != LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pop(L, 1);
   luaL_setfuncs(L, metamethods, 0);
   luaL_newlib(L, methods);
   lua_pushcclosure(L, view_index, 1);
@@ -275,11 +281,7 @@ int buffer_view(lua_State *L) {
     luaL_error(L, "a view of %s is misaligned here: the slice must begin at a multiple of %d bytes",
                types[type], (int)sizes[type]);
   isolua_buffer_slice(L, 1, 0, b.length, type + 1);
-  luaL_getmetatable(L, TVIEW);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    push_view_type(L);
-  }
+  push_view_type(L);
   lua_setmetatable(L, -2);
   return 1;
 }

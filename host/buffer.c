@@ -35,13 +35,6 @@ static void count_less(il_vm *vm, il_store *s, size_t n) {
   il_uncharge(vm, n);
 }
 
-/* Lua's own error for it, that the isolate's code can catch. */
-static _Noreturn void raise_memory(lua_State *L) {
-  lua_pushliteral(L, "not enough memory");
-  lua_error(L);
-  abort(); /* lua_error does not return */
-}
-
 /* The collector does not see blocks: it takes its steps as if they were in its heap. What was moved on or
 ** closed is no garbage, and takes none. [-0, +0, e] */
 static void press(il_vm *vm, lua_State *L, size_t n) {
@@ -64,7 +57,7 @@ void il_charge(il_vm *vm, lua_State *L, size_t n) {
   press(vm, L, n);
   if (count_more(vm, n)) return;
   lua_gc(L, LUA_GCCOLLECT); /* what is garbage goes first */
-  if (!count_more(vm, n)) raise_memory(L);
+  if (!count_more(vm, n)) isolua_memoryerror(L);
 }
 
 static void charge(il_vm *vm, lua_State *L, il_store *s, size_t n) {
@@ -159,7 +152,7 @@ static int buffer_gc(lua_State *L) {
 }
 
 int isolua_newbuffertype(lua_State *L, const char *name) {
-  return il_newtype(L, name, buffer_gc);
+  return il_newtype(L, name, buffer_gc, false);
 }
 
 static _Noreturn void raise_state(lua_State *L, int state) {
@@ -192,7 +185,7 @@ static il_store *push_store(lua_State *L, size_t charged, bool whole, size_t off
   il_vm *vm = il_vm_check(L);
   il_buffer *b = push_userdata(L, whole, offset, length, IL_BUFFER);
   b->store = calloc(1, sizeof *b->store);
-  if (b->store == NULL) raise_memory(L);
+  if (b->store == NULL) isolua_memoryerror(L);
   b->store->refs = 1;
   charge(vm, L, b->store, charged);
   return b->store;

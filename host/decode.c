@@ -240,7 +240,7 @@ static int free_factory(lua_State *L) {
 static void push_factory(lua_State *L, const il_block *b) {
   factory *f = lua_newuserdatauv(L, sizeof *f, 0);
   f->p = NULL;
-  il_newtype(L, "isolate.factory", free_factory);
+  il_newtype(L, "isolate.factory", free_factory, false);
   lua_setmetatable(L, -2);
   if (il_dump_known(b->data, b->size)) f->p = il_dump_factory(b->data, b->size, &f->size);
   if (f->p != NULL)
@@ -256,7 +256,7 @@ static void push_factory(lua_State *L, const il_block *b) {
 static void push_loaded(lua_State *L, il_block *b) {
   il_block **held = lua_newuserdatauv(L, sizeof(il_block *), 1);
   *held = NULL;
-  il_newtype(L, "isolate.loaded", loaded_gc);
+  il_newtype(L, "isolate.loaded", loaded_gc, false);
   lua_setmetatable(L, -2);
   *held = b;
   il_handle_retain(&b->h);

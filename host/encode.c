@@ -194,8 +194,8 @@ enum {
 /* -- Growing ----------------------------------------------------------------------------------- */
 
 static _Noreturn void no_memory(il_encoder *e) {
-  luaL_error(e->L, "not enough memory");
-  abort(); /* luaL_error does not return */
+  isolua_memoryerror(e->L);
+  abort(); /* it does not return */
 }
 
 /* Room for one more in an array of `size`-byte things. */
@@ -1195,13 +1195,13 @@ static shared_code *push_shared_code(il_encoder *e) {
   lua_getinfo(L, ">u", &ar);
   s = lua_newuserdatauv(L, sizeof *s, 0);
   memset(s, 0, sizeof *s);
-  il_newtype(L, "isolate.code", shared_code_gc);
+  il_newtype(L, "isolate.code", shared_code_gc, false);
   lua_setmetatable(L, -2);
   s->nups = ar.nups;
   s->block = il_block_spare(e->data + at, e->len - at);
   e->len = at;
   if (s->block == NULL) {
-    luaL_error(L, "not enough memory");
+    isolua_memoryerror(L);
     return NULL;
   }
   s->known = il_dump_known(s->block->data, s->block->size);
@@ -1926,7 +1926,10 @@ static void reset(il_encoder *e) {
 /* Called with the encoder and the values; see AT_ENCODER and the rest. */
 static int encode_all(lua_State *L) {
   il_encoder *e = lua_touserdata(L, AT_ENCODER);
-  luaL_checkstack(L, 40, NULL);
+  if (!lua_checkstack(L, 40)) {
+    if (e->nvalues < IL_MANY_VALUES) return isolua_memoryerror(L);
+    return luaL_error(L, "stack overflow (too many values)");
+  }
   lua_pushglobaltable(L);
   lua_pushliteral(L, "__gc");
   lua_pushliteral(L, "__isolate_pack");
@@ -2071,8 +2074,9 @@ int il_encode_waiting(il_vm *vm, lua_State *L, int n, const il_sending *how, il_
   }
   if (!lua_checkstack(L, 4)) {
     lua_pop(L, n);
-    lua_pushliteral(L, "stack overflow (too many values)");
-    return ISOLUA_ERROR;
+    lua_pushstring(L,
+                   n < IL_MANY_VALUES ? "not enough memory" : "stack overflow (too many values)");
+    return n < IL_MANY_VALUES ? ISOLUA_MEMORY : ISOLUA_ERROR;
   }
   e = take_encoder(vm);
   if (e == NULL) {

@@ -41,7 +41,7 @@ static int frozen_gc(lua_State *L) {
 }
 
 int isolua_newfrozentype(lua_State *L, const char *name) {
-  return il_newtype(L, name, frozen_gc);
+  return il_newtype(L, name, frozen_gc, false);
 }
 
 /* What is made when the state closes would never be collected. [-0, +0, v] */
@@ -117,7 +117,7 @@ static void freeze_boxed(lua_State *L, il_msg **box) {
   il_msg_free(*box);
   *box = NULL;
   if (f == NULL) {
-    luaL_error(L, "not enough memory");
+    isolua_memoryerror(L);
     return;
   }
   u->table = il_frozen_root(f);

@@ -22,10 +22,7 @@ static int box_gc(lua_State *L) {
 il_msg **il_box_push(lua_State *L) {
   il_msg **box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = NULL;
-  if (luaL_newmetatable(L, "isolate.box")) {
-    lua_pushcfunction(L, box_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.box", box_gc, false);
   lua_setmetatable(L, -2);
   return box;
 }
@@ -89,17 +86,28 @@ long long isolua_handle_id(lua_State *L, int index) {
   return u == NULL ? 0 : u->h != NULL ? il_handle_id(u->h) : u->id;
 }
 
-int il_newtype(lua_State *L, const char *name, lua_CFunction gc) {
-  if (!luaL_newmetatable(L, name)) return 0;
+/* It is registered once it is whole: there may be no memory for a part of it. */
+int il_newtype(lua_State *L, const char *name, lua_CFunction gc, bool closes) {
+  if (luaL_getmetatable(L, name) != LUA_TNIL) return 0;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 4);
   lua_pushcfunction(L, gc);
   lua_setfield(L, -2, "__gc");
+  if (closes) {
+    lua_pushcfunction(L, gc);
+    lua_setfield(L, -2, "__close");
+  }
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__name");
   lua_pushstring(L, name);
   lua_setfield(L, -2, "__metatable");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, name);
   return 1;
 }
 
 int isolua_newhandletype(lua_State *L, const char *name) {
-  return il_newtype(L, name, handle_gc);
+  return il_newtype(L, name, handle_gc, false);
 }
 
 void *isolua_checkhandle(lua_State *L, int index, const char *name) {
@@ -196,6 +204,11 @@ int il_error_concat(lua_State *L) {
   return 1;
 }
 
+int isolua_memoryerror(lua_State *L) {
+  lua_pushliteral(L, "not enough memory"); /* the very string that lua_error knows: it is there */
+  return lua_error(L);
+}
+
 /* Registered under a name, so that an error object that crosses isolates stays one. */
 void il_error_metatable_push(lua_State *L) {
   il_vm *vm;
@@ -210,10 +223,10 @@ void il_error_metatable_push(lua_State *L) {
   lua_setfield(L, -2, "__name");
   lua_pushstring(L, IL_ERROR_NAME);
   lua_setfield(L, -2, "__metatable");
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
   vm = il_vm_of(L);
   if (vm != NULL) il_names_register(vm, L, IL_ERROR_NAME, -1);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
 }
 
 void isolua_pusherror(lua_State *L, int code, const char *message, const char *isolate) {

@@ -107,7 +107,7 @@ void il_on_done(il_vm *vm, lua_State *L, isolua_future *f) {
   d = malloc(sizeof *d);
   if (d == NULL) {
     luaL_unref(L, LUA_REGISTRYINDEX, fn);
-    luaL_error(L, "not enough memory");
+    isolua_memoryerror(L);
     return;
   }
   d->fn = fn;
@@ -248,7 +248,7 @@ il_handler *il_handler_of(il_vm *vm, lua_State *L, il_port *p) {
   if (h != NULL) return h;
   h = calloc(1, sizeof *h);
   if (h == NULL) {
-    luaL_error(L, "not enough memory");
+    isolua_memoryerror(L);
     return NULL;
   }
   h->vm = vm;

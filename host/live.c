@@ -80,10 +80,7 @@ static int holds_gc(lua_State *L) {
 static il_isolate **push_holds(lua_State *L, size_t n) {
   il_isolate **all = lua_newuserdatauv(L, n * sizeof *all, 0);
   memset(all, 0, n * sizeof *all);
-  if (luaL_newmetatable(L, "isolate.holds")) {
-    lua_pushcfunction(L, holds_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.holds", holds_gc, false);
   lua_setmetatable(L, -2);
   return all;
 }
@@ -111,36 +108,33 @@ void isolua_pushfound(lua_State *L, const char *name) {
 
 /* -- Listeners --------------------------------------------------------------------------------- */
 
-/* A listener at index `tx` that is sent the exit message, or errors, or the value at `value`; in a list
-** that starts with `next`. Raises, and then `next` is freed. [-0, +0, e] */
-il_listener *il_listener_new(il_vm *vm, lua_State *L, int tx, enum il_listens to, int value,
-                             il_listener *next) {
+/* What the value runs to pack itself may close the sender: it is looked at afterwards. */
+il_listener *il_listener_new(il_vm *vm, lua_State *L, int tx, enum il_listens to, int value) {
   il_sending how = {.root = IL_ROOT_MESSAGE, .libs = IL_LIBS_ALL, .move = to == IL_LISTENS_LAST};
-  isolua_port *p = isolua_port_of(L, tx);
+  isolua_port *p;
+  il_listener *l = NULL;
   il_msg *m = NULL;
-  il_listener *l = malloc(sizeof *l);
-  int err = l != NULL && p != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
-  if (err == ISOLUA_OK && value != 0) {
+  if (value != 0) {
     lua_pushvalue(L, value);
-    err = il_encode(vm, L, 1, &how, &m);
-  } else if (err != ISOLUA_OK) {
-    lua_pushstring(L, p == NULL ? "the sender was closed" : "not enough memory");
+    if (il_encode(vm, L, 1, &how, &m) != ISOLUA_OK) lua_error(L);
   }
-  if (err != ISOLUA_OK) {
-    free(l);
-    il_listeners_free(next);
+  p = isolua_port_of(L, tx);
+  if (p != NULL) l = malloc(sizeof *l);
+  if (l == NULL) {
+    il_msg_free(m);
+    lua_pushstring(L, p == NULL ? "the sender was closed" : "not enough memory");
     lua_error(L);
     return NULL;
   }
   il_port_retain_sender(p);
-  *l = (il_listener){p, m, to == IL_LISTENS_ERROR, next};
+  *l = (il_listener){p, m, to == IL_LISTENS_ERROR, NULL};
   return l;
 }
 
 void isolua_isolate_listen(lua_State *L, isolua_isolate *i, int tx, int error, int value) {
-  il_control_listen(&i->control,
-                    il_listener_new(il_vm_check(L), L, tx,
-                                    error ? IL_LISTENS_ERROR : IL_LISTENS_EXIT, value, NULL));
+  il_control_listen(
+    &i->control,
+    il_listener_new(il_vm_check(L), L, tx, error ? IL_LISTENS_ERROR : IL_LISTENS_EXIT, value));
 }
 
 void isolua_watch_host(lua_State *L, int tx) {

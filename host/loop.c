@@ -100,7 +100,7 @@ static bool dispatch_one(il_vm *vm, lua_State *L) {
 /* -- Ticks ------------------------------------------------------------------------------------- */
 
 void il_tick_reserve(il_vm *vm, lua_State *L) {
-  if (!il_dues_reserve(&vm->loop.ticks, vm->loop.reserved + 1)) luaL_error(L, "not enough memory");
+  if (!il_dues_reserve(&vm->loop.ticks, vm->loop.reserved + 1)) isolua_memoryerror(L);
   vm->loop.reserved++;
 }
 
@@ -174,7 +174,7 @@ il_coro *il_coro_new(il_vm *vm, lua_State *L, int n) {
   lua_xmove(L, co, n + 1);
   c = calloc(1, sizeof *c);
   if (c == NULL) {
-    luaL_error(L, "not enough memory");
+    isolua_memoryerror(L);
     return NULL;
   }
   c->co = co;

@@ -158,8 +158,7 @@ static bool grow_filter(il_names *n) {
 
 static void add_filter(lua_State *L, il_names *n, const void *p) {
   size_t i;
-  if ((n->mask == 0 || n->count * 2 > n->mask) && !grow_filter(n))
-    luaL_error(L, "not enough memory");
+  if ((n->mask == 0 || n->count * 2 > n->mask) && !grow_filter(n)) isolua_memoryerror(L);
   i = il_names_place(n, p);
   if (n->filter[i] == NULL) {
     n->filter[i] = p;

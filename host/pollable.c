@@ -66,10 +66,7 @@ static pollable *push_new(il_vm *vm, lua_State *L, const isolua_case *what) {
   p->future = NULL;
   p->port = NULL;
   il_waiter_init(&p->waiter);
-  if (luaL_newmetatable(L, "isolate.pollable")) {
-    lua_pushcfunction(L, pollable_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.pollable", pollable_gc, false);
   lua_setmetatable(L, -2);
   if (open_event(L, p) < 0) {
     lua_pop(L, 1);

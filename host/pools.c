@@ -311,7 +311,7 @@ static int recipe_gc(lua_State *L) {
 static il_recipe **push_recipe(lua_State *L) {
   il_recipe **box = lua_newuserdatauv(L, sizeof(il_recipe *), 0);
   *box = NULL;
-  il_newtype(L, "isolate.recipe", recipe_gc);
+  il_newtype(L, "isolate.recipe", recipe_gc, false);
   lua_setmetatable(L, -2);
   return box;
 }
@@ -394,7 +394,9 @@ int isolua_pool_push(lua_State *L, const isolua_run_options *options,
     return err;
   }
   err = il_recipe_pool(vm->host, &options->base, limits, *box, &p);
-  if (err != ISOLUA_OK) return luaL_error(L, "%s", isolua_code_message(err));
+  if (err != ISOLUA_OK)
+    return err == ISOLUA_MEMORY ? isolua_memoryerror(L)
+                                : luaL_error(L, "%s", isolua_code_message(err));
   *box = NULL;
   il_handle_push_held(L, &p->h, &p->h);
   lua_remove(L, -2);
@@ -445,10 +447,7 @@ static int new_job_box(lua_State *L) {
   const job_box *from = lua_touserdata(L, 1);
   job_box *box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = (job_box){NULL, NULL};
-  if (il_newtype(L, "isolate.job", job_gc)) {
-    lua_pushcfunction(L, job_gc);
-    lua_setfield(L, -2, "__close");
-  }
+  il_newtype(L, "isolate.job", job_gc, true);
   lua_setmetatable(L, -2);
   *box = *from;
   return 1;
@@ -478,43 +477,43 @@ static int push_job_box(il_vm *vm, lua_State *L, job_box *box, isolua_future **f
   return ISOLUA_MEMORY;
 }
 
-static void name_work(lua_State *L, il_work *w, int index) {
-  lua_Debug ar;
-  lua_pushvalue(L, index);
-  lua_getinfo(L, ">S", &ar);
-  w->line = ar.what[0] == 'C' ? -1 : ar.linedefined;
-  memcpy(w->source, ar.short_src, sizeof w->source < LUA_IDSIZE ? sizeof w->source : LUA_IDSIZE);
+static void name_work(il_work *w, const lua_Debug *ar) {
+  w->line = ar->what[0] == 'C' ? -1 : ar->linedefined;
+  memcpy(w->source, ar->short_src, sizeof w->source < LUA_IDSIZE ? sizeof w->source : LUA_IDSIZE);
   w->source[sizeof w->source - 1] = '\0';
 }
 
-/* Nothing of Lua raises from here on until the job is in, or its userdata keeps it. */
-static int send_job(il_vm *vm, lua_State *L, il_pool *p, il_work *w, const isolua_submit_options *o,
-                    int n, isolua_future **future) {
-  const il_recipe *r = p->starting;
-  il_sending how = {.root = IL_ROOT_CALL,
-                    .libs = r->task->libs,
-                    .capture = r->capture,
-                    .strip = r->strip,
-                    .share = true,
-                    .hidden = o->hidden};
-  job_box box = {w, NULL};
-  int err = il_encode_waiting(vm, L, n, &how, &w->call, &box.moves);
-  if (err != ISOLUA_OK) {
+/* A job of the function that `ar` tells of; NULL: no memory. */
+static il_work *new_work(il_pool *p, const isolua_submit_options *o, const lua_Debug *ar) {
+  il_work *w = il_work_new(p);
+  if (w == NULL) return NULL;
+  if (o->base.name != NULL && (w->name = strdup(o->base.name)) == NULL) {
     il_work_release(w);
-    return err;
+    return NULL;
   }
+  if (o->base.name == NULL) name_work(w, ar);
+  w->timeout = o->base.timeout != 0 ? o->base.timeout : p->o.timeout;
+  w->priority = o->base.priority;
+  w->retries = p->o.retries;
+  return w;
+}
+
+/* Nothing of Lua raises from here on until the job is in, or its userdata keeps it. */
+static int send_job(il_vm *vm, lua_State *L, job_box box, bool wait, isolua_future **future) {
+  il_work *w = box.work;
+  int err;
   if (!il_moves_begin(box.moves)) { /* an __isolate_pack sent or closed it */
     il_work_release(w);
     il_moves_undo(vm, box.moves);
     isolua_pusherror(L, ISOLUA_TRANSFERRED, "the buffer was transferred to another isolate", NULL);
     return ISOLUA_TRANSFERRED;
   }
-  err = il_pool_send(p, w, o->wait != 0);
+  err = il_pool_send(w->pool, w, wait);
   if (err == ISOLUA_OK) {
     *future = take_future(vm, w, box.moves);
     return err;
   }
-  if (err == ISOLUA_FULL && o->wait) return push_job_box(vm, L, &box, future);
+  if (err == ISOLUA_FULL && wait) return push_job_box(vm, L, &box, future);
   il_work_release(w);
   il_moves_undo(vm, box.moves);
   if (err == ISOLUA_MEMORY) isolua_pusherror(L, err, isolua_code_message(err), vm->isolate->name);
@@ -524,19 +523,31 @@ static int send_job(il_vm *vm, lua_State *L, il_pool *p, il_work *w, const isolu
 int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_submit_options *o, int index,
                       int nargs, isolua_future **future) {
   il_vm *vm = il_vm_check(L);
-  il_work *w;
+  const il_recipe *r = p->starting;
+  il_sending how = {.root = IL_ROOT_CALL,
+                    .libs = r->task->libs,
+                    .capture = r->capture,
+                    .strip = r->strip,
+                    .share = true,
+                    .hidden = o->hidden};
+  job_box box;
+  il_msg *call;
+  lua_Debug ar;
+  int err;
   luaL_checkstack(L, 10, NULL);
-  w = il_work_new(p);
-  if (w != NULL && o->base.name != NULL && (w->name = strdup(o->base.name)) == NULL) {
-    il_work_release(w);
-    w = NULL;
+  lua_pushvalue(L, index + o->hidden);
+  lua_getinfo(L, ">S", &ar);
+  err = il_encode_waiting(vm, L, nargs + 1, &how, &call, &box.moves);
+  if (err != ISOLUA_OK) return err;
+  box.work = new_work(p, o, &ar);
+  if (box.work != NULL) {
+    box.work->call = call;
+    return send_job(vm, L, box, o->wait != 0, future);
   }
-  if (w == NULL) return luaL_error(L, "not enough memory");
-  if (o->base.name == NULL) name_work(L, w, index + o->hidden);
-  w->timeout = o->base.timeout != 0 ? o->base.timeout : p->o.timeout;
-  w->priority = o->base.priority;
-  w->retries = p->o.retries;
-  return send_job(vm, L, p, w, o, nargs + 1, future);
+  il_msg_free(call);
+  il_moves_undo(vm, box.moves);
+  isolua_pusherror(L, ISOLUA_MEMORY, isolua_code_message(ISOLUA_MEMORY), vm->isolate->name);
+  return ISOLUA_MEMORY;
 }
 
 isolua_future *isolua_job_room(lua_State *L, int index) {

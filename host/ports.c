@@ -39,7 +39,7 @@ void isolua_port_pushsender(lua_State *L, isolua_port *p) {
 /* Until its handle is there the channel is held by its memory alone. */
 void isolua_channel_push(lua_State *L, long long capacity) {
   il_port *p = il_channel_new((size_t)capacity);
-  if (p == NULL) luaL_error(L, "not enough memory");
+  if (p == NULL) isolua_memoryerror(L);
   il_handle_push_held(L, &p->tx, &p->rx);
 }
 

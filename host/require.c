@@ -26,7 +26,7 @@ static int given_gc(lua_State *L) {
 static given *push_given(lua_State *L) {
   given *g = lua_newuserdatauv(L, sizeof *g, 0);
   memset(g, 0, sizeof *g);
-  il_newtype(L, "isolate.given", given_gc);
+  il_newtype(L, "isolate.given", given_gc, false);
   lua_setmetatable(L, -2);
   return g;
 }

@@ -304,6 +304,7 @@ static int encode_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int
 typedef struct task_box {
   il_task *task;
   il_moves *moves; /* buffers that go along */
+  il_start start;
 } task_box;
 
 static void end_moves(il_vm *vm, task_box *box, int err) {
@@ -320,18 +321,16 @@ static int task_gc(lua_State *L) {
   il_vm *vm = il_vm_of(L);
   if (box->task != NULL) il_task_free(box->task);
   if (vm != NULL) il_moves_undo(vm, box->moves);
-  *box = (task_box){NULL, NULL};
+  il_listeners_free(box->start.listeners);
+  memset(box, 0, sizeof *box);
   return 0;
 }
 
-/* A userdata that frees the task it is given, and ends the moves, whatever raises. [-0, +1, m] */
+/* A userdata that frees what it is given, and ends the moves, whatever raises. [-0, +1, m] */
 static task_box *push_task_box(lua_State *L) {
   task_box *box = lua_newuserdatauv(L, sizeof *box, 0);
-  *box = (task_box){NULL, NULL};
-  if (luaL_newmetatable(L, "isolate.task")) {
-    lua_pushcfunction(L, task_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  memset(box, 0, sizeof *box);
+  il_newtype(L, "isolate.task", task_gc, false);
   lua_setmetatable(L, -2);
   return box;
 }
@@ -343,10 +342,12 @@ static void fill_start(il_vm *vm, lua_State *L, const isolua_run_options *o, boo
   start->paused = o->paused != 0;
   start->errors_go_on = o->errors_go_on != 0;
   start->unawaited = o->unawaited != 0;
-  if (o->on_exit != 0)
-    start->listeners = il_listener_new(vm, L, o->on_exit, IL_LISTENS_EXIT, 0, start->listeners);
-  if (o->on_error != 0)
-    start->listeners = il_listener_new(vm, L, o->on_error, IL_LISTENS_ERROR, 0, start->listeners);
+  if (o->on_exit != 0) start->listeners = il_listener_new(vm, L, o->on_exit, IL_LISTENS_EXIT, 0);
+  if (o->on_error != 0) {
+    il_listener *l = il_listener_new(vm, L, o->on_error, IL_LISTENS_ERROR, 0);
+    l->next = start->listeners;
+    start->listeners = l;
+  }
 }
 
 static const char *start_message(int err) {
@@ -358,16 +359,14 @@ static const char *start_message(int err) {
 /* The `n` values that end the stack go along; popped, or replaced by an error object. `name` is that of
 ** an isolate whose options give none. */
 static int start_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, task_box *box,
-                      const il_start *start, const char *name, il_isolate **isolate) {
+                      const char *name, il_isolate **isolate) {
   il_task *task = box->task;
-  int err;
-  err = encode_task(vm, L, o, n, task, &box->moves);
-  if (err != ISOLUA_OK) {
-    il_listeners_free(start->listeners);
-    return err;
-  }
+  il_start start = box->start;
+  int err = encode_task(vm, L, o, n, task, &box->moves);
+  if (err != ISOLUA_OK) return err;
   box->task = NULL;
-  err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, start, task,
+  box->start.listeners = NULL;
+  err = il_task_start(vm->host, &o->base, o->base.name != NULL ? o->base.name : name, &start, task,
                       isolate);
   end_moves(vm, box, err);
   if (err != ISOLUA_OK) isolua_pusherror(L, err, start_message(err), vm->isolate->name);
@@ -378,14 +377,13 @@ static int start_task(il_vm *vm, lua_State *L, const isolua_run_options *o, int 
 static int run_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, int n, task_box *box,
                      bool spawned, il_isolate **isolate) {
   char name[LUA_IDSIZE + 16];
-  il_start start;
   int err;
   function_name(L, -(n + 1) + o->hidden, name, sizeof name);
   err = il_task_new(vm->host, &o->base, &box->task);
   if (err == ISOLUA_OK) {
     box->task->search = il_search_of(vm, L);
-    fill_start(vm, L, o, spawned, &start);
-    return start_task(vm, L, o, n + 1, box, &start, name, isolate);
+    fill_start(vm, L, o, spawned, &box->start);
+    return start_task(vm, L, o, n + 1, box, name, isolate);
   } else {
     lua_pop(L, n + 1);
   }
@@ -443,7 +441,6 @@ int isolua_spawn(lua_State *L, const isolua_run_options *options, int index, int
 /* A file's chunk is loaded there; its arguments are one send. The values end the stack. */
 static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, const char *path, int n,
                       task_box *box, il_isolate **isolate) {
-  il_start start_as;
   int err = il_task_new(vm->host, &o->base, &box->task);
   if (err == ISOLUA_OK && (box->task->path = strdup(path)) == NULL) err = ISOLUA_MEMORY;
   if (err != ISOLUA_OK) {
@@ -452,8 +449,8 @@ static int file_boxed(il_vm *vm, lua_State *L, const isolua_run_options *o, cons
     return err;
   }
   box->task->search = il_search_of(vm, L);
-  fill_start(vm, L, o, true, &start_as);
-  return start_task(vm, L, o, n, box, &start_as, path, isolate);
+  fill_start(vm, L, o, true, &box->start);
+  return start_task(vm, L, o, n, box, path, isolate);
 }
 
 int isolua_spawnfile(lua_State *L, const isolua_run_options *options, const char *path, int nargs) {
@@ -478,7 +475,7 @@ int isolua_exit(lua_State *L, int tx) {
     return luaL_error(L, "isolate.exit: the main isolate ends with its script");
   if (tx != 0)
     il_control_listen_first(&vm->isolate->control,
-                            il_listener_new(vm, L, tx, IL_LISTENS_LAST, tx + 1, NULL));
+                            il_listener_new(vm, L, tx, IL_LISTENS_LAST, tx + 1));
   return il_vm_end(vm, L, ISOLUA_EXITED);
 }
 
@@ -529,7 +526,7 @@ static int push_error_value(il_vm *vm, lua_State *L, const isolua_future *f) {
 static int push_exit_message(il_vm *vm, lua_State *L, isolua_future *gone) {
   il_msg **box = il_box_push(L);
   *box = il_isolate_exit_message(gone);
-  if (*box == NULL) luaL_error(L, "not enough memory");
+  if (*box == NULL) isolua_memoryerror(L);
   il_decode(vm, L, *box);
   lua_remove(L, -2);
   return ISOLUA_OK;

@@ -363,10 +363,7 @@ static int wait_gc(lua_State *L) {
 static il_wait *wait_push(lua_State *L, const isolua_case *cases, int n, int64_t deadline) {
   il_wait *w = lua_newuserdatauv(L, sizeof *w + (size_t)(n - 1) * sizeof *w->cases, 0);
   wait_init(w, cases, n, deadline);
-  if (luaL_newmetatable(L, "isolate.wait")) {
-    lua_pushcfunction(L, wait_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  il_newtype(L, "isolate.wait", wait_gc, false);
   lua_setmetatable(L, -2);
   return w;
 }
@@ -444,7 +441,7 @@ static int finish(il_vm *vm, lua_State *L, il_wait *w, il_case *c, int code) {
     else
       il_item_fini(&item);
   }
-  if (code == ISOLUA_MEMORY) return luaL_error(L, "not enough memory");
+  if (code == ISOLUA_MEMORY) return isolua_memoryerror(L);
   return k(L, winner, c != NULL ? code : ISOLUA_TIMEOUT, ctx);
 }
 

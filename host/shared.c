@@ -8,7 +8,7 @@
 
 void isolua_atomic_push(lua_State *L, long long value) {
   il_cell *c = il_cell_new(value);
-  if (c == NULL) luaL_error(L, "not enough memory");
+  if (c == NULL) isolua_memoryerror(L);
   il_handle_push_held(L, &c->h, &c->h);
 }
 

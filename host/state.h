@@ -185,12 +185,15 @@ static inline size_t il_cap_of_result(size_t cap) {
   return cap > (SIZE_MAX - more) / 2 ? SIZE_MAX : cap * 2 + more;
 }
 
+/* Where fewer values are at hand lua_checkstack fails for want of memory. */
+enum { IL_MANY_VALUES = 1000 };
+
 /* Pushes the metatable of a type of the binding, which is made if need be (handle.c). [-0, +1, e] */
 void il_handle_pushtype(lua_State *L, const char *name);
 
-/* Pushes the metatable of userdata of type `name`, made at the first call, with `gc` as its __gc: then 1
-** (handle.c). [-0, +1, m] */
-int il_newtype(lua_State *L, const char *name, lua_CFunction gc);
+/* Pushes the metatable of userdata of type `name`, made at the first call, with `gc` as its __gc, and if
+** it `closes` as its __close: then 1 (handle.c). [-0, +1, m] */
+int il_newtype(lua_State *L, const char *name, lua_CFunction gc, bool closes);
 /* Pushes the weak table under that key of the registry, made at the first call with that `__mode` (handle.c).
 ** [-0, +1, m] */
 void il_weak_push(lua_State *L, const void *key, const char *mode);
