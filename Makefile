@@ -100,6 +100,7 @@ EDIT_FLAGS = $(eval EDIT_FLAGS := $(shell $(have_edit) && echo -DISOLUA_LIBEDIT 
 EDIT_LIBS = $(eval EDIT_LIBS := $(shell $(have_edit) && $(PKG_CONFIG) --libs $(LIBEDIT_PC)))$(EDIT_LIBS)
 have_edit = test -n '$(LIBEDIT_PC)' && $(PKG_CONFIG) --exists '$(LIBEDIT_PC)'
 
+comma := ,
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $1 $@)
 # Recursion uses all processors unless the caller has said how many.
@@ -167,6 +168,10 @@ $(C_PROGRAMS): $(BUILD)/bin/c/%: $(BUILD)/obj/spec/c/%.o $(HELPERS_O) $(LIBRARY_
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) -Wl,-E -o $@ $< $(HELPERS_O) $(LIBRARY_O) $(LUA_LIBS) $(SYSTEM_LIBS)
+
+# What it and the library ask of the system goes through the test.
+$(BUILD)/bin/c/refuse_test: LINK += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free \
+  aligned_alloc strdup mmap pthread_create eventfd epoll_create1)
 
 $(BUILD)/bin/limits: spec/bench/limits.c $(BUILD)/flags | $(BUILD)/.deps
 	@mkdir -p $(@D)

@@ -124,9 +124,11 @@ static void tell_watcher_of_end(il_isolate *i) {
   }
 }
 
-/* The end of the program waits for runs that main has started, or that such runs have. */
-static void take_start(il_isolate *i, const il_start *start) {
+/* The end of the program waits for runs that main has started, or that such runs have. False: no memory,
+** and nothing is taken. */
+static bool take_start(il_isolate *i, const il_start *start) {
   static const il_key paused = {NULL, 0};
+  if (start->paused && il_control_pause(&i->control, &paused) != ISOLUA_OK) return false;
   i->born = il_now();
   i->spawned = start->spawned;
   i->errors_go_on = start->errors_go_on;
@@ -138,7 +140,6 @@ static void take_start(il_isolate *i, const il_start *start) {
     il_handle_retain(&i->parent->h);
     i->awaited = i->awaited && (i->parent->is_main || i->parent->awaited);
   }
-  if (start->paused) il_control_pause(&i->control, &paused);
   for (il_listener *l = start->listeners, *next; l != NULL; l = next) {
     next = l->next;
     il_control_listen(&i->control, l);
@@ -146,6 +147,7 @@ static void take_start(il_isolate *i, const il_start *start) {
   /* Nobody has to look: its error is reported as soon as it is there. */
   if (i->spawned) atomic_store(&i->future.dropped, true);
   if (i->spawned) tell_watcher_of_end(i);
+  return true;
 }
 
 int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
@@ -169,7 +171,10 @@ int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
   il_alarm_init(&i->alarm, &i->h, ring);
   il_alarm_init(&i->owes, &i->h, ring_owes);
   i->retry = RETRY_FIRST;
-  take_start(i, start != NULL ? start : &none);
+  if (!take_start(i, start != NULL ? start : &none)) {
+    il_isolate_release(i);
+    return ISOLUA_MEMORY;
+  }
   *out = i;
   return ISOLUA_OK;
 }
@@ -395,6 +400,7 @@ fail:
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   il_control_end(&i->control);
   il_port_close(&i->inbox);
+  if (i->task != NULL) i->free_body(i); /* nobody waits for what its message holds */
   if (err != ISOLUA_FULL)
     il_control_tell_end(&i->control); /* who is refused one need not hear of it */
   il_mutex_lock(&i->lock);

@@ -199,7 +199,7 @@ struct isolua_host {
 ** be NULL. */
 int il_isolate_new(isolua_host *host, const isolua_options *o, const char *name,
                    const il_start *start, il_isolate **out);
-/* Starts it. 0, ISOLUA_CLOSED, ISOLUA_FULL or ISOLUA_SPAWN: its future is settled with that. */
+/* Starts it. 0, ISOLUA_CLOSED, ISOLUA_FULL, ISOLUA_MEMORY or ISOLUA_SPAWN: its future is settled with that. */
 int il_isolate_start(il_isolate *i);
 /* Tells it to end, with `code`, at its next instruction or wait. The first call counts. */
 void il_isolate_kill(il_isolate *i, int code, int64_t grace);

@@ -71,7 +71,7 @@ enum {
   ISOLUA_NOT_SENDABLE = 7, /* a value cannot be sent */
   ISOLUA_CLOSED = 8,       /* the host or the other end is closed */
   ISOLUA_TRANSFERRED = 9,  /* a buffer was moved away */
-  ISOLUA_SPAWN = 10,       /* no thread or Lua state could be made */
+  ISOLUA_SPAWN = 10,       /* no thread could be made */
   ISOLUA_DEADLOCK = 11,    /* nothing could ever end this wait */
   ISOLUA_INTERRUPTED = 12, /* Ctrl-C */
   ISOLUA_STUCK = 13,       /* a thread sits in a C function and does not end */

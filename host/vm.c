@@ -461,12 +461,13 @@ static char *take_traceback(il_vm *vm) {
   return t;
 }
 
-/* The error object for an error value with `text`, whose refusal is on the top and stays. */
-static void push_unsendable(il_vm *vm, lua_State *L, const char *text) {
+/* The error object for an error value with `text`, which was refused with `code`; the refusal is on the
+** top and stays. */
+static void push_unsendable(il_vm *vm, lua_State *L, int code, const char *text) {
   int refusal = lua_gettop(L);
   luaL_tolstring(L, refusal, NULL);
   lua_pushfstring(L, "%s (%s)", text, lua_tostring(L, -1));
-  isolua_pusherror(L, ISOLUA_NOT_SENDABLE, lua_tostring(L, -1), vm->isolate->name);
+  isolua_pusherror(L, code, lua_tostring(L, -1), vm->isolate->name);
   if (lua_istable(L, refusal)) {
     lua_getfield(L, refusal, "path");
     lua_setfield(L, -2, "path");
@@ -522,9 +523,10 @@ static void tell_error_text(il_isolate *i, const char *message, const char *trac
 }
 
 /* A result for the error value on the top, which it pops. A value that cannot be sent becomes
-** not_sendable with its text. [-1, +0, m] */
+** not_sendable with its text; one for which there is no memory, likewise. [-1, +0, m] */
 static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
   il_sending how = {.root = IL_ROOT_ERROR, .libs = IL_LIBS_ALL};
+  int code;
   memset(r, 0, sizeof *r);
   r->code = ISOLUA_ERROR;
   r->traceback = take_traceback(vm);
@@ -532,9 +534,10 @@ static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
   r->message = strdup(lua_tostring(L, -1));
   lua_insert(L, -2);
   tell_error(vm, L, -1, r);
-  if (il_encode(vm, L, 1, &how, &r->msg) != ISOLUA_OK) {
-    push_unsendable(vm, L, lua_tostring(L, -2));
-    r->code = ISOLUA_NOT_SENDABLE;
+  code = il_encode(vm, L, 1, &how, &r->msg);
+  if (code != ISOLUA_OK) {
+    r->code = code == ISOLUA_MEMORY ? ISOLUA_MEMORY : ISOLUA_NOT_SENDABLE;
+    push_unsendable(vm, L, r->code, lua_tostring(L, -2));
     lua_getfield(L, -1, "message");
     free(r->message);
     r->message = strdup(lua_tostring(L, -1));
@@ -789,9 +792,13 @@ bool il_vm_result(il_vm *vm, lua_State *L, int base, int status, il_result *r) {
   size_t cap = vm->cap;
   bool done;
   vm->cap = il_cap_of_result(cap);
-  if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* nearly a million results */
+  if (!lua_checkstack(L, 4 * LUA_MINSTACK)) { /* no memory, or nearly a million results */
+    end.overflow = lua_gettop(L) - base > IL_MANY_VALUES;
     lua_settop(L, base);
-    end.overflow = true;
+    if (!end.overflow) {
+      vm->cap = cap;
+      return false;
+    }
   }
   lua_pushcfunction(L, make_result);
   lua_insert(L, base + 1);
@@ -895,7 +902,6 @@ void il_vm_body(il_isolate *i, void *spare) {
   il_thread_name(i->name);
   dying = atomic_load(&i->dying);
   if (vm == NULL) {
-    r.code = ISOLUA_SPAWN;
     r.message = strdup("there is no memory for another Lua state");
   } else if (dying != 0) {
     r.code = dying;

@@ -3,6 +3,7 @@
 #include "worker.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "isolua.h"
@@ -196,7 +197,8 @@ static void work(void *arg) {
 static int start_thread(il_workers *w, il_job *job, size_t stack) {
   il_thread thread;
   il_worker *self = calloc(1, sizeof *self);
-  if (self == NULL) return ISOLUA_SPAWN;
+  int err;
+  if (self == NULL) return ISOLUA_MEMORY;
   self->pool = w;
   self->job = job;
   self->kept = stack == w->stack;
@@ -205,14 +207,15 @@ static int start_thread(il_workers *w, il_job *job, size_t stack) {
   w->nthreads++;
   il_mutex_unlock(&w->lock);
   atomic_fetch_add(&il_live_threads, 1);
-  if (il_thread_start(&thread, stack, w->sig, work, self) == 0) return ISOLUA_OK;
+  err = il_thread_start(&thread, stack, w->sig, work, self);
+  if (err == 0) return ISOLUA_OK;
   free(self);
   atomic_fetch_sub(&il_live_threads, 1);
   il_mutex_lock(&w->lock);
   w->nthreads--;
   il_cond_wake_all(&w->ended);
   il_mutex_unlock(&w->lock);
-  return ISOLUA_SPAWN;
+  return err == ENOMEM ? ISOLUA_MEMORY : ISOLUA_SPAWN;
 }
 
 static il_worker *pop_idle_locked(il_workers *w, il_job *job) {

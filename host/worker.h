@@ -44,7 +44,7 @@ typedef struct il_workers {
 int il_workers_init(il_workers *w);
 
 /* Runs `job` on a thread with a C stack of `stack` bytes: soon on one that is getting ready, else at
-** once on an idle one or a new one. 0, or ISOLUA_SPAWN: no thread, and the job does not run.
+** once on an idle one or a new one. 0; or ISOLUA_SPAWN, ISOLUA_MEMORY: no thread, and the job does not run.
 ** *queued: it waits for a thread that is getting ready. Thread: any. */
 int il_workers_start(il_workers *w, il_job *job, size_t stack, bool *queued);
 

@@ -31,6 +31,10 @@ void check_failed_int(long long actual, long long expected, const char *text, co
   check_failed(what, file, line);
 }
 
+bool check_passing(void) {
+  return atomic_load(&failures) == 0;
+}
+
 static const char *shown(const char *text) {
   return text != NULL ? text : "(NULL)";
 }

@@ -54,6 +54,9 @@ static inline bool check_int(long long actual, long long expected, const char *t
   return actual == expected;
 }
 
+/* Has no check of the test that runs failed yet? Thread: any. */
+bool check_passing(void);
+
 /* Is everything slowed down, by a sanitizer or valgrind? `name` NULL: any of them. */
 bool check_under(const char *name);
 /* How often to do something: `n`, or `few` where everything is slowed down. */
