@@ -46,7 +46,7 @@ static int fill_options(isolua_host_options *to, const isolua_host_options *from
 static void host_free(il_handle *h) {
   isolua_host *host = (isolua_host *)h;
   il_host_watch(host, NULL);
-  if (host->free_std != NULL) host->free_std(host->std);
+  if (host->free_std != NULL) host->free_std(atomic_load(&host->std));
   il_workers_fini(&host->workers);
   il_watchdog_fini(&host->watchdog);
   if (host->options.kill_signal > 0) il_signal_remove(host->options.kill_signal);
@@ -121,7 +121,7 @@ int isolua_host_new(const isolua_host_options *options, isolua_host **out) {
   *out = host;
   return ISOLUA_OK;
 fail_signal:
-  host->free_std(host->std);
+  host->free_std(atomic_load(&host->std));
 fail_vm:
   il_workers_fini(&host->workers);
 fail_workers:

@@ -163,11 +163,12 @@ struct isolua_host {
   isolua_host_options options;
   il_workers workers;
   il_watchdog watchdog;
-  il_pump pump;       /* for isolua_pump */
-  il_alarm kick;      /* every millisecond while jobs are queued */
-  void (*open)(void); /* the lua_CFunction of isolua_host_set_open, for vm.c */
-  uint64_t seed[2];   /* from the system, for math.random of its states */
-  void *std;          /* names of the standard functions, for names.c; freed by free_std */
+  il_pump pump;        /* for isolua_pump */
+  il_alarm kick;       /* every millisecond while jobs are queued */
+  void (*open)(void);  /* the lua_CFunction of isolua_host_set_open, for vm.c */
+  uint64_t seed[2];    /* from the system, for math.random of its states */
+  _Atomic(void *) std; /* names of the standard functions, for names.c; freed by free_std; NULL:
+                          no state has told them yet */
   void (*free_std)(void *);
 
   il_mutex lock; /* guards all below */

@@ -66,18 +66,27 @@ struct il_std {
 /* Takes down the C functions without upvalues of the table on the top. [-0, +0, m] */
 static void learn(lua_State *L, il_std *std, const char *lib) {
   int table = lua_gettop(L);
+  char name[sizeof std->functions[0].name];
+  size_t head = 0, len;
+  unsigned bit = 0;
+  if (lib != NULL) {
+    head = (size_t)snprintf(name, sizeof name, "%s.", lib);
+    bit = il_lib_bit(lib, head - 1);
+  }
   lua_pushnil(L);
   while (lua_next(L, table) != 0) {
     if (std->count < STD_MAX - 2 && lua_type(L, -2) == LUA_TSTRING && lua_iscfunction(L, -1) &&
         lua_getupvalue(L, -1, 1) == NULL) {
       il_std_function *f = &std->functions[std->count++];
-      const char *key = lua_tostring(L, -2);
+      const char *key = lua_tolstring(L, -2, &len);
       f->function = lua_tocfunction(L, -1);
       f->ours = NULL;
       f->barred = false;
-      f->lib = lib != NULL ? il_lib_bit(lib, strlen(lib)) : 0;
-      snprintf(f->name, sizeof f->name, "%s%s%s", lib != NULL ? lib : "", lib != NULL ? "." : "",
-               key);
+      f->lib = bit;
+      if (len > sizeof name - 1 - head) len = sizeof name - 1 - head;
+      memcpy(f->name, name, head);
+      memcpy(f->name + head, key, len);
+      f->name[head + len] = '\0';
     }
     lua_settop(L, table + 1);
   }
@@ -106,7 +115,8 @@ void il_std_free(void *std) {
 
 void il_std_replace(il_std *std, const char *name, lua_CFunction ours) {
   for (int i = 0; i < std->count; i++)
-    if (strcmp(std->functions[i].name, name) == 0) std->functions[i].ours = ours;
+    if (std->functions[i].name[0] == name[0] && strcmp(std->functions[i].name, name) == 0)
+      std->functions[i].ours = ours;
 }
 
 void il_std_bar(il_std *std, const char *name) {

@@ -141,15 +141,30 @@ static void begin_collecting(lua_State *L) {
   lua_gc(L, LUA_GCSTEP, -lua_gc(L, LUA_GCCOUNT));
 }
 
+/* The first fresh state with all libraries tells the names of their functions. [-0, +0, m] */
+static void learn_std(lua_State *L, isolua_host *host) {
+  void *none = NULL;
+  il_std *std;
+  if (atomic_load(&host->std) != NULL) return;
+  std = il_std_new(L);
+  if (std == NULL) isolua_memoryerror(L);
+  il_vm_name_control(std);
+  il_vm_name_library(std);
+  il_sandbox_name(std, host->options.forbid);
+  if (!atomic_compare_exchange_strong(&host->std, &none, std)) il_std_free(std);
+}
+
 /* The vm is argument 1. */
 static int open_state(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
   lua_CFunction open;
   lua_gc(L, LUA_GCSTOP); /* all of this stays */
-  if (vm->forbid == 0)
+  if (vm->forbid == 0) {
     luaL_openlibs(L);
-  else
+    learn_std(L, vm->host);
+  } else {
     il_sandbox_openlibs(L, vm->forbid);
+  }
   lua_pushlightuserdata(L, vm);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_vm_open_control(L);
@@ -252,28 +267,30 @@ void il_spare_drop(void *spare) {
   vm_free(vm);
 }
 
-static int learn_std(lua_State *L) {
+/* A light userdata with the host is argument 1. */
+static int learn_apart(lua_State *L) {
   luaL_openlibs(L);
-  *(il_std **)lua_touserdata(L, 1) = il_std_new(L);
+  learn_std(L, lua_touserdata(L, 1));
   return 0;
 }
 
-int il_vm_host_init(isolua_host *host) {
-  il_std *std = NULL;
-  lua_State *L = luaL_newstate();
+/* The same where states have not all libraries, or are not fresh. */
+static int know_std(isolua_host *host) {
+  lua_State *L;
+  if (atomic_load(&host->std) != NULL) return ISOLUA_OK;
+  L = luaL_newstate();
   if (L == NULL) return ISOLUA_MEMORY;
-  il_vm_probe();
-  lua_pushcfunction(L, learn_std);
-  lua_pushlightuserdata(L, &std);
+  lua_pushcfunction(L, learn_apart);
+  lua_pushlightuserdata(L, host);
   lua_pcall(L, 1, 0, 0);
   lua_close(L);
-  if (std == NULL) return ISOLUA_MEMORY;
-  il_vm_name_control(std);
-  il_vm_name_library(std);
-  il_sandbox_name(std, host->options.forbid);
-  host->std = std;
+  return atomic_load(&host->std) != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
+}
+
+int il_vm_host_init(isolua_host *host) {
+  il_vm_probe();
   host->free_std = il_std_free;
-  return ISOLUA_OK;
+  return host->options.forbid != 0 ? know_std(host) : ISOLUA_OK;
 }
 
 /* -- Main isolates ----------------------------------------------------------------------------- */
@@ -302,7 +319,7 @@ static int become_main(il_vm *vm) {
 
 int il_vm_attach(isolua_host *host, lua_State *L) {
   int err;
-  il_vm *vm = vm_new(host);
+  il_vm *vm = know_std(host) == ISOLUA_OK ? vm_new(host) : NULL;
   if (vm == NULL) return ISOLUA_MEMORY;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   vm->L = lua_tothread(L, -1);

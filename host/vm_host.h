@@ -9,7 +9,7 @@
 void *il_spare_make(void *host);
 void il_spare_drop(void *spare);
 
-/* Learns the names of the standard functions. 0 or ISOLUA_MEMORY. */
+/* What every state of the host relies on. 0 or ISOLUA_MEMORY. */
 int il_vm_host_init(isolua_host *host);
 
 /* The handler of the kill signal, on the thread that is to be interrupted. */

@@ -521,7 +521,7 @@ static void every(lead *led, enum kind what, long width) {
       printf("      call %ld of %ld was refused\n", n, all);
       return;
     }
-    n += without > 0 ? 1 : check_scale(what == HEAP ? 9 : 1, what == HEAP ? 97 : 11);
+    n += without > 0 ? 1 : check_scale(what == HEAP ? 9 : 1, what == HEAP ? 97 : 23);
   }
 }
 
