@@ -61,8 +61,10 @@ BINDINGS := $(sort $(wildcard bindings/*.c))
 HEADERS := host/isolua.h host/isolua_lua.h
 C_TESTS := $(sort $(wildcard spec/c/*_test.c))
 C_HELPERS := $(filter-out $(C_TESTS),$(sort $(wildcard spec/c/*.c)))
-# The scripts inside the library need a C file that only it has; bindings/lopen.c reads it.
+# The scripts inside the library need a C file that only it has; bindings/lopen.c reads it. Those of the
+# prompt are in the executable alone.
 EMBEDDED := $(BUILD)/gen/scripts.c
+EMBEDDED_REPL := $(BUILD)/gen/repl.c
 # What has LDoc comments on functions of the API.
 DOCUMENTED := $(BINDINGS) $(filter-out scripts/isolate/repl%,$(SCRIPTS))
 MODULE := $(CORE) $(filter-out bindings/lopen.c,$(BINDINGS))
@@ -113,7 +115,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(patsubst $(BUILD)/%,%,$1))
 MODULE_O := $(call objects,$(MODULE))
 LIBRARY_O := $(call objects,$(CORE) $(BINDINGS) $(EMBEDDED))
 LIBRARY_1 := $(BUILD)/obj/isolua.o
-MAIN_O := $(call objects,$(wildcard $(PROGRAM)))
+MAIN_O := $(call objects,$(wildcard $(PROGRAM)) $(EMBEDDED_REPL))
 HELPERS_O := $(call objects,$(C_HELPERS))
 
 EXE := $(BUILD)/bin/isolua
@@ -190,15 +192,17 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/.deps
 	$(call say,CC)
 	$(Q)$(CC) $(FLAGS) $(LUA_CFLAGS) $(if $(findstring repl_,$@),$(EDIT_FLAGS)) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/obj/gen/scripts.o: $(EMBEDDED) $(BUILD)/flags | $(BUILD)/.deps
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) -c -o $@ $<
 
-$(EMBEDDED): $(SCRIPTS) .ci/embed.lua $(BUILD)/sources | $(BUILD)/.deps
+$(EMBEDDED) $(EMBEDDED_REPL): $(SCRIPTS) .ci/embed.lua $(BUILD)/sources | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(call say,EMBED)
-	$(Q)$(LUA) .ci/embed.lua scripts > $@
+	$(Q)$(LUA) .ci/embed.lua isolua_$(basename $(@F)) scripts $(MODULES_IN) > $@
+$(EMBEDDED): MODULES_IN = $(filter-out scripts/isolate/repl%,$(SCRIPTS))
+$(EMBEDDED_REPL): MODULES_IN = $(filter scripts/isolate/repl%,$(SCRIPTS))
 
 -include $(patsubst %.o,%.d,$(LIBRARY_O) $(MAIN_O) $(HELPERS_O) $(call objects,$(C_TESTS)))
 

@@ -1,18 +1,16 @@
--- embed.lua FOLDER - writes the C source of a table of all Lua modules below FOLDER.
+-- embed.lua TABLE FOLDER FILE... - writes the C source of a table with that name of Lua modules, files
+-- below FOLDER.
 -- SPDX-License-Identifier: MIT
 
-local folder = assert(arg[1], "usage: embed.lua FOLDER")
+local name, folder = arg[1], arg[2]
+assert(folder, "usage: embed.lua TABLE FOLDER FILE...")
 
-local function quote(s)
-  return "'" .. s:gsub("'", "'\\''") .. "'"
+-- Without comments on lines of their own and without indentation, if it means the same, lines included.
+local function squeeze(text, chunkname)
+  local less = ("\n" .. text):gsub("\n[ \t]*%-%-[^\n]*", "\n"):gsub("\n[ \t]+", "\n"):sub(2)
+  local whole, short = assert(load(text, chunkname)), load(less, chunkname)
+  return short and string.dump(short) == string.dump(whole) and less or text
 end
-
-local list = assert(io.popen("cd " .. quote(folder) .. " && find . -name '*.lua' | LC_ALL=C sort"))
-local files = {}
-for path in list:lines() do
-  files[#files + 1] = path:sub(3)
-end
-assert(list:close())
 
 -- Bytes as numbers: a string literal may not be longer than 4095 bytes in C11.
 local function write_bytes(text)
@@ -22,18 +20,19 @@ local function write_bytes(text)
   io.write("  0\n")
 end
 
-io.write("/* scripts.c - the Lua modules, inside the library; written by .ci/embed.lua. */\n")
+io.write(("/* %s: Lua modules; written by .ci/embed.lua. */\n"):format(name))
 io.write("#include <stddef.h>\n")
 local rows = {}
-for i, path in ipairs(files) do
-  local file = assert(io.open(folder .. "/" .. path, "rb"))
-  local text = file:read("a")
+for i, path in ipairs { table.unpack(arg, 3) } do
+  local file = assert(io.open(path, "rb"))
+  path = path:sub(#folder + 2)
+  local text = squeeze(file:read("a"), "@" .. path)
   file:close()
-  local name = path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
+  local module = path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
   io.write(("\n/* %s */\nstatic const unsigned char script_%d[] = {\n"):format(path, i))
   write_bytes(text)
   io.write("};\n")
-  rows[i] = ('  {"%s", "@%s", (const char *)script_%d, %d},\n'):format(name, path, i, #text)
+  rows[i] = ('  {"%s", "@%s", (const char *)script_%d, %d},\n'):format(module, path, i, #text)
 end
 
 io.write([[
@@ -45,6 +44,7 @@ struct isolua_script {
   size_t size;
 };
 
-extern const struct isolua_script isolua_scripts[];
-const struct isolua_script isolua_scripts[] = {
-]], table.concat(rows), "  {NULL, NULL, NULL, 0}};\n")
+]])
+io.write(("extern const struct isolua_script %s[];\n"):format(name))
+io.write(("const struct isolua_script %s[] = {\n"):format(name))
+io.write(table.concat(rows), "  {NULL, NULL, NULL, 0}};\n")

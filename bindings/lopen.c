@@ -5,7 +5,7 @@
 
 #include "lib.h"
 
-/* Made by the build out of scripts/. */
+/* Made by the build out of scripts/; those of the prompt, isolua_repl, are in the executable alone. */
 struct isolua_script {
   const char *name;
   const char *chunkname;
@@ -13,13 +13,23 @@ struct isolua_script {
   size_t size;
 };
 extern const struct isolua_script isolua_scripts[];
+extern const struct isolua_script isolua_repl[] __attribute__((weak));
+
+static const struct isolua_script *find_in(const struct isolua_script *s, const char *name) {
+  while (s != NULL && s->name != NULL && strcmp(s->name, name) != 0) s++;
+  return s != NULL && s->name != NULL ? s : NULL;
+}
+
+static const struct isolua_script *find_script(const char *name) {
+  const struct isolua_script *s = find_in(isolua_scripts, name);
+  return s != NULL ? s : find_in(isolua_repl, name);
+}
 
 /* A loader, as of package.preload: called with the module's name. */
 static int load_script(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
-  const struct isolua_script *s = isolua_scripts;
-  while (s->name != NULL && strcmp(s->name, name) != 0) s++;
-  if (s->name == NULL) return luaL_error(L, "module '%s' is not in this program", name);
+  const struct isolua_script *s = find_script(name);
+  if (s == NULL) return luaL_error(L, "module '%s' is not in this program", name);
   lua_settop(L, 1);
   if (luaL_loadbufferx(L, s->text, s->size, s->chunkname, "t") != LUA_OK) return lua_error(L);
   lua_insert(L, 1);
@@ -28,11 +38,9 @@ static int load_script(lua_State *L) {
 }
 
 static lua_CFunction loader_of(const char *name) {
-  const struct isolua_script *s = isolua_scripts;
   if (strcmp(name, "isolate") == 0) return open_module;
   if (strcmp(name, "isolate.core") == 0) return luaopen_isolate_core;
-  while (s->name != NULL && strcmp(s->name, name) != 0) s++;
-  return s->name != NULL ? load_script : NULL;
+  return find_script(name) != NULL ? load_script : NULL;
 }
 
 /* __index of package.preload. Entries of their own would take a kilobyte of every isolate. */

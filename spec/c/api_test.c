@@ -320,6 +320,13 @@ static void runs_files(void) {
   embed_remove(&file);
 }
 
+static void has_not_the_prompt(void) {
+  if (!open_host()) return;
+  embed_gives(host, NULL, "assert(require 'isolate.pools')", ISOLUA_OK, NULL);
+  embed_gives(host, NULL, "require 'isolate.repl.pretty'", ISOLUA_ERROR, "not found");
+  close_host();
+}
+
 static void refuses_bytecode(void) {
   size_t length;
   isolua_future *f;
@@ -654,6 +661,7 @@ static const check_case cases[] = {
   {"a buffer runs as it is, under its name", runs_buffers},
   {"a file runs; one that cannot be read is an error", runs_files},
   {"precompiled chunks are refused", refuses_bytecode},
+  {"the library has its modules, but those of the prompt", has_not_the_prompt},
   {"results of every type are read as what they are", reads_every_type},
   {"a float with an exact integer is read as both", reads_numbers},
   {"strings are read with their zeros, also repeated ones", reads_strings},
