@@ -1,11 +1,12 @@
--- embed.lua TABLE FOLDER FILE... - writes the C source of a table with that name of Lua modules, files
--- below FOLDER.
+-- embed.lua TABLE FOLDER FILE... - writes the C source of a table with that name, of Lua modules,
+-- files below FOLDER.
 -- SPDX-License-Identifier: MIT
 
 local name, folder = arg[1], arg[2]
 assert(folder, "usage: embed.lua TABLE FOLDER FILE...")
 
--- Without comments on lines of their own and without indentation, if it means the same, lines included.
+-- Without comments on lines of their own and without indentation, if it means the same, lines
+-- included.
 local function squeeze(text, chunkname)
   local less = ("\n" .. text):gsub("\n[ \t]*%-%-[^\n]*", "\n"):gsub("\n[ \t]+", "\n"):sub(2)
   local whole, short = assert(load(text, chunkname)), load(less, chunkname)

@@ -195,7 +195,6 @@ enum {
 
 static _Noreturn void no_memory(il_encoder *e) {
   isolua_memoryerror(e->L);
-  abort(); /* it does not return */
 }
 
 /* Room for one more in an array of `size`-byte things. */

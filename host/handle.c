@@ -1,6 +1,7 @@
 /* handle.c - userdata that stand for counted things, one a thing and state; error objects; boxes. */
 /* SPDX-License-Identifier: MIT */
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "codec.h"
@@ -206,7 +207,8 @@ int il_error_concat(lua_State *L) {
 
 int isolua_memoryerror(lua_State *L) {
   lua_pushliteral(L, "not enough memory"); /* the very string that lua_error knows: it is there */
-  return lua_error(L);
+  lua_error(L);
+  abort(); /* it does not return */
 }
 
 /* Registered under a name, so that an error object that crosses isolates stays one. */

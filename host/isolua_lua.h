@@ -70,7 +70,7 @@ ISOLUA_API int isolua_is_main(lua_State *L);
 ** isolua_pushtraceback: pushes the traceback of L with the error value at `index` in front, and
 **   before it, when this error came out of an isolate, the traceback from there. [-0, +1, m]
 */
-ISOLUA_API int isolua_memoryerror(lua_State *L);
+ISOLUA_API int isolua_memoryerror(lua_State *L) __attribute__((noreturn));
 ISOLUA_API void isolua_pusherror(lua_State *L, int code, const char *message, const char *isolate);
 ISOLUA_API void isolua_pushtraceback(lua_State *L, int index, int level);
 
