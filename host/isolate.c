@@ -36,9 +36,14 @@ enum { ALARMS = 2 }; /* of an isolate */
 
 atomic_size_t il_live_isolates;
 
+static void free_task(il_isolate *i) {
+  if (i->task != NULL) i->free_body(i);
+  i->task = NULL;
+}
+
 static void end(il_isolate *i) {
   isolua_host *host = i->host;
-  if (i->task != NULL) i->free_body(i);
+  free_task(i);
   for (int n = 0; n < ALARMS; n++) il_watchdog_unreserve(&host->watchdog);
   il_waiter_fini(&i->waiter);
   il_control_fini(&i->control);
@@ -400,7 +405,7 @@ fail:
   atomic_fetch_sub_explicit(&il_live_isolates, 1, memory_order_relaxed);
   il_control_end(&i->control);
   il_port_close(&i->inbox);
-  if (i->task != NULL) i->free_body(i); /* nobody waits for what its message holds */
+  free_task(i); /* nobody waits for what its message holds */
   if (err != ISOLUA_FULL)
     il_control_tell_end(&i->control); /* who is refused one need not hear of it */
   il_mutex_lock(&i->lock);
