@@ -93,8 +93,8 @@ static void give(work *w, lua_State *L, int n) {
 
 /* -- Evaluating -------------------------------------------------------------------------------- */
 
-/* Instructions that closers have once it is cancelled; then each raises, and no pcall goes on for
-** long. */
+/* Instructions that closers have once it is cancelled, unless they take the hook away; then each
+** raises, and no pcall goes on for long. */
 enum { CLOSERS = 1000 * IL_LOOK };
 
 /* A coroutine that was left over has this hook still. Questions are answered here, not in the hook
@@ -111,22 +111,55 @@ void il_answer_look(lua_State *L, lua_Debug *ar) {
     il_vm_answer(vm, L, false);
   count = lua_gethookcount(L);
   if (il_future_is_done(vm->asked->answer)) {
-    count = count == IL_LOOK || count == IL_LOOK_SOON ? CLOSERS : 1;
-    lua_sethook(L, il_answer_look, LUA_MASKCOUNT, count);
+    bool closers = count == IL_LOOK || (count == IL_LOOK_SOON && !vm->stopped);
+    lua_sethook(L, il_answer_look, LUA_MASKCOUNT, closers ? CLOSERS : 1);
+    vm->stopped = true;
     il_vm_cancel(L);
   }
   if (count == IL_LOOK_SOON) lua_sethook(L, il_answer_look, LUA_MASKCOUNT, IL_LOOK);
 }
 
-/* Pushes the compiled source, or a message. [-0, +1, m] */
+static bool is_at_end(const char *message) {
+  size_t n = strlen(message), m = strlen("<eof>");
+  return n >= m && strcmp(message + n - m, "<eof>") == 0;
+}
+
+/* Pushes the compiled source, or a message: that of an expression which is not all there, else that of
+** statements. [-0, +1, m] */
 static int load_source(lua_State *L, const char *source) {
   int status;
   lua_pushfstring(L, "return %s", source);
-  status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), "=repl", "t");
+  status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), "=:in", "t");
   lua_remove(L, -2);
   if (status == LUA_OK) return status;
+  status = luaL_loadbufferx(L, source, strlen(source), "=:in", "t");
+  if (status == LUA_OK || !is_at_end(lua_tostring(L, -2)))
+    lua_remove(L, -2);
+  else
+    lua_pop(L, 1);
+  return status;
+}
+
+/* The table of globals, which as a value is a name for that of whoever gets it, goes as a copy, with
+** text for what is no scalar. [-0, +0, e] */
+static void copy_globals(lua_State *L, int index) {
+  lua_pushglobaltable(L);
+  if (lua_rawequal(L, -1, index)) {
+    lua_newtable(L);
+    lua_replace(L, index);
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+      int type = lua_type(L, -1);
+      luaL_tolstring(L, -2, NULL);
+      if (type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN)
+        lua_pushvalue(L, -2);
+      else
+        luaL_tolstring(L, -2, NULL);
+      lua_rawset(L, index);
+      lua_pop(L, 1);
+    }
+  }
   lua_pop(L, 1);
-  return luaL_loadbufferx(L, source, strlen(source), "=repl", "t");
 }
 
 /* What cannot be sent goes as a string. [-0, +0, e] */
@@ -142,7 +175,10 @@ static int evaluated(lua_State *L, int status, lua_KContext ctx) {
   int n = lua_gettop(L);
   luaL_checkstack(L, LUA_MINSTACK, "too many results");
   if (status == LUA_OK) {
-    for (int i = 1; i <= n; i++) make_sendable(L, i);
+    for (int i = 1; i <= n; i++) {
+      copy_globals(L, i);
+      make_sendable(L, i);
+    }
   } else {
     luaL_tolstring(L, -1, NULL);
     lua_replace(L, 1);
@@ -216,6 +252,7 @@ static int answer(lua_State *L) {
 void il_answer(il_vm *vm, lua_State *L, il_question *q, il_result *r) {
   work w = {vm, q, r};
   const il_question *outer = vm->asked;
+  bool stopped = vm->stopped;
   size_t cap = vm->cap;
   bool before = il_vm_unwinding(vm);
   int top = lua_gettop(L), code = ISOLUA_MEMORY;
@@ -223,6 +260,7 @@ void il_answer(il_vm *vm, lua_State *L, il_question *q, il_result *r) {
   if (!lua_checkstack(L, LUA_MINSTACK)) return;
   if (q->what == IL_EVAL) {
     vm->asked = q;
+    vm->stopped = false;
     vm->stirred = true;
     vm->depth++;
   } else {
@@ -234,6 +272,7 @@ void il_answer(il_vm *vm, lua_State *L, il_question *q, il_result *r) {
   lua_settop(L, top);
   if (q->what == IL_EVAL) vm->depth--;
   vm->asked = outer;
+  vm->stopped = stopped;
   vm->cap = cap;
   if (!before && il_vm_unwinding(vm)) {
     il_vm_unwind_again(vm);

@@ -20,21 +20,22 @@ static void free_keys(il_key *keys, int n) {
   free(keys);
 }
 
-void il_question_settle(il_question *q, il_result *r) {
-  il_future_settle(q->answer, r);
+void il_question_settle(il_control *c, il_question *q, il_result *r) {
+  if (!il_future_settle(q->answer, r)) /* it was cancelled */
+    atomic_fetch_sub_explicit(&c->cancelled, 1, memory_order_acq_rel);
   il_future_release(q->answer);
   free(q->text);
   free(q);
 }
 
-static void refuse(il_question *q) {
+static void refuse(il_control *c, il_question *q) {
   il_result r = {ISOLUA_CLOSED, NULL, NULL, NULL};
-  il_question_settle(q, &r);
+  il_question_settle(c, q, &r);
 }
 
 static void refuse_all(il_control *c) {
   il_question *q;
-  while ((q = il_control_take(c, IL_TAKE_ALL)) != NULL) refuse(q);
+  while ((q = il_control_take(c, IL_TAKE_ALL)) != NULL) refuse(c, q);
 }
 
 void il_control_fini(il_control *c) {
@@ -146,8 +147,13 @@ int il_control_ask(il_control *c, isolua_future *answer, enum il_asks what, char
     if (what != IL_PING_IDLE) atomic_store_explicit(&c->pinged, true, memory_order_release);
   }
   il_mutex_unlock(&c->lock);
-  if (ended) refuse(q);
+  if (ended) refuse(c, q);
   return ISOLUA_OK;
+}
+
+IL_IN_SIGNAL bool il_control_owes(il_control *c) {
+  return atomic_load_explicit(&c->pinged, memory_order_acquire) ||
+         atomic_load_explicit(&c->cancelled, memory_order_acquire) > 0;
 }
 
 static bool is_taken(const il_question *q, enum il_takes which) {

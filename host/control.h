@@ -60,6 +60,8 @@ typedef struct il_control {
   atomic_int pauses;    /* written under the lock; acq_rel */
   _Atomic(bool) pinged; /* there are questions that busy code answers; acq_rel */
   _Atomic(bool) asked;  /* there are questions; acq_rel */
+  atomic_int
+    cancelled; /* answers that were cancelled, less such questions that are settled; acq_rel */
 } il_control;
 
 /* 0, ISOLUA_MEMORY */
@@ -78,7 +80,9 @@ void il_control_resume(il_control *c, const il_key *key);
 ** is taken over, whatever comes. 0 or ISOLUA_MEMORY. */
 int il_control_ask(il_control *c, isolua_future *answer, enum il_asks what, char *text);
 /* Settles the answer with *r, which it takes over, and frees the question. */
-void il_question_settle(il_question *q, il_result *r);
+void il_question_settle(il_control *c, il_question *q, il_result *r);
+/* Does it owe an answer, or is it still busy with one that was cancelled? Safe in a signal handler. */
+bool il_control_owes(il_control *c);
 
 /* A listener of malloc, taken over; it replaces one with the same port and kind. */
 void il_control_listen(il_control *c, il_listener *l);

@@ -30,6 +30,7 @@ static void future_close(il_handle *h) {
     return;
   }
   il_future_fini(f);
+  if (f->behind != NULL) il_handle_release(f->behind);
   il_handle_release((il_handle *)f->host); /* its first member */
   free(f);
 }

@@ -30,6 +30,7 @@ struct isolua_future {
   void (*cancelled)(
     struct isolua_future *); /* it was settled by cancel; NULL: its isolate is killed */
   void *maker;               /* of a local one: for `lost` */
+  il_handle *behind;         /* what `cancelled` turns to, one hold; or NULL */
   bool is_end;               /* it is il_isolate.gone */
   bool local;                /* only the isolate that made it can settle it */
 

@@ -552,16 +552,12 @@ static int64_t ring_first(il_isolate *i) {
   return -1; /* the kill has set the alarm anew */
 }
 
-static bool owes(il_isolate *i) {
-  return atomic_load_explicit(&i->control.pinged, memory_order_acquire);
-}
-
 /* The hook that answers for busy code can get lost, with a coroutine that ends or under a hook that
 ** the code sets; and in a long call of C it is one signal that has to be waited for. */
 static int64_t ring_owes(il_alarm *a) {
   il_isolate *i = (il_isolate *)((char *)a - offsetof(il_isolate, owes));
   int64_t retry = atomic_load_explicit(&i->owes_retry, memory_order_relaxed) * 2;
-  if (!owes(i)) return -1;
+  if (!il_control_owes(&i->control)) return -1;
   if (retry > OWES_LAST) retry = OWES_LAST;
   atomic_store_explicit(&i->owes_retry, retry, memory_order_relaxed);
   signal_thread(i);
@@ -575,7 +571,7 @@ void il_isolate_nudge(il_isolate *i, bool busy) {
     return;
   }
   signal_thread(i);
-  if (!owes(i)) return;
+  if (!il_control_owes(&i->control)) return;
   atomic_store_explicit(&i->owes_retry, OWES_FIRST, memory_order_relaxed);
   il_alarm_set(&i->host->watchdog, &i->owes, il_deadline(OWES_FIRST));
 }

@@ -522,8 +522,8 @@ ISOLUA_API void isolua_pushself(lua_State *L);
 **   memory. [-0, +0, e]
 ** isolua_isolate_eval: the same of Lua code (an expression, or else statements; text, copied),
 **   which runs there in a coroutine of its own, between two instructions of what runs, with the
-**   isolate's globals. It gives true and the results, those that cannot be sent as strings; or
-**   false and the message. It counts for the isolate's memory. It must not wait (that raises in
+**   isolate's globals. It gives true and the results, those that cannot be sent as strings, and the
+**   table of globals as a copy with strings in place of tables and the like; or false and the message. It counts for the isolate's memory. It must not wait (that raises in
 **   it), but may start a task or a timer. isolua_future_cancel stops it, within some 1000
 **   instructions; its closers may run some more. Nothing else does, but a kill. While it runs
 **   other questions are answered on top of it; further evaluations, too, up to eight: then it goes

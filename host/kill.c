@@ -195,7 +195,7 @@ void il_vm_answer(il_vm *vm, lua_State *L, bool idle) {
     if (q == NULL) return;
     if (q->what != IL_PING && q->what != IL_PING_IDLE && !il_future_is_done(q->answer))
       vm->answer(vm, L, q, &r);
-    il_question_settle(q, &r);
+    il_question_settle(&vm->isolate->control, q, &r);
   }
 }
 
@@ -240,7 +240,7 @@ IL_IN_SIGNAL static bool wanted(const il_isolate *i) {
 /* Code that is evaluated may have taken its hook away, or be in a finalizer: it looks in any case. Once it
 ** is cancelled the hook has a count of its own. */
 IL_IN_SIGNAL static void look_soon(il_vm *vm, lua_State *L) {
-  if (lua_gethook(L) != vm->look || lua_gethookcount(L) == IL_LOOK)
+  if (lua_gethook(L) != vm->look || (lua_gethookcount(L) == IL_LOOK && !vm->stopped))
     lua_sethook(L, vm->look, LUA_MASKCOUNT, IL_LOOK_SOON);
   if (allowhook != 0) {
     volatile unsigned char *allow = (unsigned char *)L + allowhook;
@@ -265,7 +265,7 @@ IL_IN_SIGNAL void il_vm_on_signal(void) {
   L = vm->running;
   if (wanted(vm->isolate))
     atomic_fetch_add_explicit(&vm->isolate->signals, 1, memory_order_relaxed);
-  else if (!atomic_load_explicit(&vm->isolate->control.pinged, memory_order_acquire))
+  else if (!il_control_owes(&vm->isolate->control))
     return;
   else if (vm->asked == NULL)
     users = keep_hook(vm, L);

@@ -189,6 +189,13 @@ long long isolua_fresh_key(void) {
   return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
+/* What is evaluated may be where nothing looks whether it was cancelled. */
+static void stop_answering(isolua_future *answer) {
+  il_isolate *i = (il_isolate *)answer->behind; /* its first member */
+  atomic_fetch_add_explicit(&i->control.cancelled, 1, memory_order_acq_rel);
+  il_isolate_nudge(i, true);
+}
+
 /* Its own code, which asks, answers at once. */
 static isolua_future *ask(il_vm *vm, lua_State *L, il_isolate *i, enum il_asks what, char *text) {
   isolua_future *answer = il_future_new(vm->host, NULL);
@@ -196,6 +203,9 @@ static isolua_future *ask(il_vm *vm, lua_State *L, il_isolate *i, enum il_asks w
     free(text);
     return NULL;
   }
+  answer->behind = &i->h;
+  il_handle_retain(&i->h);
+  answer->cancelled = stop_answering;
   if (il_control_ask(&i->control, answer, what, text) != ISOLUA_OK) {
     il_future_release(answer);
     return NULL;

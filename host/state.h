@@ -151,6 +151,7 @@ typedef struct il_vm {
   /* Answers a question: *r. What it raises is caught. [-0, +0, -] */
   void (*answer)(struct il_vm *vm, lua_State *L, il_question *q, il_result *r);
   const il_question *asked; /* whose code runs; NULL: none */
+  bool stopped;             /* it was cancelled, and that was raised in it */
   lua_Hook look;            /* of that code, each IL_LOOK instructions */
   int depth;                /* of evaluations */
   const char *broken;       /* main: what of the loop the last break has ended; NULL: nothing */

@@ -253,7 +253,7 @@ local function cancel(iso, source)
   assert.equal("cancelled", settle.failure(endless).code)
   -- Whatever is evaluated now would run on top of it, were it still there.
   assert.is_true(settle.eventually(function()
-    return not ask(iso, "traceback"):find("repl:", 1, true)
+    return not ask(iso, "traceback"):find(":in:", 1, true)
   end))
   eval(iso, "spec_runs = nil")
 end
@@ -268,8 +268,8 @@ local function can_be_looked_into(iso, place)
 end
 
 local function outlives_what_fails(iso)
-  assert.same({ n = 2, false, "repl:1: no" }, eval(iso, "error 'no'"))
-  assert.same({ n = 2, false, "repl:1: unexpected symbol near <eof>" }, eval(iso, "x ="))
+  assert.same({ n = 2, false, ":in:1: no" }, eval(iso, "error 'no'"))
+  assert.same({ n = 2, false, ":in:1: unexpected symbol near <eof>" }, eval(iso, "x ="))
   assert.same({ n = 2, false, "what is evaluated from outside cannot yield" },
     eval(iso, "coroutine.yield()"))
   assert.matches("code that is evaluated in an isolate from outside cannot wait",
@@ -391,9 +391,9 @@ describe("inspect()", function()
   test("gives an error of __tostring as the message", function()
     for _, body in ipairs { busy["a coroutine"], waiting["a sleep"] } do
       local iso = start(body)
-      assert.same({ n = 2, false, "repl:1: within" },
+      assert.same({ n = 2, false, ":in:1: within" },
         eval(iso, "error(setmetatable({}, {__tostring = function() error 'within' end}))"))
-      assert.same({ n = 2, false, "repl:1: within" },
+      assert.same({ n = 2, false, ":in:1: within" },
         eval(iso, "setmetatable({print, io.stdout}, {__tostring = function() error 'within' end})"))
       assert.same({ n = 2, false, "(error object is a table value)" },
         eval(iso, "error(setmetatable({}, {__tostring = function() error {} end}))"))
@@ -440,6 +440,40 @@ describe("inspect()", function()
       while true do end]])
     assert.same({ n = 2, true, 1000 }, eval(iso, "closed"))
     assert.is_true(goes_on(iso))
+    finish(iso)
+  end)
+
+  -- A question would look there.
+  test("stops what is cancelled with no further question, where its hook is taken away", function()
+    local rx <close>, tx = isolate.port { capacity = 1, on_full = "drop_oldest" }
+    local iso = isolate.spawn(function() while true do tx:send(1) end end)
+    for _, source in ipairs {
+      "debug.sethook() while true do end",
+      "while true do pcall(function() debug.sethook() while true do end end) end",
+      "setmetatable({}, { __gc = function() while true do end end }) collectgarbage()",
+    } do
+      local endless = core.inspect(iso, "eval", "spec_runs = true " .. source)
+      assert.is_true(settle.eventually(function() return eval(iso, "spec_runs")[2] == true end))
+      assert.matches(":in:", ask(iso, "traceback"), 1, true)
+      eval(iso, "spec_runs = nil")
+      local sent = iso:stats().messages_out
+      assert.is_true(endless:cancel())
+      assert.is_true(settle.eventually(function() return iso:stats().messages_out > sent end))
+    end
+    assert.equal(1, rx:receive(settle.limit))
+    finish(iso)
+  end)
+
+  test("does not depend on the globals of the isolate", function()
+    local iso = start(busy["a loop"])
+    eval(iso, "load, table, tostring, error, next, type, rawequal, select, spec = nil, nil, nil, \z
+      nil, nil, nil, nil, nil, { 'x' }")
+    assert.same({ n = 3, true, 1, "a" }, eval(iso, "1, 'a'"))
+    local globals = eval(iso, "_G")[2]
+    assert.is_number(globals.spec_beats)
+    assert.matches("^table: ", globals.spec)
+    assert.same({ n = 2, false, ":in:1: unexpected symbol near <eof>" }, eval(iso, "x ="))
+    assert.same({ n = 2, false, ":in:1: '}' expected near <eof>" }, eval(iso, "{ 1"))
     finish(iso)
   end)
 

@@ -595,7 +595,16 @@ stack traceback:
       local t <close> = prompt()
       t:line "w = isolate.spawn({name = 'w'}, function() n = 0 while true do n = n + 1 end end)"
       t:prompts(2):line ":in w print 'go' while true do end":waits "\ngo"
-      t:press "C-c":waits "interrupted":line ":in w n > 0":waits "\ntrue\n"
+      t:press "C-c":waits("interrupted\n    print 'go' while true do end\n    ^^^^^\n\z
+        stack traceback:\n        :in:1: in main chunk\n2>")
+      t:line ":in w n > 0":waits "\ntrue\n"
+    end)
+
+    busy("evaluate in an isolate that has changed its globals", function()
+      local t <close> = prompt()
+      t:line "w = isolate.spawn({name = 'w'}, function() load, table, tostring, error, n = 7 \z
+        n = 7 while true do end end)"
+      t:prompts(2):line ":in w n, 'x'":waits '\n7  "x"\n':line ":in w _G":waits "n = 7"
     end)
 
     it("pause and resume", function()

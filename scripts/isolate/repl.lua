@@ -153,7 +153,12 @@ local function protected(session, fn, ...)
     return err
   end, session, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
-  session.show(report.format(session, failure or report.bare(results[2])))
+  failure = failure or report.bare(results[2])
+  if failure.interrupted then -- and with it what was evaluated elsewhere
+    for key, value in pairs(session.evaluated or {}) do failure[key] = value end
+  end
+  session.evaluated = nil
+  session.show(report.format(session, failure))
 end
 
 local function evaluate(session, text, fn, message)

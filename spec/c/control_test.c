@@ -153,7 +153,7 @@ static void answer_all(il_control *c, enum il_takes which) {
   il_question *q;
   while ((q = il_control_take(c, which)) != NULL) {
     il_result r = {ISOLUA_OK, NULL, NULL, NULL};
-    il_question_settle(q, &r);
+    il_question_settle(c, q, &r);
   }
 }
 
@@ -192,7 +192,7 @@ static void take_and_settle(rig *r, enum il_takes which, enum il_asks what, cons
   if (!CHECK(q != NULL)) return;
   CHECK_INT(q->what, what);
   CHECK(text != NULL ? q->text != NULL && strcmp(q->text, text) == 0 : q->text == NULL);
-  il_question_settle(q, &ok);
+  il_question_settle(&r->control, q, &ok);
 }
 
 /* One at a time, with its text; those that only the event loop answers are passed over by busy

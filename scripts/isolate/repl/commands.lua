@@ -45,30 +45,13 @@ local function split(argument)
   return find(name or argument), rest
 end
 
--- What is evaluated: a chunk of a name of its own. The table of globals, which as a value is a name
--- for that of whoever gets it, is answered as a copy, with text for what is no scalar.
-local EVALUATION = [[
-local source, globals = %s, _ENV
-local fn, problem = load("return " .. source, "=:in", "t")
-local message = problem
-if not fn then fn, message = load(source, "=:in", "t") end
-if not fn then error(problem:find "<eof>$" and problem or message, 0) end
-local function answer(...)
-  local list = table.pack(...)
-  for i = 1, list.n do
-    if rawequal(list[i], globals) then
-      local copy = {}
-      for key, value in next, globals do
-        local kind = type(value)
-        local is_scalar = kind == "string" or kind == "number" or kind == "boolean"
-        copy[tostring(key)] = is_scalar and value or tostring(value)
-      end
-      list[i] = copy
-    end
-  end
-  return table.unpack(list, 1, list.n)
+-- Where that code is by now, which was interrupted: as a failure; nil: there is no answer.
+local function evaluated(iso, code)
+  local ok, frames = core.inspect(iso, "traceback"):try(LOOK)
+  frames = ok and frames:match "^(.-)\nbelow that," or ok and frames
+  local place = frames and frames:match "\t(:in:%d+:)"
+  return place and { message = place, frames = frames, source = { name = ":in", text = code } }
 end
-return answer(fn())]]
 
 local function add_all(isolates, prefix, found)
   for _, iso in ipairs(isolates) do
@@ -258,8 +241,10 @@ command(":in", "ID code", "code", "evaluates an expression or statements in an i
   function(session, argument)
     local iso, code = split(argument)
     if not code then misuse "what is to be evaluated? As in ':in 3 #queue'" end
-    local answer <close> = core.inspect(iso, "eval",
-      EVALUATION:format(("%q"):format(code))) -- Ctrl-C cancels it
+    local answer <close> = core.inspect(iso, "eval", code) -- Ctrl-C cancels it
+    local _ <close> = setmetatable({}, { __close = function(_, err)
+      if err ~= nil then session.evaluated = evaluated(iso, code) end -- before it is cancelled
+    end })
     local results = table.pack(pcall(answer.await, answer))
     local err = not results[1] and results[2]
     if type(err) == "table" and rawget(err, "code") == "closed" then

@@ -205,6 +205,7 @@ function M.format(session, failure)
   if failure.interrupted then
     local place = session.editor:broken()
     list[1] = paint(session, "33", "interrupted" .. (place and ": " .. place or ""))
+    if failure.source then add_source(session, list, failure.message, nil, failure.source) end
   elseif failure.opaque then
     list[1] = paint(session, "31", "error object: ")
       .. pretty.format(failure.value, session.options)
