@@ -227,6 +227,7 @@ static void coro_free(il_vm *vm, lua_State *L, il_coro *c, bool reuse) {
   unpark(c);
   if (c->ended != NULL) c->ended(vm, c);
   luaL_unref(L, LUA_REGISTRYINDEX, c->handle);
+  if (reuse && lua_gethook(c->co) != NULL) lua_sethook(c->co, NULL, 0, 0); /* its function's own */
   if (reuse && vm->loop.spare == LUA_NOREF)
     vm->loop.spare = c->ref;
   else

@@ -35,6 +35,8 @@ enum { LISTED_MAX = 200 };
 
 typedef struct editor {
   bool open;
+  lua_Hook hook; /* the user's, while code of the prompt runs */
+  int hook_mask, hook_count;
   lua_State *L; /* of a read; at its index 1 is the editor, whose user value is the completer */
 #ifdef ISOLUA_LIBEDIT
   EditLine *el; /* NULL: plain lines */
@@ -604,6 +606,32 @@ static int editor_call(lua_State *L) {
   return lua_gettop(L);
 }
 
+static void take_hook(editor *e, lua_State *L) {
+  e->hook = lua_gethook(L);
+  e->hook_mask = lua_gethookmask(L);
+  e->hook_count = lua_gethookcount(L);
+  lua_sethook(L, NULL, 0, 0);
+}
+
+/* editor:run(fn, handler, …): the same for code of the user's, with the hook that it has left the last
+** time: no other code runs with that. */
+static int editor_run(lua_State *L) {
+  editor *e = check_editor(L);
+  int n;
+  lua_sethook(L, e->hook, e->hook_mask, e->hook_count);
+  n = editor_call(L);
+  take_hook(e, L);
+  return n;
+}
+
+/* editor:unhook() -> was there one? It is forgotten. */
+static int editor_unhook(lua_State *L) {
+  editor *e = check_editor(L);
+  lua_pushboolean(L, e->hook != NULL);
+  e->hook = NULL;
+  return 1;
+}
+
 /* editor:hung() -> ids: of the isolates and futures that waits were for which Ctrl-C ended in the last
 ** call. */
 static int editor_hung(lua_State *L) {
@@ -655,6 +683,8 @@ static const luaL_Reg methods[] = {{"read", editor_read},
                                    {"screen", editor_screen},
                                    {"key", editor_key},
                                    {"call", editor_call},
+                                   {"run", editor_run},
+                                   {"unhook", editor_unhook},
                                    {"hung", editor_hung},
                                    {"broken", editor_broken},
                                    {"on_break", editor_on_break},
@@ -674,6 +704,7 @@ static int edit_open(lua_State *L) {
     return 2;
   }
   e->open = true;
+  take_hook(e, L);
   /* Where none is set, as in containers, or it is not there, characters are UTF-8 as everywhere else. */
   if (setlocale(LC_CTYPE, "") == NULL || MB_CUR_MAX == 1) setlocale(LC_CTYPE, "C.UTF-8");
 #ifdef ISOLUA_LIBEDIT

@@ -115,9 +115,18 @@ Ctrl-D or :quit leaves
     t:waits "5> w[1], _2\nnil  nil\n"
   end)
 
-  it("removes a hook that raises, and says so", function()
-    local t <close> = after "debug.sethook(function() error 'x' end, 'l')"
-    t:line "1 + 1":prompts(3):waits "repl:1: x":waits "the hook that raised this is removed"
-    t:line "2 + 2":prompts(4):waits "\n4\n"
+  for _, when in ipairs { "'l'", "'c'", "'r'", "'crl'", "'', 1", "'', 10" } do
+    it("removes a hook that raises, and says so: " .. when, function()
+      local t <close> = prompt()
+      t:line("debug.sethook(function() error 'x' end, " .. when .. ")"):prompts(2)
+      t:line "for i = 1, 20 do math.abs(i) end":prompts(3):waits "repl:1: x"
+      t:waits "the hook that raised this is removed"
+      t:line "2 + 2":prompts(4):waits "\n4\n"
+    end)
+  end
+
+  it("does not run a hook that a timer's function has left", function()
+    local t <close> = after("isolate.after(0, function() debug.sethook(error, '', 99) end)")
+    t:line("isolate.run(math.abs, -7)"):waits ": 7\n"
   end)
 end)

@@ -121,7 +121,7 @@ end
 -- @treturn table|nil its results, with their number `n`; nil after an error
 function M.call(session, fn, ...)
   local failure
-  local results = table.pack(own.line(session.editor.call, session.editor, function(err)
+  local results = table.pack(own.line(session.editor, function(err)
     failure = own.inside(report.capture, err)
     return err
   end, fn, ...))
@@ -129,7 +129,7 @@ function M.call(session, fn, ...)
   if results[1] then return table.pack(table.unpack(results, 2, results.n)) end
   failure = failure or report.bare(results[2])
   session.show(report.format(session, failure))
-  if report.in_hook(failure) and own.unhook() then
+  if report.in_hook(failure) and session.editor:unhook() then
     session.show "the hook that raised this is removed"
   end
   watch.hung(session, failure)

@@ -6,9 +6,8 @@
 -- runs both are given back.
 -- @module isolate.repl.own
 -- SPDX-License-Identifier: MIT
-local next, pcall, error, select = next, pcall, error, select
+local next, pcall, error = next, pcall, error
 local pack, unpack = table.pack, table.unpack
-local gethook, sethook = debug.gethook, debug.sethook
 local getmeta, setmeta = debug.getmetatable, debug.setmetatable
 
 local M = {}
@@ -31,7 +30,6 @@ strings.__index = M.env.string
 
 local own = false -- is it the prompt's code that runs?
 local users = getmeta "" -- the metatable of strings
-local hook, mask, count
 
 local function enter()
   users, own = getmeta "", true
@@ -74,34 +72,17 @@ function M.outside(f, ...)
   return finish(unpack(results, 1, results.n))
 end
 
--- A hook that raises at every line does so in the prompt, too, unless that reaches no other line
--- before the hook is gone: so these are one line each.
-local function arm() if hook then sethook(hook, mask, count) end end
-local function hooked(...) arm() return select(1, (...)(select(2, ...))) end -- no name
-local function kept(...) local r = pack(pcall(...)) hook, mask, count = gethook() sethook() return r
-end
-
 --- Calls a line of the user, with the hook that the one before has left.
--- @tparam function call `call(x, f, handler, …)` calls `f(…)`, protected
--- @param x
+-- @tparam editor editor which keeps that meanwhile
 -- @tparam function handler
 -- @param ... the line and its arguments
--- @return what `call` returns
+-- @return what `editor:call` returns
 -- @raise what it raises
-function M.line(call, x, handler, ...)
+function M.line(editor, handler, f, ...)
   leave()
-  local results = kept(call, x, hooked, handler, ...)
+  local results = pack(pcall(editor.run, editor, f, handler, ...))
   enter()
-  if hook == "external hook" then hook = nil end
   return finish(unpack(results, 1, results.n))
-end
-
---- Forgets the user's hook.
--- @treturn boolean was there one?
-function M.unhook()
-  local had = hook ~= nil
-  hook = nil
-  return had
 end
 
 return M
