@@ -613,9 +613,9 @@ static void take_hook(editor *e, lua_State *L) {
   lua_sethook(L, NULL, 0, 0);
 }
 
-/* editor:run(fn, handler, …): the same for code of the user's, with the hook that it has left the last
+/* editor:run_line(fn, handler, …): the same for code of the user's, with the hook that it has left the last
 ** time: no other code runs with that. */
-static int editor_run(lua_State *L) {
+static int editor_run_line(lua_State *L) {
   editor *e = check_editor(L);
   int n;
   lua_sethook(L, e->hook, e->hook_mask, e->hook_count);
@@ -683,7 +683,7 @@ static const luaL_Reg methods[] = {{"read", editor_read},
                                    {"screen", editor_screen},
                                    {"key", editor_key},
                                    {"call", editor_call},
-                                   {"run", editor_run},
+                                   {"run_line", editor_run_line},
                                    {"unhook", editor_unhook},
                                    {"hung", editor_hung},
                                    {"broken", editor_broken},

@@ -72,6 +72,12 @@ function M.outside(f, ...)
   return finish(unpack(results, 1, results.n))
 end
 
+-- No tail call, so that the traceback names the method: there the prompt's own frames begin.
+local function run_line(editor, ...)
+  local results = pack(editor:run_line(...))
+  return results
+end
+
 --- Calls a line of the user, with the hook that the one before has left.
 -- @tparam editor editor which keeps that meanwhile
 -- @tparam function handler
@@ -80,9 +86,10 @@ end
 -- @raise what it raises
 function M.line(editor, handler, f, ...)
   leave()
-  local results = pack(pcall(editor.run, editor, f, handler, ...))
+  local ok, results = pcall(run_line, editor, f, handler, ...)
   enter()
-  return finish(unpack(results, 1, results.n))
+  if not ok then error(results, 0) end
+  return unpack(results, 1, results.n)
 end
 
 return M

@@ -118,7 +118,10 @@ end
 local function trim_frames(text)
   local lines, last = {}, 0
   for line in (text .. "\n"):gmatch "(.-)\n" do
-    if line:find("isolate/repl", 1, true) or line:find("in method 'call'", 1, true) then break end
+    if line:find("isolate/repl", 1, true) or line:find "^\t%[C%]: in method 'call'"
+      or line:find "^\t%[C%]: in method 'run_line'" then
+      break
+    end
     lines[#lines + 1] = line
     if line:find "^\t" and not line:find "^\t%[C%]: in %?" then last = #lines end
   end
