@@ -279,9 +279,10 @@ format: ## reformat the C sources
 	@.ci/deps lint
 	@clang-format -i $(wildcard host/*.[ch] bindings/*.[ch] spec/*/*.[ch] examples/*/*.[ch]*)
 
-docs: ## write what the prompt's `:doc` shows anew from the comments in the sources
+docs: ## write doc/c-api.md and what the prompt's `:doc` shows anew from comments in the sources
 	@.ci/deps build
 	@$(LUA) .ci/apidoc.lua $(DOCUMENTED) > scripts/isolate/repl/reference.lua
+	@$(LUA) .ci/headerdoc.lua $(HEADERS) > doc/c-api.md
 
 rockspec: ## write the lists of the rockspec anew from the folders
 	@.ci/deps build

@@ -48,15 +48,26 @@ local function run_script(block)
   is_as_said(block, shell.run(command, { cwd = directory, env = environment() }))
 end
 
-local function run_c(block)
-  local source, program = directory .. "/example.c", directory .. "/example"
-  shell.write(block.text, source)
+-- Compiles C code without a warning and gives the path of what it becomes.
+local function compile_c(text, words)
+  local source, target = directory .. "/example.c", directory .. "/example"
+  shell.write(text, source)
   local compiled = shell.run(([[sh -c 'exec ${CC:-cc} -std=c11 -Wall -Wextra -Werror %s ]] ..
-    [[$(${PKG_CONFIG:-pkg-config} --cflags --libs isolua) -Wl,-rpath,%s/lib -o %s']]):format(
-    source, build, program), { env = { "PKG_CONFIG_PATH=" .. build .. "/lib/pkgconfig" } })
+    [[$(${PKG_CONFIG:-pkg-config} --cflags --libs isolua) -Wl,-rpath,%s/lib %s -o %s']]):format(
+    source, build, words, target), { env = { "PKG_CONFIG_PATH=" .. build .. "/lib/pkgconfig" } })
   assert.equal("", compiled.stdout .. compiled.stderr)
   assert.equal(0, compiled.status)
-  is_as_said(block, shell.run(program, { cwd = directory }))
+  return target
+end
+
+local function run_c(block)
+  is_as_said(block, shell.run(compile_c(block.text, ""), { cwd = directory }))
+end
+
+local function compile_fragment(block)
+  local text = "#include <isolua_lua.h>\n#include <lualib.h>\n#include <stdio.h>\n"
+    .. "#include <stdlib.h>\n#include <string.h>\n" .. block.text
+  compile_c(text, "-c")
 end
 
 -- Types the lines behind prompts, each once the screen shows all that stands before it.
@@ -97,7 +108,9 @@ local function test(page, block)
     if lua.is_host then it(place .. " is replayed", function() replay(block) end) end
   elseif block.lang == "lua" then
     it(place .. " compiles", function() compiles(block, page) end)
-  elseif block.lang == "c" then
+  elseif block.words.fragment then
+    it(place .. " compiles", function() compile_fragment(block) end)
+  elseif block.lang == "c" and not block.words.declaration then
     it(place .. " compiles and prints what it says", function()
       if settle.sanitized then return pending "built with a sanitizer" end
       run_c(block)
@@ -136,6 +149,25 @@ for _, page in ipairs(pages) do
     end)
   end)
 end
+
+describe("the reference of the C API", function()
+  it("has what the headers say: make docs", function()
+    local written = shell.run("lua5.4 .ci/headerdoc.lua host/isolua.h host/isolua_lua.h")
+    assert.equal("", written.stderr)
+    assert.is_true(written.stdout == shell.read "doc/c-api.md",
+      "doc/c-api.md is not what `make docs` writes")
+  end)
+
+  it("has an example for every section of isolua.h that a newcomer needs", function()
+    local text = shell.read("doc/c-api.md"):match "\n## isolua%.h\n(.-)\n## isolua_lua%.h\n"
+    for _, title in ipairs { "Hosts", "Running code", "Futures", "Values", "Messages", "Blocks",
+                             "Shared integers", "Native ports", "Isolates that live", "The pump",
+                             "Pools" } do
+      local section = text:match("\n### " .. title .. "(\n.-)\n### ")
+      assert.matches("\n```c fragment\n", section, 1, true)
+    end
+  end)
+end)
 
 describe("the manual", function()
   local text = shell.read "doc/manual.md"

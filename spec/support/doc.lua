@@ -11,10 +11,12 @@ The words behind the language, in ```lua words, say what a block is:
   lua module=NAME     a file that lies beside the scripts of its page, for `require`
   lua fragment        only compiled
   c                   a program: it compiles without a warning and runs with status 0
+  c fragment          functions: they only compile, behind #include <isolua_lua.h> and others
   text file=NAME      a file that lies beside the scripts of its page
   text                right behind a script or a program: all its output, stderr after stdout
   console             a session at the prompt, which is replayed under isolua
-  text plain, sh      for the reader alone
+  text plain, sh,
+  c declaration       for the reader alone
 ]]
 
 local shell = require "spec.support.shell"
@@ -23,7 +25,7 @@ local M = {}
 
 local known = {
   lua = { status = true, host = true, script = true, module = true, fragment = true },
-  c = {},
+  c = { fragment = true, declaration = true },
   sh = {},
   console = {},
   text = { file = true, plain = true },
@@ -107,7 +109,9 @@ function M.dead_links(page)
   local dead = {}
   local folder = page:match "^(.*/)" or ""
   local _, prose = M.read(page)
-  for target in table.concat(prose, "\n"):gsub("`[^`]*`", ""):gmatch "%]%(([^)%s]+)%)" do
+  local text = table.concat(prose, "\n"):gsub("`[^`\n]*`", "`")
+  text = text:gsub("%f[^\n]%[`%]: (%S+)", "](%1)") -- [`name`]: target
+  for target in text:gmatch "%]%(([^)%s]+)%)" do
     if not target:match "^%a+:" then
       local path, place = target:match "^([^#]*)#?(.*)$"
       path = path == "" and page or folder .. path
