@@ -1,4 +1,5 @@
--- layers.lua - checks who includes what: rules 1-4 of the house style. Prints what breaks them.
+-- layers.lua - checks who includes what: rules 1-4 of the house style, and that types have names of
+-- their own. Prints what breaks them.
 -- SPDX-License-Identifier: MIT
 
 -- Bottom up. A module uses only what stands before it. Modules that are not named here are checked
@@ -204,6 +205,18 @@ local function check_systems(unit)
   end)
 end
 
+-- ---- A name of the library stands for one type ----
+
+local defined = {}
+
+local function check_types(unit)
+  each_line(unit, "%f[%w_]struct il_[%w_]+%s*{", function(i, line)
+    local name = line:match("struct (il_[%w_]+)")
+    if defined[name] then problem(unit.path, i, name, " is a type of ", defined[name], ", too") end
+    defined[name] = unit.path
+  end)
+end
+
 -- ---- Examples are written with the public headers alone ----
 
 local function check_example(unit)
@@ -224,6 +237,7 @@ for _, unit in ipairs(units) do
     check_umbrella(unit)
     check_locks(unit)
     check_systems(unit)
+    check_types(unit)
   end
 end
 check_cycles()

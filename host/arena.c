@@ -21,8 +21,8 @@
 #define CHUNK_LAST IL_HEAP_HUGE
 
 /* A chunk, or a piece of one. */
-struct il_block {
-  _Alignas(IL_ARENA_STEP) il_block *next;
+struct il_arena_part {
+  _Alignas(IL_ARENA_STEP) il_arena_part *next;
   size_t size;
 };
 
@@ -32,7 +32,7 @@ void il_arena_init(il_arena *a) {
 
 void il_arena_fini(il_arena *a) {
   while (a->chunks != NULL) {
-    il_block *next = a->chunks->next;
+    il_arena_part *next = a->chunks->next;
     il_heap_resize(a->chunks, a->chunks->size, 0);
     a->chunks = next;
   }
@@ -59,7 +59,7 @@ static bool is_cut(const il_arena *a, const void *p, size_t size) {
 /* A free block of a size that is a multiple of steps. */
 static void give(il_arena *a, void *p, size_t size) {
   if (size > IL_ARENA_SMALL) {
-    il_block *piece = p;
+    il_arena_part *piece = p;
     piece->next = a->pieces;
     piece->size = size;
     a->pieces = piece;
@@ -77,7 +77,7 @@ static void cut_from(il_arena *a, void *p, size_t size) {
 
 static bool new_chunk(il_arena *a) {
   size_t size = round_up(a->total / (a->total < HEAP_SMALL ? 32 : 4), CHUNK_STEP);
-  il_block *c;
+  il_arena_part *c;
   if (a->first == NULL) size = CHUNK_FIRST;
   if (size > CHUNK_LAST) size = CHUNK_LAST;
   c = il_heap_resize(NULL, 0, size);
@@ -108,7 +108,7 @@ static bool cut_from_list(il_arena *a, size_t size) {
 static bool refill(il_arena *a, size_t size) {
   char *at = a->at;
   size_t left = (size_t)(a->end - at);
-  il_block *piece = a->pieces;
+  il_arena_part *piece = a->pieces;
   if (piece != NULL) {
     a->pieces = piece->next;
     cut_from(a, piece, piece->size);
@@ -134,8 +134,8 @@ static void *take_small(il_arena *a, size_t size) {
 /* From the first chunk; NULL: there is no room in it. */
 static void *take_medium(il_arena *a, size_t size) {
   char *p;
-  for (il_block **at = &a->pieces; *at != NULL; at = &(*at)->next) {
-    il_block *piece = *at;
+  for (il_arena_part **at = &a->pieces; *at != NULL; at = &(*at)->next) {
+    il_arena_part *piece = *at;
     if (piece->size >= size) {
       *at = piece->next;
       give(a, (char *)piece + size, piece->size - size);

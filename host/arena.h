@@ -27,13 +27,13 @@
 #define IL_ARENA_WATCHED 0
 #endif
 
-typedef struct il_block il_block;
+typedef struct il_arena_part il_arena_part;
 
 typedef struct il_arena {
   void *free[IL_ARENA_SMALL / IL_ARENA_STEP + 1]; /* by size in steps */
   char *at, *end;                                 /* what small blocks are cut from */
-  il_block *pieces;                               /* freed medium blocks */
-  il_block *chunks;
+  il_arena_part *pieces;                          /* freed medium blocks */
+  il_arena_part *chunks;
   char *first;  /* the first of them; NULL: there is none yet */
   size_t total; /* bytes of all of them */
 } il_arena;
