@@ -126,11 +126,15 @@ CORE_SO := $(BUILD)/lua/isolate/core.so
 MODULES := $(SCRIPTS:scripts/%=$(BUILD)/lua/%)
 AMALGAMATION := $(BUILD)/amalgamation/isolua.c
 C_PROGRAMS := $(C_TESTS:spec/c/%.c=$(BUILD)/bin/c/%)
+# But the game, which is SDL's more than the library's.
+EXAMPLES := $(filter-out %/game.c,$(wildcard examples/embed/*.c examples/embed/*.cpp))
+EXAMPLE_PROGRAMS := $(EXAMPLES:examples/embed/%=$(BUILD)/bin/examples/%)
 
-.PHONY: all amalgamation c-tests
+.PHONY: all amalgamation c-tests embed-examples
 all: $(EXE) $(LIB_A) $(LIB_SO) $(PC) $(CORE_SO) $(MODULES) ## build everything (the default)
 amalgamation: $(AMALGAMATION) ## write the library as one C file, with its headers beside it
 c-tests: $(C_PROGRAMS)
+embed-examples: $(EXAMPLE_PROGRAMS)
 
 $(EXE): $(MAIN_O) $(LIBRARY_O) $(BUILD)/sources
 	@mkdir -p $(@D)
@@ -174,6 +178,16 @@ $(C_PROGRAMS): $(BUILD)/bin/c/%: $(BUILD)/obj/spec/c/%.o $(HELPERS_O) $(LIBRARY_
 # What it and the library ask of the system goes through the test.
 $(BUILD)/bin/c/refuse_test: LINK += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free \
   aligned_alloc strdup mmap pthread_create eventfd epoll_create1)
+
+$(BUILD)/bin/examples/%.c: examples/embed/%.c $(LIB_A) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(LINK) $(FLAGS) $(LUA_CFLAGS) $(CFLAGS) -o $@ $< $(LIB_A) $(LUA_LIBS) $(SYSTEM_LIBS)
+
+$(BUILD)/bin/examples/%.cpp: examples/embed/%.cpp examples/embed/isolua.hpp $(LIB_A) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) -std=c++17 -Wall -Wextra -Ihost $(CFLAGS) -o $@ $< $(LIB_A) $(LUA_LIBS) $(SYSTEM_LIBS)
 
 $(BUILD)/bin/limits: spec/bench/limits.c $(BUILD)/flags | $(BUILD)/.deps
 	@mkdir -p $(@D)
@@ -253,9 +267,9 @@ asan tsan ubsan: ## run the specs and the C tests under a sanitizer
 	@$(RECURSE) BUILD=$(BUILD)/$@ SANITIZER=$@ CFLAGS='$(CFLAGS) -O1' all c-tests
 	@$(subst '$(BUILD)','$(BUILD)/$@',$(tests)) --sanitizer=$@ host c
 
-valgrind: ## run the C tests under valgrind
+valgrind: ## run the C tests and examples/embed under valgrind
 	@.ci/deps build test valgrind
-	@$(RECURSE) all c-tests
+	@$(RECURSE) all c-tests embed-examples
 	@$(tests) --sanitizer=valgrind valgrind
 
 # Of another build: make stress BUILD=build/tsan SANITIZER=tsan.
