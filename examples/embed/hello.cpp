@@ -37,10 +37,10 @@ static void errors(const isolua::host &host) {
 // An isolate that lives answers by a port until nobody can send to it.
 static void port(const isolua::host &host) {
   isolua::sender sender;
-  isolua::receiver receiver(host, sender, "answers");
+  isolua::receiver receiver(host, sender);
   isolua::message args;
   args.add(sender);
-  sender = isolua::sender();
+  sender.reset();
   isolua::isolate isolate = host.spawn("local tx = ...\n"
                                        "for m in require 'isolate'.inbox():messages() do\n"
                                        "  tx:send {name = m.name, sum = m[1] + m[2]}\n"
@@ -49,12 +49,12 @@ static void port(const isolua::host &host) {
   for (int i = 1; i <= 3; i++) {
     isolua::message m;
     m.map().add("name").add("sum").add(1).add(i).add(2).add(10 * i).end();
-    isolate.send(std::move(m));
+    isolua::send(isolua_isolate_sender(isolate.get()), std::move(m));
     if (std::optional<isolua::message> answer = receiver.receive())
       std::cout << "port: " << answer->value().get("name").string() << " "
                 << answer->value().get("sum").integer() << "\n";
   }
-  isolate = isolua::isolate();
+  isolate.reset();
   std::cout << "port: " << (receiver.receive() ? "one more" : "none will come") << "\n";
 }
 
@@ -67,12 +67,14 @@ static void blocks(const isolua::host &host) {
   bool over = false;
   block.data()[0] = 41;
   args.add(sender).add(std::move(block));
-  sender = isolua::sender();
+  sender.reset();
   receiver.on_message([&over](std::optional<isolua::message> m) {
     over = !m;
     if (over) return;
     isolua::block back = m->value().block();
-    std::cout << "block: " << back.size() << " bytes, " << int(back.data()[0]) << "\n";
+    std::size_t size = 0;
+    int first = back.data(&size)[0];
+    std::cout << "block: " << size << " bytes, " << first << "\n";
   });
   isolua::future f = host.run("local tx, buf = ...\n"
                               "local bytes = buf:view 'u8'\n"
@@ -80,7 +82,8 @@ static void blocks(const isolua::host &host) {
                               "tx:send(require 'isolate'.transfer(buf))",
                               isolua::options(), std::move(args));
   f.wait();
-  while (!over) host.pump(-1, MILLISECOND); // a program would do something else between
+  while (!over)
+    isolua_pump(host.get(), -1, MILLISECOND); // a program would do something else between
 }
 
 int main() {
