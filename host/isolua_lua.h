@@ -367,7 +367,7 @@ ISOLUA_API int isolua_frozen_next(lua_State *L, int index, long long *at);
 /* -- Pools ------------------------------------------------------------------------------------- */
 
 /*
-** A pool runs jobs: functions with arguments, each in one of `size` isolates that live on. Its
+** A pool runs jobs: functions with arguments, each in one of `workers` isolates that live on. Its
 ** queue needs no event loop. Handles (ISOLUA_TPOOL) can be sent; with the last one it closes.
 **
 ** isolua_pool_push: ISOLUA_OK: pushes a new one; else an error object. Of `options`, base.timeout

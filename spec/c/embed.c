@@ -68,6 +68,30 @@ void embed_close(isolua_host *host) {
   CHECK_INT(isolua_host_close(host, SOON), ISOLUA_OK);
 }
 
+void embed_in_main(lua_CFunction test) {
+  isolua_host *host = embed_open(NULL);
+  lua_State *L;
+  if (host == NULL) return;
+  if (CHECK_INT(isolua_main_open(host, &L), ISOLUA_OK)) {
+    lua_pushcfunction(L, test);
+    if (!CHECK_INT(lua_pcall(L, 0, 0, 0), LUA_OK))
+      printf("      %s\n", luaL_tolstring(L, -1, NULL));
+    isolua_main_close(L);
+  }
+  embed_close(host);
+}
+
+bool embed_raises(lua_State *L, lua_CFunction f, int index, const char *part) {
+  bool good;
+  int top = lua_gettop(L);
+  index = lua_absindex(L, index);
+  lua_pushcfunction(L, f);
+  lua_pushvalue(L, index);
+  good = CHECK(lua_pcall(L, 1, 0, 0) != LUA_OK) && CHECK_PART(luaL_tolstring(L, -1, NULL), part);
+  lua_settop(L, top);
+  return good;
+}
+
 isolua_future *embed_run(isolua_host *host, isolua_options *options, const char *source) {
   isolua_future *future = NULL;
   if (options != NULL) options->size = sizeof *options;

@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #include "check.h"
-#include "isolua.h"
+#include "isolua_lua.h"
 
 #define MILLISECOND (ISOLUA_SECOND / 1000)
 #define SOON (20 * ISOLUA_SECOND) /* what should come at once has come by then */
@@ -36,6 +36,11 @@ bool capture_wait(capture *c, int calls);
 isolua_host *embed_open(isolua_host_options *options);
 /* Closes it and checks that all isolates have ended. */
 void embed_close(isolua_host *host);
+
+/* Calls `test`, which must raise nothing, in the main state of a host, without arguments. */
+void embed_in_main(lua_CFunction test);
+/* Calls `f`, with a copy of the value at `index`, and checks that it raises what holds `part`. */
+bool embed_raises(lua_State *L, lua_CFunction f, int index, const char *part);
 
 /* Runs `source`; `options` as above. NULL: failed, and checked. */
 isolua_future *embed_run(isolua_host *host, isolua_options *options, const char *source);

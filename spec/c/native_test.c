@@ -1006,6 +1006,33 @@ static void states_keep_what_they_had(void) {
   close_host();
 }
 
+static void note_nothing(void *ud, isolua_future *f) {
+  (void)f;
+  *(int *)ud = 1;
+}
+
+static void note_no_message(void *ud, isolua_receiver *r, isolua_message *m) {
+  (void)r, (void)m;
+  *(int *)ud = 1;
+}
+
+static void callbacks_are_refused_by_what_is_closed(void) {
+  isolua_future *f;
+  isolua_receiver *r;
+  isolua_sender *s;
+  int seen = 0;
+  if (!open_host()) return;
+  f = embed_run(host, NULL, "return 1");
+  CHECK_INT(isolua_receiver_new(host, NULL, 0, &r, &s), ISOLUA_OK);
+  isolua_sender_release(s);
+  close_host();
+  CHECK_INT(isolua_future_on_done(f, note_nothing, &seen), ISOLUA_CLOSED);
+  CHECK_INT(isolua_receiver_on_message(r, note_no_message, &seen), ISOLUA_CLOSED);
+  CHECK_INT(seen, 0);
+  isolua_future_release(f);
+  isolua_receiver_close(r);
+}
+
 static const check_case cases[] = {
   {"messages carry values of every type", messages_carry_every_type},
   {"messages carry tables", messages_carry_tables},
@@ -1033,6 +1060,7 @@ static const check_case cases[] = {
   {"the pump bears several threads", pump_bears_several_threads},
   {"wake is called once a pump", wake_is_called_once_a_pump},
   {"states of the caller's are attached, pumped and detached", states_are_attached_and_pumped},
+  {"callbacks are refused by what is closed", callbacks_are_refused_by_what_is_closed},
   {"states of the caller's keep what they had", states_keep_what_they_had},
 };
 
