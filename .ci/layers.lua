@@ -5,7 +5,7 @@
 -- Bottom up. A module uses only what stands before it. Modules that are not named here are checked
 -- for cycles alone.
 local ORDER = { "plat", "err", "due", "heap", "msg", "buf", "wire", "frozen", "build", "wait",
-  "value", "future", "cell", "port", "control", "watchdog", "worker", "pump", "isolate", "native",
+  "cell", "value", "future", "port", "control", "watchdog", "worker", "pump", "isolate", "native",
   "write", "pool", "host", "arena", "state", "names", "buffer", "kill", "codec", "freeze", "loop",
   "select", "handler", "answer", "vm", "task", "live", "run", "ports", "shared", "pools" }
 local WITHOUT_LUA = { plat = true, err = true, due = true, heap = true, buf = true, msg = true,
