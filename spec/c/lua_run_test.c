@@ -129,6 +129,10 @@ static int trace(lua_State *L) {
   return 1;
 }
 
+static int want_memory(lua_State *L) {
+  isolua_memoryerror(L);
+}
+
 static int make_errors(lua_State *L) {
   static const int codes[] = {ISOLUA_CANCELLED,   ISOLUA_CLOSED,  ISOLUA_DEADLOCK,
                               ISOLUA_INTERRUPTED, ISOLUA_TIMEOUT, ISOLUA_NOT_SENDABLE,
@@ -153,6 +157,9 @@ static int make_errors(lua_State *L) {
   CHECK_INT(lua_pcall(L, 1, 1, 1), LUA_ERRRUN);
   CHECK_PART(lua_tostring(L, -1), "far away");
   CHECK_PART(lua_tostring(L, -1), "in ?");
+  lua_pushcfunction(L, want_memory);
+  CHECK_INT(lua_pcall(L, 0, 1, 0), LUA_ERRMEM);
+  CHECK_TEXT(lua_tostring(L, -1), "not enough memory");
   return 0;
 }
 
