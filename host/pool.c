@@ -294,10 +294,14 @@ typedef struct step {
 /* ns. A wake-up costs 65 to 90 us (wait.c), of which whoever wakes bears 5 to 10. */
 enum { TINY = 10000, RECENT = 20000, BACKLOG = 100000, WATCH = 1000000 };
 
-/* Can what is queued be left to the hands that have jobs now? */
+/* Can what is queued be left to the hands that have jobs now? Where all processors are busy the idle one would
+** take theirs from whoever sends the jobs, or runs them. */
 static bool leave_locked(const il_pool *p, const il_hand *idle, int64_t now) {
-  return p->busy > 0 && !p->unwatched && now - p->turn < RECENT && p->usually < TINY &&
-         (int64_t)p->queued * p->usually < BACKLOG && il_waiter_asleep(&idle->isolate->waiter);
+  bool in_hand = il_awake_enough()
+                   ? now - p->turn < WATCH
+                   : now - p->turn < RECENT && (int64_t)p->queued * p->usually < BACKLOG;
+  return in_hand && p->busy > 0 && !p->unwatched && p->usually < TINY &&
+         il_waiter_asleep(&idle->isolate->waiter);
 }
 
 /* A job ran for so many ns. */

@@ -102,6 +102,11 @@ static bool crowded(void) {
   return n < 2 || atomic_load_explicit(&awake, memory_order_relaxed) > n;
 }
 
+bool il_awake_enough(void) {
+  return atomic_load_explicit(&awake, memory_order_relaxed) >=
+         atomic_load_explicit(&processors, memory_order_relaxed);
+}
+
 static bool spin(il_waiter *w, int64_t start) {
   while (!crowded() && il_now() - start < w->spin) {
     for (int i = 0; i < ROUNDS; i++) {

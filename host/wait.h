@@ -49,6 +49,8 @@ typedef struct il_watches {
 void il_waiter_init(il_waiter *w);
 /* A thread that owns a waiter begins (1) or ends (-1). */
 void il_awake_add(int n);
+/* Has each processor such a thread that does not sleep, so that waking one more makes nothing faster? A hint. */
+bool il_awake_enough(void);
 /* Wakes the owner, now or at its next sleep. Thread: any; safe in a signal handler. */
 void il_waiter_wake(il_waiter *w);
 /* Does the owner sleep, so that a wake-up will be a system call? A hint. Thread: any. */
