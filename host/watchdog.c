@@ -30,6 +30,7 @@ static void ring_first(il_watchdog *d) {
     il_due_set(&d->alarms, &a->due, next);
     return;
   }
+  if (next >= 0 && a->due.place != 0 && next < a->due.when) il_due_set(&d->alarms, &a->due, next);
   il_mutex_unlock(&d->lock);
   il_handle_release(owner);
   il_mutex_lock(&d->lock);

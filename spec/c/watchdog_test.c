@@ -173,11 +173,19 @@ static void rings_again(void) {
   end(&d);
 }
 
-/* What it is set to while it rings counts, not what the ring returns. */
+/* What it is set to while it rings counts, or what the ring returns if that is earlier. */
 static int64_t set_itself(bell *b) {
   if (atomic_load(&b->rings) == 1) {
     set(b, il_now() + MILLISECOND);
     return LATER;
+  }
+  return -1;
+}
+
+static int64_t set_itself_for_later(bell *b) {
+  if (atomic_load(&b->rings) == 1) {
+    set(b, LATER);
+    return il_now() + MILLISECOND;
   }
   return -1;
 }
@@ -199,23 +207,29 @@ static bool has_rung_twice(void *b) {
 
 static void changed_while_it_rings(void) {
   il_watchdog d;
-  bell a, b, c;
+  bell a, b, c, e;
   if (!CHECK_INT(il_watchdog_init(&d), ISOLUA_OK)) return;
   bell_init(&a, &d);
   bell_init(&b, &d);
   bell_init(&c, &d);
+  bell_init(&e, &d);
   a.act = set_itself;
   b.act = cancel_itself;
   c.act = set_and_cancel_itself;
+  e.act = set_itself_for_later;
   set(&a, il_now());
   set(&b, il_now());
   set(&c, il_now());
+  set(&e, il_now());
   CHECK(check_eventually(has_rung_twice, &a));
   CHECK(check_eventually(has_rung, &b));
   CHECK(check_eventually(has_rung, &c));
+  CHECK(check_eventually(has_rung_twice, &e));
+  il_alarm_cancel(&d, &e.alarm);
   bell_fini(&a);
   bell_fini(&b);
   bell_fini(&c);
+  bell_fini(&e);
   fence(&d);
   CHECK_INT(atomic_load(&a.rings), 2);
   CHECK_INT(atomic_load(&b.rings), 1);
