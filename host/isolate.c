@@ -14,6 +14,7 @@
 **   future.lock    > (waiter: no lock)
 **   port.lock      > (waiter: no lock)
 **   isolate.lock   > port.lock
+**   receiver.lock  > port.lock, pump.lock   (native.c)
 **   control.lock   > none
 **   pool.lock      > host.lock
 ** Nothing calls Lua, allocates, calls back or gives up a last hold under a lock.

@@ -289,23 +289,33 @@ static void drop_receiver(il_event *e) {
   (void)e; /* it is a part of the receiver */
 }
 
+/* The pump calls it from now on. False: the host is closed. */
+static bool add_event_locked(isolua_receiver *r) {
+  r->event.call = call_receiver;
+  r->event.unwatch = unwatch_receiver;
+  r->event.drop = drop_receiver;
+  if (!il_event_add(&r->host->pump, &r->event)) {
+    r->event.call = NULL;
+    return false;
+  }
+  il_port_observe(r->port, &r->event.watch);
+  return true;
+}
+
 int isolua_receiver_on_message(isolua_receiver *r, isolua_received *callback, void *ud) {
-  bool had;
+  bool had, there;
   if (r == NULL) return ISOLUA_INVALID;
   il_mutex_lock(&r->lock);
   had = r->event.call != NULL;
-  r->callback = callback;
-  r->ud = ud;
-  if (!had && callback != NULL) {
-    r->event.call = call_receiver;
-    r->event.unwatch = unwatch_receiver;
-    r->event.drop = drop_receiver;
+  there = had || (callback != NULL && add_event_locked(r));
+  if (there) {
+    r->callback = callback;
+    r->ud = ud;
   }
   il_mutex_unlock(&r->lock);
   if (had) il_event_finish(&r->host->pump, &r->event);
   if (callback == NULL) return ISOLUA_OK;
-  if (!had && !il_event_add(&r->host->pump, &r->event)) return ISOLUA_CLOSED;
-  if (!had) il_port_observe(r->port, &r->event.watch);
+  if (!there) return ISOLUA_CLOSED;
   il_watch_fire(&r->event.watch); /* what is there already */
   return ISOLUA_OK;
 }

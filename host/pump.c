@@ -113,8 +113,11 @@ bool il_event_remove(il_pump *p, il_event *e) {
 }
 
 void il_event_finish(il_pump *p, il_event *e) {
+  size_t call;
   il_mutex_lock(&p->lock);
-  while (p->called == e && !il_thread_is_self(p->thread)) il_cond_wait(&p->changed, &p->lock, -1);
+  call = p->calls;
+  while (p->called == e && p->calls == call && !il_thread_is_self(p->thread))
+    il_cond_wait(&p->changed, &p->lock, -1);
   il_mutex_unlock(&p->lock);
 }
 
@@ -134,6 +137,7 @@ static bool call_one(il_pump *p) {
   }
   e = event_of(watch);
   p->called = e;
+  p->calls++;
   if (e != NULL) atomic_store(&watch->fired, false);
   il_mutex_unlock(&p->lock);
   if (e == NULL) return false;

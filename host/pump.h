@@ -46,6 +46,7 @@ typedef struct il_pump {
   il_event *first;         /* all events */
   il_watch *taken, **last; /* those that fired and are still to be called, oldest first */
   il_event *called;        /* being called now */
+  size_t calls;            /* that have begun */
   bool pumping, closed;
   il_thread thread;         /* who pumps, while `pumping` */
   int fd;                   /* the descriptor; -1: none was asked for */
@@ -73,7 +74,8 @@ bool il_event_add(il_pump *p, il_event *e);
 /* Takes it off its source and out of the list. It is not called any more when this returns, unless the caller is
 ** called by it. False: it was not listed. */
 bool il_event_remove(il_pump *p, il_event *e);
-/* Waits until a call of it that has begun has ended, unless the caller is called by it. */
+/* Waits until a call of it that has begun has ended, not for those that follow; unless the caller is called by
+** it. */
 void il_event_finish(il_pump *p, il_event *e);
 
 #endif

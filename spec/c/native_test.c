@@ -802,6 +802,7 @@ static void receivers_close_in_their_callback(void) {
 typedef struct changing {
   isolua_receiver *r;
   isolua_received *next;           /* that is set; or NULL */
+  int messages;                    /* that are there */
   atomic_bool inside, ended, over; /* in the callback; behind it; the change is made */
   atomic_int changer;              /* the thread that makes it, once it is about to */
 } changing;
@@ -825,12 +826,12 @@ static void change_meanwhile(void *ud, isolua_receiver *r, isolua_message *m) {
 static void pump_or_change(int index, void *arg) {
   changing *c = arg;
   if (index == 0) {
-    isolua_pump(host, 1, -1);
+    isolua_pump(host, c->messages, -1);
     return;
   }
   while (!atomic_load(&c->inside)) sched_yield(); /* it sleeps in the change only */
   atomic_store(&c->changer, (int)gettid());
-  CHECK_INT(isolua_receiver_on_message(c->r, c->next, NULL), ISOLUA_OK);
+  CHECK_INT(isolua_receiver_on_message(c->r, c->next, c), ISOLUA_OK);
   CHECK_INT(atomic_load(&c->ended), true);
   atomic_store(&c->over, true);
 }
@@ -843,7 +844,7 @@ static void drop_message(void *ud, isolua_receiver *r, isolua_message *m) {
 static void callbacks_have_ended_when_they_are_changed(void) {
   isolua_received *const next[] = {NULL, drop_message};
   for (int i = 0; i < 2; i++) {
-    changing c = {.next = next[i]};
+    changing c = {.next = next[i], .messages = 1};
     isolua_sender *s;
     if (!open_host()) return;
     CHECK_INT(isolua_receiver_new(host, NULL, 0, &c.r, &s), ISOLUA_OK);
@@ -854,6 +855,76 @@ static void callbacks_have_ended_when_they_are_changed(void) {
     isolua_receiver_close(c.r);
     close_host();
   }
+}
+
+static bool is_over(void *arg) {
+  return atomic_load(&((changing *)arg)->over);
+}
+
+static void wait_for_change(void *ud, isolua_receiver *r, isolua_message *m) {
+  (void)r;
+  isolua_message_free(m);
+  CHECK(check_eventually(is_over, ud));
+}
+
+static void changes_wait_for_no_call_of_the_next_one(void) {
+  changing c = {.next = wait_for_change, .messages = 2};
+  isolua_sender *s;
+  if (!open_host()) return;
+  CHECK_INT(isolua_receiver_new(host, NULL, 0, &c.r, &s), ISOLUA_OK);
+  CHECK_INT(isolua_receiver_on_message(c.r, change_meanwhile, &c), ISOLUA_OK);
+  send_integer(s, 1);
+  send_integer(s, 2);
+  check_parallel(2, pump_or_change, &c);
+  isolua_sender_release(s);
+  isolua_receiver_close(c.r);
+  close_host();
+}
+
+enum { SETTERS = 2 };
+
+typedef struct setting {
+  isolua_receiver **all;
+  int n;
+  atomic_int there; /* threads that have come to a receiver, of all so far */
+} setting;
+
+/* All of them come to each receiver at once. */
+static void set_callbacks(int index, void *arg) {
+  setting *t = arg;
+  (void)index;
+  for (int i = 0; i < t->n; i++) {
+    atomic_fetch_add(&t->there, 1);
+    while (atomic_load(&t->there) < SETTERS * (i + 1)) continue;
+    CHECK_INT(isolua_receiver_on_message(t->all[i], drop_message, NULL), ISOLUA_OK);
+  }
+}
+
+static void callbacks_are_set_by_several_at_once(void) {
+  setting t = {.n = check_scale(10000, 1000)};
+  isolua_sender *s;
+  if (!open_host()) return;
+  t.all = calloc((size_t)t.n, sizeof *t.all);
+  for (int i = 0; i < t.n; i++) {
+    CHECK_INT(isolua_receiver_new(host, NULL, 0, &t.all[i], &s), ISOLUA_OK);
+    isolua_sender_release(s);
+  }
+  check_parallel(SETTERS, set_callbacks, &t);
+  for (int i = 0; i < t.n; i++) isolua_receiver_close(t.all[i]);
+  free(t.all);
+  close_host();
+}
+
+static void callbacks_are_refused_once_the_host_is_closed(void) {
+  isolua_receiver *r;
+  isolua_sender *s;
+  if (!open_host()) return;
+  CHECK_INT(isolua_receiver_new(host, NULL, 0, &r, &s), ISOLUA_OK);
+  close_host();
+  for (int i = 0; i < 2; i++)
+    CHECK_INT(isolua_receiver_on_message(r, drop_message, NULL), ISOLUA_CLOSED);
+  isolua_sender_release(s);
+  isolua_receiver_close(r);
 }
 
 static void stop_oneself(void *ud, isolua_receiver *r, isolua_message *m) {
@@ -1056,6 +1127,10 @@ static const check_case cases[] = {
   {"the pump keeps to its budget", pump_keeps_to_its_budget},
   {"receivers close in their callback", receivers_close_in_their_callback},
   {"callbacks have ended when they are changed", callbacks_have_ended_when_they_are_changed},
+  {"a change of a callback waits for no call of the next one",
+   changes_wait_for_no_call_of_the_next_one},
+  {"callbacks are set by several threads at once", callbacks_are_set_by_several_at_once},
+  {"callbacks are refused once the host is closed", callbacks_are_refused_once_the_host_is_closed},
   {"callbacks are taken off by themselves", callbacks_are_taken_off_by_themselves},
   {"the pump bears several threads", pump_bears_several_threads},
   {"wake is called once a pump", wake_is_called_once_a_pump},
