@@ -145,6 +145,7 @@ typedef struct il_vm {
   volatile lua_Hook hook; /* the user's, while the signal handler's is in its place */
   int hook_mask, hook_count;
   lua_State *hooked;       /* whose it was */
+  unsigned left_alone;     /* signals since the last that has set its hook; the signal handler's */
   _Atomic(bool) breaks;    /* main: no pcall is to catch the next interrupt; seq_cst */
   _Atomic(bool) breakable; /* main: isolua_breakable runs; likewise */
   bool breaking;           /* such an interrupt unwinds main */

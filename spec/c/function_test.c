@@ -82,6 +82,33 @@ static void functions_run_within_limits(void) {
   close_host();
 }
 
+/* Waits until a signal has set its hook, and then has the Lua function that calls it not know of that: so it is
+** where Lua was about to note that it has none (luaG_traceexec). `trap` of lstate.h's CallInfo. */
+static int overlook_hook(lua_State *L) {
+  enum { TRAP = 5 * sizeof(void *) };
+  lua_Debug ar;
+  while (lua_gethook(L) == NULL) continue;
+  if (lua_getstack(L, 1, &ar)) memset((char *)ar.i_ci + TRAP, 0, sizeof(int));
+  return 0;
+}
+
+static int overlook_kill(lua_State *L) {
+  if (luaL_loadstring(L, "(...)() " ENDLESS) != LUA_OK) return lua_error(L);
+  lua_pushcfunction(L, overlook_hook);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+static void hooks_of_kills_may_be_overlooked(void) {
+  isolua_options o = {.size = sizeof o, .timeout = 10 * MILLISECOND};
+  isolua_future *f;
+  if (!open_host()) return;
+  CHECK_INT(isolua_run_function(host, &o, overlook_kill, &f), ISOLUA_OK);
+  embed_settles(f, ISOLUA_TIMEOUT, "ran over its time");
+  isolua_future_release(f);
+  close_host();
+}
+
 static int has_no_os(lua_State *L) {
   lua_pushboolean(L, lua_getglobal(L, "os") == LUA_TNIL);
   return 1;
@@ -172,6 +199,7 @@ static const check_case cases[] = {
   {"a C function runs with its arguments", functions_run_with_arguments},
   {"a C function fails with its error", functions_fail_with_their_errors},
   {"a C function runs within the isolate's limits", functions_run_within_limits},
+  {"a kill whose hook Lua has overlooked comes again", hooks_of_kills_may_be_overlooked},
   {"options hold for a C function", options_hold_for_functions},
   {"a C function lives in an isolate, and waits", functions_live_and_wait},
   {"wrong arguments are refused", wrong_arguments_are_refused},
