@@ -448,6 +448,39 @@ races["pool: submit against cancel, kills and close"] = function(k)
   check(stats.busy == 0 and stats.queued == 0, "jobs are left")
 end
 
+-- Where jobs are tiny they are left to who is busy: should that be kept by a longer one, another takes them.
+races["pool: tiny jobs against one that goes on"] = function(k)
+  local pool = isolate.pool { size = k % 3 + 2, idle = k % 4 == 1 and 0.0005 or nil,
+                              max_jobs = k % 5 == 2 and 7 or nil }
+  local over = isolate.atomic()
+  local function tiny(x) return x end
+  local function goes_on(cell, waits)
+    local iso = waits and require "isolate"
+    repeat if iso then iso.sleep(0) end until cell:load() ~= 0
+  end
+  local function submit(n)
+    local all = {}
+    for i = 1, n do all[i] = pool:submit({ timeout = i % 7 == k % 7 and 60 or nil }, tiny, i) end
+    return all
+  end
+  for round = 1, 5 do
+    for _, f in ipairs(submit(k % 20 + 5)) do check(f:try(LIMIT)) end
+    over:store(0)
+    local before, long, after = submit(k % 6), nil, nil
+    long = pool:submit(goes_on, over, (k + round) % 2 == 0)
+    if k % 3 == 0 then stagger(k + round) end
+    after = submit(k % 30 + 1)
+    for _, f in ipairs(before) do check(f:try(LIMIT)) end
+    for i, f in ipairs(after) do
+      local ok, value = f:try(LIMIT)
+      check(ok and value == i, "a tiny job waits for one that goes on", value)
+    end
+    over:store(1)
+    check(long:try(LIMIT))
+  end
+  check(pool:close(LIMIT), "the pool does not get empty")
+end
+
 -- Whoever finds an isolate of the pool kills it, while lists are worked through: no item is missing
 -- or done by halves, or the error says why.
 races["pool: map against kills of its isolates"] = function(k)
