@@ -289,35 +289,26 @@ static void drop_receiver(il_event *e) {
   (void)e; /* it is a part of the receiver */
 }
 
-/* The pump calls it from now on. False: the host is closed. */
-static bool add_event_locked(isolua_receiver *r) {
+static void add_event_locked(isolua_receiver *r) {
   r->event.call = call_receiver;
   r->event.unwatch = unwatch_receiver;
   r->event.drop = drop_receiver;
-  if (!il_event_add(&r->host->pump, &r->event)) {
-    r->event.call = NULL;
-    return false;
-  }
-  il_port_observe(r->port, &r->event.watch);
-  return true;
+  if (il_event_add(&r->host->pump, &r->event)) il_port_observe(r->port, &r->event.watch);
 }
 
 int isolua_receiver_on_message(isolua_receiver *r, isolua_received *callback, void *ud) {
-  bool had, there;
+  bool had;
   if (r == NULL) return ISOLUA_INVALID;
   il_mutex_lock(&r->lock);
   had = r->event.call != NULL;
-  there = had || (callback != NULL && add_event_locked(r));
-  if (there) {
-    r->callback = callback;
-    r->ud = ud;
-  }
+  r->callback = callback;
+  r->ud = ud;
+  if (!had && callback != NULL) add_event_locked(r);
   il_mutex_unlock(&r->lock);
   if (had) il_event_finish(&r->host->pump, &r->event);
   if (callback == NULL) return ISOLUA_OK;
-  if (!there) return ISOLUA_CLOSED;
-  il_watch_fire(&r->event.watch); /* what is there already */
-  return ISOLUA_OK;
+  /* For what is there already. */
+  return il_event_fire(&r->host->pump, &r->event) ? ISOLUA_OK : ISOLUA_CLOSED;
 }
 
 void isolua_receiver_close(isolua_receiver *r) {

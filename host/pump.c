@@ -112,6 +112,16 @@ bool il_event_remove(il_pump *p, il_event *e) {
   return listed;
 }
 
+/* Under the lock, so that whoever takes it off finds what has fired. */
+bool il_event_fire(il_pump *p, il_event *e) {
+  bool listed;
+  il_mutex_lock(&p->lock);
+  listed = e->listed;
+  if (listed) il_watch_fire(&e->watch);
+  il_mutex_unlock(&p->lock);
+  return listed;
+}
+
 void il_event_finish(il_pump *p, il_event *e) {
   size_t call;
   il_mutex_lock(&p->lock);

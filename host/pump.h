@@ -74,6 +74,8 @@ bool il_event_add(il_pump *p, il_event *e);
 /* Takes it off its source and out of the list. It is not called any more when this returns, unless the caller is
 ** called by it. False: it was not listed. */
 bool il_event_remove(il_pump *p, il_event *e);
+/* Calls it as if its source had something. False: it is not listed, or no more. */
+bool il_event_fire(il_pump *p, il_event *e);
 /* Waits until a call of it that has begun has ended, not for those that follow; unless the caller is called by
 ** it. */
 void il_event_finish(il_pump *p, il_event *e);

@@ -916,15 +916,51 @@ static void callbacks_are_set_by_several_at_once(void) {
 }
 
 static void callbacks_are_refused_once_the_host_is_closed(void) {
-  isolua_receiver *r;
+  for (int had = 0; had < 2; had++) {
+    isolua_receiver *r;
+    isolua_sender *s;
+    if (!open_host()) return;
+    CHECK_INT(isolua_receiver_new(host, NULL, 0, &r, &s), ISOLUA_OK);
+    if (had) CHECK_INT(isolua_receiver_on_message(r, drop_message, NULL), ISOLUA_OK);
+    close_host();
+    for (int i = 0; i < 2; i++)
+      CHECK_INT(isolua_receiver_on_message(r, drop_message, NULL), ISOLUA_CLOSED);
+    isolua_sender_release(s);
+    isolua_receiver_close(r);
+  }
+}
+
+/* Changes itself once the other thread sleeps in the close. */
+static void change_while_it_closes(void *ud, isolua_receiver *r, isolua_message *m) {
+  changing *c = ud;
+  isolua_message_free(m);
+  atomic_store(&c->inside, true);
+  CHECK(check_eventually(is_asleep, &c->changer));
+  CHECK_INT(isolua_receiver_on_message(r, drop_message, NULL), ISOLUA_CLOSED);
+}
+
+static void pump_or_close(int index, void *arg) {
+  changing *c = arg;
+  if (index == 0) {
+    CHECK_INT(isolua_pump(host, 1, -1), 0);
+    return;
+  }
+  while (!atomic_load(&c->inside)) sched_yield();
+  atomic_store(&c->changer, (int)gettid());
+  isolua_receiver_close(c->r);
+}
+
+static void callbacks_change_while_they_are_closed(void) {
+  changing c = {.messages = 1};
   isolua_sender *s;
   if (!open_host()) return;
-  CHECK_INT(isolua_receiver_new(host, NULL, 0, &r, &s), ISOLUA_OK);
-  close_host();
-  for (int i = 0; i < 2; i++)
-    CHECK_INT(isolua_receiver_on_message(r, drop_message, NULL), ISOLUA_CLOSED);
+  CHECK_INT(isolua_receiver_new(host, NULL, 0, &c.r, &s), ISOLUA_OK);
+  CHECK_INT(isolua_receiver_on_message(c.r, change_while_it_closes, &c), ISOLUA_OK);
+  send_integer(s, 1);
+  check_parallel(2, pump_or_close, &c);
+  CHECK_INT(isolua_pump(host, 0, -1), 0); /* which does not know the receiver any more */
   isolua_sender_release(s);
-  isolua_receiver_close(r);
+  close_host();
 }
 
 static void stop_oneself(void *ud, isolua_receiver *r, isolua_message *m) {
@@ -1131,6 +1167,8 @@ static const check_case cases[] = {
    changes_wait_for_no_call_of_the_next_one},
   {"callbacks are set by several threads at once", callbacks_are_set_by_several_at_once},
   {"callbacks are refused once the host is closed", callbacks_are_refused_once_the_host_is_closed},
+  {"a callback changes itself while its receiver is closed",
+   callbacks_change_while_they_are_closed},
   {"callbacks are taken off by themselves", callbacks_are_taken_off_by_themselves},
   {"the pump bears several threads", pump_bears_several_threads},
   {"wake is called once a pump", wake_is_called_once_a_pump},
