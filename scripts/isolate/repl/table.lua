@@ -55,6 +55,7 @@ function M.seconds(s)
   if s < 1e-3 then return ("%.0f us"):format(s * 1e6) end
   if s < 1 then return ("%.1f ms"):format(s * 1e3) end
   if s < 60 then return ("%.1f s"):format(s) end
+  s = math.floor(s)
   local minutes = s // 60
   if minutes < 60 then return ("%d:%02d"):format(minutes, s % 60) end
   return ("%d:%02d:%02d"):format(minutes // 60, minutes % 60, s % 60)
