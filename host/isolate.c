@@ -14,7 +14,7 @@
 **   future.lock    > (waiter: no lock)
 **   port.lock      > (waiter: no lock)
 **   isolate.lock   > port.lock
-**   receiver.lock  > port.lock, pump.lock   (native.c)
+**   receiver.lock  > pump.lock > port.lock or future.lock
 **   control.lock   > none
 **   pool.lock      > host.lock
 ** Nothing calls Lua, allocates, calls back or gives up a last hold under a lock.

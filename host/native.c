@@ -281,6 +281,10 @@ static enum il_called call_receiver(il_event *e) {
   return code == ISOLUA_OK ? IL_CALL_MORE : IL_CALL_DONE;
 }
 
+static void observe_receiver(il_event *e) {
+  il_port_observe(receiver_of(e)->port, &e->watch);
+}
+
 static void unwatch_receiver(il_event *e) {
   il_port_unobserve(receiver_of(e)->port, &e->watch);
 }
@@ -291,9 +295,10 @@ static void drop_receiver(il_event *e) {
 
 static void add_event_locked(isolua_receiver *r) {
   r->event.call = call_receiver;
+  r->event.observe = observe_receiver;
   r->event.unwatch = unwatch_receiver;
   r->event.drop = drop_receiver;
-  if (il_event_add(&r->host->pump, &r->event)) il_port_observe(r->port, &r->event.watch);
+  il_event_add(&r->host->pump, &r->event);
 }
 
 int isolua_receiver_on_message(isolua_receiver *r, isolua_received *callback, void *ud) {
@@ -346,6 +351,10 @@ static enum il_called call_future(il_event *e) {
   return IL_CALL_DONE;
 }
 
+static void observe_future(il_event *e) {
+  il_future_watch(((future_event *)e)->future, &e->watch);
+}
+
 static void unwatch_future(il_event *e) {
   il_future_unwatch(((future_event *)e)->future, &e->watch);
 }
@@ -364,6 +373,7 @@ int isolua_future_on_done(isolua_future *f, isolua_done *callback, void *ud) {
   fe = calloc(1, sizeof *fe);
   if (fe == NULL) return ISOLUA_MEMORY;
   fe->event.call = call_future;
+  fe->event.observe = observe_future;
   fe->event.unwatch = unwatch_future;
   fe->event.drop = drop_future;
   fe->event.once = true;
@@ -377,7 +387,6 @@ int isolua_future_on_done(isolua_future *f, isolua_done *callback, void *ud) {
     free(fe);
     return ISOLUA_CLOSED;
   }
-  il_future_watch(f, &fe->event.watch);
   return ISOLUA_OK;
 }
 

@@ -47,12 +47,16 @@ static void unlist_locked(il_pump *p, il_event *e) {
   e->listed = false;
 }
 
+/* Both under the lock, so that whoever drops all events finds each in its source. */
 bool il_event_add(il_pump *p, il_event *e) {
   bool open;
   il_watch_init(&e->watch, &p->waiter);
   il_mutex_lock(&p->lock);
   open = !p->closed;
-  if (open) list_locked(p, e);
+  if (open) {
+    list_locked(p, e);
+    e->observe(e);
+  }
   il_mutex_unlock(&p->lock);
   return open;
 }
@@ -260,7 +264,8 @@ void il_pump_attach(il_pump *p, const il_main_loop *main, void *vm) {
 
 /* -- Closing ----------------------------------------------------------------------------------- */
 
-/* One that is left, off the list; NULL: there is none. */
+/* One that is left, off the list: who takes it off as well waits, as for a call, until it may be freed. NULL: there
+** is none. */
 static il_event *next_to_drop(il_pump *p) {
   il_event *e;
   il_mutex_lock(&p->lock);
@@ -268,6 +273,7 @@ static il_event *next_to_drop(il_pump *p) {
   p->closed = true;
   e = p->first;
   if (e != NULL) unlist_locked(p, e);
+  p->called = e;
   il_mutex_unlock(&p->lock);
   return e;
 }
@@ -275,10 +281,13 @@ static il_event *next_to_drop(il_pump *p) {
 void il_pump_close(il_pump *p) {
   il_event *e;
   while ((e = next_to_drop(p)) != NULL) {
+    void (*drop)(il_event *) = e->drop;
     e->unwatch(e);
     il_mutex_lock(&p->lock);
     forget_locked(p, &e->watch);
+    p->called = NULL;
+    il_cond_wake_all(&p->changed);
     il_mutex_unlock(&p->lock);
-    e->drop(e);
+    drop(e);
   }
 }

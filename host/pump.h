@@ -24,7 +24,8 @@ struct il_event {
   /* fixed */
   enum il_called (*call)(il_event *e);
   bool once;                    /* it is dropped when `call` is done */
-  void (*unwatch)(il_event *e); /* takes the watch off its source */
+  void (*observe)(il_event *e); /* puts the watch into its source: under pump's lock */
+  void (*unwatch)(il_event *e); /* takes it off that */
   void (*drop)(il_event *e);    /* the host is closed, or it was called for the last time */
   il_event *prev, *next;        /* pump's lock */
   bool listed;                  /* pump's lock */
@@ -45,7 +46,7 @@ typedef struct il_pump {
   il_cond changed;         /* `called` or `pumping` has changed */
   il_event *first;         /* all events */
   il_watch *taken, **last; /* those that fired and are still to be called, oldest first */
-  il_event *called;        /* being called now */
+  il_event *called;        /* being called, or dropped, now */
   size_t calls;            /* that have begun */
   bool pumping, closed;
   il_thread thread;         /* who pumps, while `pumping` */
@@ -69,7 +70,8 @@ bool il_pump_run(il_pump *p, long long items, int64_t ns);
 int il_pump_fd(il_pump *p);
 int64_t il_pump_next(il_pump *p);
 
-/* True: *e is listed, and its watch can be put into its source. False: the host is closed. */
+/* True: *e is listed, and its watch is in its source: it may have been called, and dropped, by now. False: the
+** host is closed. */
 bool il_event_add(il_pump *p, il_event *e);
 /* Takes it off its source and out of the list. It is not called any more when this returns, unless the caller is
 ** called by it. False: it was not listed. */

@@ -930,6 +930,45 @@ static void callbacks_are_refused_once_the_host_is_closed(void) {
   }
 }
 
+enum { RECEIVERS = 500 };
+
+typedef struct ending {
+  isolua_pool *pool; /* whose future is settled after the host's end */
+  isolua_receiver *receivers[RECEIVERS];
+  atomic_int there; /* threads */
+} ending;
+
+/* Sets callbacks until the host is closed, and closes the receivers meanwhile. */
+static void close_or_set(int index, void *arg) {
+  ending *e = arg;
+  int code = ISOLUA_OK;
+  atomic_fetch_add(&e->there, 1);
+  while (atomic_load(&e->there) < 2) continue;
+  if (index == 0) CHECK_INT(isolua_host_close(host, SOON), ISOLUA_OK);
+  for (int i = 0; index == 1 && code == ISOLUA_OK; i++) {
+    if (i < RECEIVERS)
+      code = isolua_receiver_on_message(e->receivers[i], drop_message, NULL);
+    else
+      code = isolua_future_on_done(isolua_pool_empty(e->pool), on_done, NULL);
+  }
+  for (int k = 0; index == 1 && k < RECEIVERS; k++) isolua_receiver_close(e->receivers[k]);
+}
+
+static void callbacks_are_set_while_the_host_closes(void) {
+  for (int i = check_scale(500, 50); i > 0 && check_passing(); i--) {
+    ending e = {0};
+    isolua_sender *s;
+    if (!open_host()) return;
+    CHECK_INT(isolua_pool_new(host, NULL, NULL, &e.pool), ISOLUA_OK);
+    for (int k = 0; k < RECEIVERS; k++) {
+      CHECK_INT(isolua_receiver_new(host, NULL, 0, &e.receivers[k], &s), ISOLUA_OK);
+      isolua_sender_release(s);
+    }
+    check_parallel(2, close_or_set, &e);
+    isolua_pool_release(e.pool);
+  }
+}
+
 /* Changes itself once the other thread sleeps in the close. */
 static void change_while_it_closes(void *ud, isolua_receiver *r, isolua_message *m) {
   changing *c = ud;
@@ -1169,6 +1208,7 @@ static const check_case cases[] = {
   {"callbacks are refused once the host is closed", callbacks_are_refused_once_the_host_is_closed},
   {"a callback changes itself while its receiver is closed",
    callbacks_change_while_they_are_closed},
+  {"callbacks are set while the host is closed", callbacks_are_set_while_the_host_closes},
   {"callbacks are taken off by themselves", callbacks_are_taken_off_by_themselves},
   {"the pump bears several threads", pump_bears_several_threads},
   {"wake is called once a pump", wake_is_called_once_a_pump},
