@@ -160,7 +160,7 @@ describe("the prompt's terminal", function()
       t:line [[w = isolate.spawn(function() while true do io.write(("x"):rep(300), "\n") end end)]]
       settle.eventually(function() return t:screen():find(("x"):rep(80), 1, true) end)
       for n = 2, 6 do t:line(n .. " - 1") end
-      t:line "w:kill() print 'ended'":waits "\nended":prompts(8)
+      t:line "w:kill() print 'ended'":waits("\nended", { all = true }):prompts(8)
     end)
 
     it("is kept up to a limit while ':top' has the screen", function()
