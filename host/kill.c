@@ -249,13 +249,16 @@ IL_IN_SIGNAL static void look_soon(il_vm *vm, lua_State *L) {
 }
 
 /* To set a hook is to visit each call of the stack, which takes longer than the next signal does to come where
-** there are 200,000: one that is set is left alone by most, or the thread would get to nothing else. Not by all:
+** there are 200,000: one that is set is left alone by ever more, or the thread would get to nothing else. Not by all:
 ** where Lua has just seen that it has no hook, it notes that (luaG_traceexec), and overlooks one set meanwhile. */
 IL_IN_SIGNAL static void set_hook(il_vm *vm, lua_State *L) {
-  enum { LEFT_ALONE = 7 };
+  enum { LEAVE_FIRST = 8, LEAVE_LAST = 64 };
   bool is_set =
     lua_gethook(L) == on_hook && lua_gethookmask(L) == LUA_MASKCOUNT && lua_gethookcount(L) == 1;
-  if (is_set && vm->left_alone++ < LEFT_ALONE) return;
+  if (is_set && ++vm->left_alone < vm->leave_alone) return;
+  vm->leave_alone = !is_set                        ? LEAVE_FIRST
+                    : vm->leave_alone < LEAVE_LAST ? 2 * vm->leave_alone
+                                                   : LEAVE_LAST;
   vm->left_alone = 0;
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
 }

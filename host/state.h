@@ -146,6 +146,7 @@ typedef struct il_vm {
   int hook_mask, hook_count;
   lua_State *hooked;       /* whose it was */
   unsigned left_alone;     /* signals since the last that has set its hook; the signal handler's */
+  unsigned leave_alone;    /* so many; likewise */
   _Atomic(bool) breaks;    /* main: no pcall is to catch the next interrupt; seq_cst */
   _Atomic(bool) breakable; /* main: isolua_breakable runs; likewise */
   bool breaking;           /* such an interrupt unwinds main */
