@@ -81,7 +81,8 @@ ISOLUA_API int isolua_is_main(lua_State *L);
 /* -- Errors ------------------------------------------------------------------------------------ */
 
 /*
-** isolua_memoryerror: raises Lua's own error for want of memory, LUA_ERRMEM. Does not return. [-0, +0, m]
+** isolua_memoryerror: raises Lua's own error for want of memory, LUA_ERRMEM. Does not return.
+**   [-0, +0, m]
 ** isolua_pusherror: pushes an error object {code=, message=, isolate=}; `isolate` may be NULL.
 **   [-0, +1, m]
 ** isolua_pushtraceback: pushes the traceback of L with the error value at `index` in front, and
