@@ -448,7 +448,8 @@ races["pool: submit against cancel, kills and close"] = function(k)
   check(stats.busy == 0 and stats.queued == 0, "jobs are left")
 end
 
--- Where jobs are tiny they are left to who is busy: should that be kept by a longer one, another takes them.
+-- Where jobs are tiny they are left to who is busy: should that be kept by a longer one, another
+-- takes them.
 races["pool: tiny jobs against one that goes on"] = function(k)
   local pool = isolate.pool { size = k % 3 + 2, idle = k % 4 == 1 and 0.0005 or nil,
                               max_jobs = k % 5 == 2 and 7 or nil }
@@ -466,10 +467,10 @@ races["pool: tiny jobs against one that goes on"] = function(k)
   for round = 1, 5 do
     for _, f in ipairs(submit(k % 20 + 5)) do check(f:try(LIMIT)) end
     over:store(0)
-    local before, long, after = submit(k % 6), nil, nil
-    long = pool:submit(goes_on, over, (k + round) % 2 == 0)
+    local before = submit(k % 6)
+    local long = pool:submit(goes_on, over, (k + round) % 2 == 0)
     if k % 3 == 0 then stagger(k + round) end
-    after = submit(k % 30 + 1)
+    local after = submit(k % 30 + 1)
     for _, f in ipairs(before) do check(f:try(LIMIT)) end
     for i, f in ipairs(after) do
       local ok, value = f:try(LIMIT)
