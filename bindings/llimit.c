@@ -8,7 +8,8 @@
 ** DESIGN. The call is made in a coroutine with a hook that counts instructions; coroutines that it makes
 ** have that hook from it. Once the time is over the hook raises, from then on at every instruction, so
 ** that a loop around a `pcall` ends as well; and it raises the memory error, for which Lua calls no message
-** handler, which could loop too. Not stopped are functions of C, and coroutines that were there before.
+** handler, which could loop too. What would wait raises at once, whatever the time. Not stopped are functions
+** of C, and coroutines that were there before.
 */
 
 /* Instructions between two looks at the clock. */
@@ -66,10 +67,12 @@ static int limited(lua_State *L) {
   expired = false;
   lua_sethook(co, on_count, LUA_MASKCOUNT, LIMIT_COUNT);
   isolua_running(L, 2);
+  isolua_waitless(L, 1);
   status = lua_resume(co, L, n - 1, &n);
   if (status == LUA_YIELD) lua_pop(co, n);
   if (status != LUA_OK) lua_resetthread(co); /* its closers run; an error stays on its top */
   over = expired && status != LUA_OK;
+  isolua_waitless(L, 0);
   isolua_running(L, 1);
   deadline = outer;
   expired = outer_expired;

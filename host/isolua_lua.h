@@ -482,6 +482,8 @@ ISOLUA_API void isolua_task_cancel(lua_State *L, int index);
 ** isolua_running: the coroutine at `index` runs now, by the doing of a C library: it is the one
 **   that a kill stops. It must be alive until the next call, which says that another one runs.
 **   [-0, +0, -]
+** isolua_waitless: 1: from now on code of L's isolate that waits, or pumps, raises instead, until as
+**   many calls with 0 have followed. [-0, +0, -]
 ** isolua_dying: 1 while a kill unwinds the isolate, else 0.
 ** isolua_pass_on: raises the kill that unwinds the isolate if it did not yet when isolua_dying gave
 **   `before`: after a C library has caught an error. [-0, +0, v]
@@ -524,6 +526,7 @@ ISOLUA_API int isolua_is_over(lua_State *L);
 ISOLUA_API void isolua_pending(lua_State *L, size_t *tasks, size_t *timers);
 ISOLUA_API void isolua_set_foreign(lua_State *L);
 ISOLUA_API void isolua_running(lua_State *L, int index);
+ISOLUA_API void isolua_waitless(lua_State *L, int on);
 ISOLUA_API int isolua_dying(lua_State *L);
 ISOLUA_API int isolua_ending(lua_State *L);
 ISOLUA_API void isolua_pass_on(lua_State *L, int before);

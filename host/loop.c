@@ -510,8 +510,18 @@ bool il_loop_wants_turn(il_vm *vm) {
   return vm->loop.due || is_busy(vm) || is_paused(vm) || il_vm_wanted(vm);
 }
 
+const char *il_loop_waitless(const il_vm *vm) {
+  if (vm->asked != NULL) return "code that is evaluated in an isolate from outside";
+  return vm->waitless > 0 ? "code whose time is limited" : NULL;
+}
+
+void isolua_waitless(lua_State *L, int on) {
+  il_vm *vm = il_vm_of(L);
+  if (vm != NULL) vm->waitless += on != 0 ? 1 : -1;
+}
+
 void il_loop_breathe(il_vm *vm, lua_State *L) {
-  if (vm->loop.current != NULL || vm->asked != NULL)
+  if (vm->loop.current != NULL || il_loop_waitless(vm) != NULL)
     return; /* it would nest: isolua_wait lets it yield now and then */
   if (vm->loop.foreign != LUA_NOREF && L != vm->L) return; /* the other loop's: no turns in there */
   if (!il_loop_wants_turn(vm)) return;

@@ -63,6 +63,8 @@ size_t il_loop_left(il_vm *vm); /* things that could be done now */
 /* Sets the event of the isolate, if it has one: another event loop is to look. Nothing in a pump. */
 void il_loop_announce(il_vm *vm);
 int64_t il_loop_next(const il_vm *vm); /* when the next tick is due; -1: none */
+/* What code it is that runs, if it must not wait; NULL: it may. */
+const char *il_loop_waitless(const il_vm *vm);
 /* A turn when something has fired, and now and then for timers: called where nothing waits, so that code
 ** that always finds something does not keep the others from running. Raises when the isolate is told to end. [-0, +0, e] */
 void il_loop_breathe(il_vm *vm, lua_State *L);

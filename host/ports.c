@@ -146,7 +146,7 @@ static bool all_ended(il_vm *vm, lua_State *L, void *arg) {
 void isolua_wait_all(lua_State *L) {
   il_vm *vm = il_vm_check(L);
   enum il_outcome out;
-  if (vm->asked != NULL) luaL_error(L, "code that is evaluated from outside cannot wait");
+  if (il_loop_waitless(vm) != NULL) luaL_error(L, "%s cannot wait", il_loop_waitless(vm));
   if (!vm->isolate->is_main) luaL_error(L, "isolate.wait: only main waits for all isolates");
   il_loop_check_open(vm, L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
@@ -167,7 +167,7 @@ void isolua_loop_fd_close(lua_State *L) {
 
 size_t isolua_loop_pump(lua_State *L, long long max, int64_t ns) {
   il_vm *vm = il_vm_check(L);
-  if (vm->asked != NULL) luaL_error(L, "code that is evaluated from outside cannot pump");
+  if (il_loop_waitless(vm) != NULL) luaL_error(L, "%s cannot pump", il_loop_waitless(vm));
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   if (!il_loop_pump(vm, L, &max, il_deadline(ns))) il_loop_raise(vm, L, IL_ENDED);
   if (vm->loop.called != NULL) il_loop_announce(vm);
@@ -192,7 +192,7 @@ static size_t pump_main(void *arg, long long *items, int64_t deadline) {
   il_vm *vm = arg;
   lua_State *L = vm->running;
   pumping p = {vm, items, deadline};
-  if (vm->asked != NULL || !lua_checkstack(L, 3)) return 1;
+  if (il_loop_waitless(vm) != NULL || !lua_checkstack(L, 3)) return 1;
   lua_pushcfunction(L, pump_main_call);
   lua_pushlightuserdata(L, &p);
   if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);

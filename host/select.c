@@ -747,9 +747,9 @@ int isolua_wait(lua_State *L, const isolua_case *cases, int n, int64_t timeout, 
   encode_sends(vm, L, cases, n, w);
   if (!yields && at_once(vm, L, w, &result)) return result;
   w->deadline = il_deadline(timeout);
-  if (vm->asked != NULL) {
+  if (il_loop_waitless(vm) != NULL) {
     wait_end(vm, w, NULL);
-    luaL_error(L, "code that is evaluated in an isolate from outside cannot wait");
+    luaL_error(L, "%s cannot wait", il_loop_waitless(vm));
   }
   if (vm->loop.closed) wait_end(vm, w, NULL);
   il_loop_check_open(vm, L);

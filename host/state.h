@@ -156,6 +156,7 @@ typedef struct il_vm {
   bool stopped;             /* it was cancelled, and that was raised in it */
   lua_Hook look;            /* of that code, each IL_LOOK instructions */
   int depth;                /* of evaluations */
+  int waitless;             /* calls that run between isolua_waitless 1 and 0 */
   const char *broken;       /* main: what of the loop the last break has ended; NULL: nothing */
   long long hung[IL_HUNG];  /* main: ids of what its interrupted wait was for: isolua_hung */
   il_arena arena;           /* its heap, unless the host has an allocator of its own */

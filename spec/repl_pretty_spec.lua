@@ -54,6 +54,25 @@ describe("isolate.core.limited()", function()
     assert.is_nil(debug.gethook())
   end)
 
+  it("lets nothing wait, nor run meanwhile, in it", function()
+    local ran, port, tx = false, isolate.port()
+    local task = isolate.async(function() isolate.sleep(0) ran = true end)
+    for _, wait in ipairs { function() port:receive() end, function() isolate.sleep(1) end,
+      function() port:receive(settle.limit) end, function() task:await() end, isolate.wait } do
+      local ok, message = core.limited(settle.limit, wait)
+      assert.is_false(ok)
+      assert.matches("code whose time is limited cannot wait", message, nil, true)
+    end
+    assert.matches("code whose time is limited cannot pump",
+      select(2, core.limited(settle.limit, isolate.pump)), nil, true)
+    tx:send(1)
+    assert.same({ true, 1 }, { core.limited(settle.limit, port.receive, port) })
+    assert.same({ true, nil, "timeout" }, { core.limited(settle.limit, port.receive, port, 0) })
+    assert.is_false(ran)
+    assert.is_true((task:try(settle.limit)))
+    port:close()
+  end)
+
   it("has its own limit inside another, but no longer one", function()
     assert.same({ true, nil, "timeout", n = 3 },
       table.pack(core.limited(settle.limit, core.limited, 0.02, endless)))

@@ -60,6 +60,14 @@ describe("the prompt", function()
     t:waits "_PROMPT: timeout":prompts(4)
   end)
 
+  it("does not wait for the text of a value, an error or a prompt", function()
+    local t <close> = after("rx, tx = isolate.port()",
+      "w = setmetatable({}, { __tostring = function() return rx:receive() end })", "w")
+    t:waits "3> w\n(__tostring: repl:2: code whose time is limited cannot wait) {}\n4>"
+    t:line "error { w }":waits "error object: { (__tostring: repl:2: code whose time"
+    t:line "_PROMPT = w":waits "_PROMPT: repl:2: code whose time is limited cannot wait\n6>"
+  end)
+
   it("keeps a hook for lines, and does not run it in itself", function()
     local t <close> = after("n = 0", "debug.sethook(function() n = n + 1 end, 'l')", "m = n",
       "n - m < 5", "debug.gethook() ~= nil", "debug.sethook()", "debug.gethook()")
