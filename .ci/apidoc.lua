@@ -41,8 +41,10 @@ local function parse(body)
       description[#description + 1] = line
     end
   end
-  for _, tag in ipairs(tags) do tag.text = table.concat(tag.lines, "\n"):gsub("%s+$", "") end
-  return table.concat(description, "\n"):gsub("%s+$", ""), tags
+  for _, tag in ipairs(tags) do
+    tag.text = table.concat(tag.lines, tag.tag == "usage" and "\n" or " "):gsub("%s+$", "")
+  end
+  return table.concat(description, "\n"):gsub("%s+$", ""):gsub("(%S)\n(%S)", "%1 %2"), tags
 end
 
 local function signature(name, params)

@@ -729,6 +729,7 @@ f(n)
       local t <close> = prompt()
       t:line ":doc future:await":waits "Waits until the work has ended"
       t:line ":doc isolate.spwan":waits "there are isolate.spawn"
+      t:line ":doc pool:cancel":waits "fail with\n`cancelled`.\n"
     end)
 
     it("leave", function()

@@ -43,6 +43,21 @@ describe("isolate.repl.characters", function()
     end
   end)
 
+  describe("wrapped()", function()
+    it("breaks lines between words", function()
+      assert.equal("one two\nthree", characters.wrapped("one two three", 8))
+      assert.equal("漢字\n漢字 é\n\nlongerthan\nthat",
+        characters.wrapped("漢字 漢字 é\n\nlongerthan that", 8))
+    end)
+
+    it("goes on behind the head of a line, and not in examples", function()
+      assert.equal("f()  one\n     two\n  n  the\n    number",
+        characters.wrapped("f()  one two\n  n  the number", 10))
+      assert.equal("function(x)  one\ntwo", characters.wrapped("function(x)  one two", 16))
+      assert.equal("    print(1, 2)", characters.wrapped("    print(1, 2)", 8))
+    end)
+  end)
+
   describe("columns()", function()
     it("counts characters by how wide a terminal shows them, and no colours", function()
       assert.equal(3, characters.columns "aü€")

@@ -4,7 +4,7 @@
 local _ENV = require("isolate.repl.own").env
 local concat = table.concat
 local find, gsub, sub, match = string.find, string.gsub, string.sub, string.match
-local byte, fmt = string.byte, string.format
+local byte, fmt, gmatch, rep = string.byte, string.format, string.gmatch, string.rep
 local len_of, codes, codepoint = utf8.len, utf8.codes, utf8.codepoint
 
 local M = {}
@@ -97,6 +97,40 @@ function M.columns(text)
     n = n + (is_among(WIDE, c) and 2 or is_among(NONE, c) and 0 or 1)
   end
   return n
+end
+
+-- What stands before the rows that a line goes on in: blanks up to the text behind its head, if it
+-- has one, as in a table.
+local function hang_of(line, width)
+  local head = match(line, "^%S.-  +")
+  if head and M.columns(head) <= width / 2 then return rep(" ", M.columns(head)) end
+  return find(line, "^ ") and "    " or ""
+end
+
+local function wrap_line(line, width)
+  local rows, row = {}, ""
+  for gap, word in gmatch(line, "( *)([^ ]+)") do
+    if row ~= "" and M.columns(row .. gap .. word) > width then
+      rows[#rows + 1] = row
+      row = hang_of(line, width) .. word
+    else
+      row = row .. gap .. word
+    end
+  end
+  rows[#rows + 1] = row
+  return concat(rows, "\n")
+end
+
+--- A text whose lines are broken between words. Those that begin with four blanks are examples,
+-- and stay as they are.
+-- @tparam string text
+-- @tparam integer width columns of a line at most
+-- @treturn string
+-- @usage print(characters.wrapped("one two three", 8))
+function M.wrapped(text, width)
+  return (gsub(text, "[^\n]+", function(line)
+    if M.columns(line) > width and not find(line, "^    ") then return wrap_line(line, width) end
+  end))
 end
 
 -- Escape sequences: CSI, OSC with either end, all others.

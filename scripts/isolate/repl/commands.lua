@@ -1,6 +1,7 @@
 --- The commands of the prompt: lines that begin with a colon.
 -- @module isolate.repl.commands
 -- SPDX-License-Identifier: MIT
+local characters = require "isolate.repl.characters"
 local core = require "isolate.core"
 local doc = require "isolate.repl.doc"
 local inputs = require "isolate.repl.inputs"
@@ -18,6 +19,8 @@ local M = {}
 -- Seconds that a look into an isolate may take; between two pictures of `:top`; that an isolate has
 -- to pause until it is said that it is still at it, and between two looks whether it is.
 local LOOK, REFRESH, PAUSE, SOON = 0.2, 1, 0.2, 0.002
+-- Columns of a text at most.
+local READABLE = 100
 
 -- -- Arguments -----------------------------------------------------------------------------------
 
@@ -371,7 +374,10 @@ command(":doc", "name", add_docs, "what is known of a function: :doc isolate.run
   function(session, argument)
     if argument == "" then misuse "of what? As in ':doc isolate.run' or ':doc string.format'" end
     local text, others = doc.find(argument)
-    if text then return session.show(text) end
+    if text then
+      local width = math.min(session.options.width, READABLE)
+      return session.show(characters.wrapped(text, width))
+    end
     misuse("nothing is known of '%s'%s", argument,
       #others > 0 and "; there are " .. table.concat(others, ", ") or "")
   end)

@@ -71,8 +71,7 @@ Puts bytes into the buffer.
   s  string|buffer
   returns integer the index behind them]=],
   ["buffer:slice"] = [=[buffer:slice([i], [j])
-The same bytes from i to j as a buffer of their own: what is written to one is read from the other. Sent, it
-is a copy of that part, or shared when it is frozen.
+The same bytes from i to j as a buffer of their own: what is written to one is read from the other. Sent, it is a copy of that part, or shared when it is frozen.
   i  integer
   j  integer
   returns buffer]=],
@@ -87,8 +86,7 @@ Reads values in a format of string.unpack. Alignment counts from i.
   fmt  string
   returns the values, and the index behind them]=],
   ["buffer:view"] = [=[buffer:view(type)
-The bytes as numbers in the machine's order, read and written by `view[i]`; `#view` of them. The bytes must
-lie at a multiple of a number's size, and be whole numbers.
+The bytes as numbers in the machine's order, read and written by `view[i]`; `#view` of them. The bytes must lie at a multiple of a number's size, and be whole numbers.
   type  string: `"i8"`, `"u8"`, … `"u64"`, `"f32"`, `"f64"`; of 64 bits, as Lua has integers
   returns view
   example:
@@ -106,8 +104,7 @@ Waits until the work has ended and gives its results. The rest of this isolate g
   example:
     local sum = isolate.run(add, 1, 2):await()]=],
   ["future:cancel"] = [=[future:cancel([reason])
-Ends the work: kills the isolate behind the future, which fails with `cancelled` at once. Does nothing
-when it is done.
+Ends the work: kills the isolate behind the future, which fails with `cancelled` at once. Does nothing when it is done.
   reason  string: the error's message
   returns boolean did it cancel anything?]=],
   ["future:dirty"] = [=[future:dirty()
@@ -120,13 +117,10 @@ Has the work ended?
 What the descriptor is polled for.
   returns string "r"]=],
   ["future:on_done"] = [=[future:on_done(fn)
-Calls `fn(true, …)` or `fn(false, err)` from the event loop once the work has ended. An error in `fn`
-is uncaught: it is reported, and ends an isolate that is not main.
+Calls `fn(true, …)` or `fn(false, err)` from the event loop once the work has ended. An error in `fn` is uncaught: it is reported, and ends an isolate that is not main.
   fn  function]=],
   ["future:pollfd"] = [=[future:pollfd()
-A descriptor that can be read from while the future is done, or the receiver or channel has a message
-or is closed. Event loops ask for it before each poll; nobody else reads, writes or closes it. It is
-made at the first call and closed with the object. For LuaSocket the same method is called `getfd`.
+A descriptor that can be read from while the future is done, or the receiver or channel has a message or is closed. Event loops ask for it before each poll; nobody else reads, writes or closes it. It is made at the first call and closed with the object. For LuaSocket the same method is called `getfd`.
   returns integer
   example:
     cqueues.poll(future, 2)]=],
@@ -171,16 +165,14 @@ Runs `fn(...)` as a task of this isolate: whenever it waits, the others go on.
   example:
     local f = isolate.async(function() isolate.sleep(1) return "done" end)]=],
   ["isolate.atomic"] = [=[isolate.atomic([n])
-An integer of 64 bits that isolates share: sent, it is the same one. It keeps nobody waiting; for a lock
-take a channel of capacity 1.
+An integer of 64 bits that isolates share: sent, it is the same one. It keeps nobody waiting; for a lock take a channel of capacity 1.
   n  integer
   returns atomic
   example:
     local counter = isolate.atomic()]=],
   ["isolate.buffer"] = [=[isolate.buffer(what)
 Bytes outside of the Lua heap, which can be moved to another isolate, or frozen and shared.
-  what  integer|string|table: a size in bytes; a string whose bytes it gets; or `size` (bytes, or a
-    string such as `"64MB"`) and `fill` (a byte)
+  what  integer|string|table: a size in bytes; a string whose bytes it gets; or `size` (bytes, or a string such as `"64MB"`) and `fill` (a byte)
   returns buffer
   example:
     local buf = isolate.buffer(1024)]=],
@@ -189,8 +181,7 @@ A channel: many senders, many receivers, each message to one of them. It can be 
   capacity  integer: messages that wait in it; 0: a send waits until somebody receives
   returns channel]=],
   ["isolate.every"] = [=[isolate.every(s, [fn])
-A timer that rings again and again. A ring that finds `fn` still running, or that nobody took, is left
-out.
+A timer that rings again and again. A ring that finds `fn` still running, or that nobody took, is left out.
   s  number: seconds, more than 0
   fn  function: called from the event loop; an error in it is uncaught
   returns timer]=],
@@ -200,39 +191,33 @@ Ends this isolate now. Its future fails with `exited`; `<close>` variables run.
   value  what is sent to it as the last message of this isolate
   raises in the main isolate; not_sendable, and then the isolate goes on]=],
   ["isolate.fd"] = [=[isolate.fd()
-A descriptor that is readable when this isolate has something to do: then call `pump`. Other event loops
-poll it.
+A descriptor that is readable when this isolate has something to do: then call `pump`. Other event loops poll it.
   returns integer]=],
   ["isolate.find"] = [=[isolate.find(name)
 The isolate with a name; of several the one that was started last.
   name  string
   returns ?isolate nil: there is none]=],
   ["isolate.freeze"] = [=[isolate.freeze(v)
-An immutable copy of a table and all in it, outside every Lua heap. Isolates that it is sent to share
-it, and read it in place as a table: `t.k`, `t[i]`, `#t`, `pairs`, `ipairs`. Functions, metatables and
-handles in it are refused. Values that are immutable already are given back as they are.
+An immutable copy of a table and all in it, outside every Lua heap. Isolates that it is sent to share it, and read it in place as a table: `t.k`, `t[i]`, `#t`, `pairs`, `ipairs`. Functions, metatables and handles in it are refused. Values that are immutable already are given back as they are.
   v
   returns the frozen one
   example:
     local config = isolate.freeze{ colours = { "red", "green" } }]=],
   ["isolate.inbox"] = [=[isolate.inbox()
-The receiver of this isolate's inbox: what `iso:send` sends. It is closed when no handle to this isolate
-is left anywhere else.
+The receiver of this isolate's inbox: what `iso:send` sends. It is closed when no handle to this isolate is left anywhere else.
   returns receiver]=],
   ["isolate.list"] = [=[isolate.list()
 The handles of all isolates that have not ended, main too.
   returns {isolate,...}]=],
   ["isolate.map"] = [=[isolate.map(fn, list)
-`pool:map` in a pool of this isolate, which is made at the first call; its isolates end when
-they have had nothing to do for a second.
+`pool:map` in a pool of this isolate, which is made at the first call; its isolates end when they have had nothing to do for a second.
   fn  function
   list  table
   returns table
   example:
     local squares = isolate.map(function(x) return x * x end, { 1, 2, 3 })]=],
   ["isolate.map_file"] = [=[isolate.map_file(path, [mode])
-A buffer over the bytes of a file, which are read when they are used. It is frozen, so that slices of it
-are sent without a copy; with mode `"r+"` it is not, and what is written to it goes to the file.
+A buffer over the bytes of a file, which are read when they are used. It is frozen, so that slices of it are sent without a copy; with mode `"r+"` it is not, and what is written to it goes to the file.
   path  string
   mode  string: `"r"` or `"r+"`
   returns buffer|nil
@@ -248,29 +233,21 @@ The handle of the isolate that started this one.
   returns ?isolate nil in main]=],
   ["isolate.pool"] = [=[isolate.pool([opts], [size])
 A pool: isolates that run jobs. They start with the first jobs.
-  opts  table: those of `isolate.run`, of which `timeout` is that of a job; `size` (jobs
-    that run at once; default: the cores), `queue` (jobs that wait at most; 1024 for each that runs),
-    `idle` (seconds until an isolate that has nothing to do ends; default: never), `max_jobs` (that
-    an isolate runs before a new one takes its place; default: any number), `retries` (times that a
-    job is run again whose isolate was killed, or ended, within it; 0)
+  opts  table: those of `isolate.run`, of which `timeout` is that of a job; `size` (jobs that run at once; default: the cores), `queue` (jobs that wait at most; 1024 for each that runs), `idle` (seconds until an isolate that has nothing to do ends; default: never), `max_jobs` (that an isolate runs before a new one takes its place; default: any number), `retries` (times that a job is run again whose isolate was killed, or ended, within it; 0)
   size  integer
   returns pool
   example:
     local pool <close> = isolate.pool()]=],
   ["isolate.port"] = [=[isolate.port([opts])
 A port: one receiver, any number of senders.
-  opts  table: `capacity` (messages; default: none), `on_full` (`"block"`, `"error"`,
-    `"drop_oldest"` or `"drop_newest"`), `name`
+  opts  table: `capacity` (messages; default: none), `on_full` (`"block"`, `"error"`, `"drop_oldest"` or `"drop_newest"`), `name`
   returns receiver which stays in this isolate
   returns sender which can be sent
   example:
     local rx, tx = isolate.port()]=],
   ["isolate.progress"] = [=[isolate.progress([opts], iter...)
-Passes on what a generic `for` takes, and shows on stderr how far the loop is: as a bar on a
-terminal, elsewhere as a line every few seconds and at the end. Silent when the environment
-variable NO_PROGRESS is set.
-  opts  table: `total`, how many items there are; `label`; `interval`, the least seconds
-    between two drawings (0.1 on a terminal, 5 elsewhere)
+Passes on what a generic `for` takes, and shows on stderr how far the loop is: as a bar on a terminal, elsewhere as a line every few seconds and at the end. Silent when the environment variable NO_PROGRESS is set.
+  opts  table: `total`, how many items there are; `label`; `interval`, the least seconds between two drawings (0.1 on a terminal, 5 elsewhere)
   iter...  what a `for` takes; or a list, whose indices and values it gives; or a stream
   returns what a `for` takes
   example:
@@ -287,20 +264,13 @@ A future of the first of the list to end, with its results or its error. Cancels
   example:
     local answer = isolate.race{ isolate.run(ask, "a"), isolate.run(ask, "b") }:await()]=],
   ["isolate.register"] = [=[isolate.register(name, value)
-Gives a function or table a name for sending. Where the receiver gave its own value the same name (in
-a module, or in `init`), that value arrives; elsewhere a copy that keeps the name.
+Gives a function or table a name for sending. Where the receiver gave its own value the same name (in a module, or in `init`), that value arrives; elsewhere a copy that keeps the name.
   name  string
   value  table|function
   returns the value]=],
   ["isolate.run"] = [=[isolate.run([opts], fn, ...)
 Runs `fn(...)` in a fresh isolate. Never waits.
-  opts  table: `name`, in errors and of the thread (default: the place of `fn`); `timeout` in
-    seconds, after which it is killed; `memory`, a cap on its heap, as `1000000` or `"64MB"`; `libs`, a
-    list of the standard libraries that it gets (all); `globals`: `"capture"`, or `"none"`; `init`, a
-    module's name or a function, run first; `gc`: `"generational"`, `"incremental"` or `"stop"`;
-    `stack`, the size of the thread's (1 MiB); `strip = true`: no debug information is sent;
-    `paused = true`: it starts paused; `errors_fatal = false`: an uncaught error in a task, timer or handler
-    does not end it; `on_exit`, `on_error`: senders that are told of its end, of its errors
+  opts  table: `name`, in errors and of the thread (default: the place of `fn`); `timeout` in seconds, after which it is killed; `memory`, a cap on its heap, as `1000000` or `"64MB"`; `libs`, a list of the standard libraries that it gets (all); `globals`: `"capture"`, or `"none"`; `init`, a module's name or a function, run first; `gc`: `"generational"`, `"incremental"` or `"stop"`; `stack`, the size of the thread's (1 MiB); `strip = true`: no debug information is sent; `paused = true`: it starts paused; `errors_fatal = false`: an uncaught error in a task, timer or handler does not end it; `on_exit`, `on_error`: senders that are told of its end, of its errors
   fn  function: its upvalues, and the globals it names, are copied now
   ...  arguments, copied now
   returns future of its results
@@ -308,10 +278,8 @@ Runs `fn(...)` in a fresh isolate. Never waits.
   example:
     print(isolate.run(function(n) return n * 2 end, 21):await())]=],
   ["isolate.scope"] = [=[isolate.scope([opts])
-A scope, for isolates and tasks that do not outlive a block. Leaving the block waits for them;
-leaving it by an error, or the failure of one of them, cancels the others.
-  opts  table: `name`, for show; `timeout` in seconds: then all are cancelled, and the
-    scope raises `timeout`
+A scope, for isolates and tasks that do not outlive a block. Leaving the block waits for them; leaving it by an error, or the failure of one of them, cancels the others.
+  opts  table: `name`, for show; `timeout` in seconds: then all are cancelled, and the scope raises `timeout`
   returns scope which belongs into a to-be-closed variable
   example:
     local s <close> = isolate.scope()]=],
@@ -319,8 +287,7 @@ leaving it by an error, or the failure of one of them, cancels the others.
 Waits for the first of several things. Exactly one is taken; the others lose nothing.
   list  {thing,...}: receivers, channels, futures, isolates, timers, and `{channel, value}` to send
   timeout  number: seconds; nil waits without end
-  returns the thing and its value: a message, the first result of a future, the exit message of an
-    isolate, true of a timer that rang or a value that was sent
+  returns the thing and its value: a message, the first result of a future, the exit message of an isolate, true of a timer that rang or a value that was sent
   returns the thing, nil and the error: of a future
   returns the thing, nil and "closed"
   returns nil and "timeout"
@@ -339,8 +306,7 @@ Could this value be sent?
 Waits. The rest of this isolate goes on meanwhile.
   s  number: seconds, 0 or more; 0 gives the rest of this isolate a turn]=],
   ["isolate.spawn"] = [=[isolate.spawn([opts], fn, ...)
-Starts an isolate that lives until `fn` has returned and its event loop has nothing left: no task, no
-timer with a function, no receiver with a function that a sender elsewhere can still reach.
+Starts an isolate that lives until `fn` has returned and its event loop has nothing left: no task, no timer with a function, no receiver with a function that a sender elsewhere can still reach.
   opts  table: those of `isolate.run`
   fn  function
   ...  arguments, copied now
@@ -354,8 +320,7 @@ The same for the chunk in a file, which gets the arguments as `...`.
   returns isolate its handle; what is wrong with the file is the isolate's error]=],
   ["isolate.stream"] = [=[isolate.stream([opts], fn, ...)
 Runs `fn(emit, ...)` in an isolate of its own, and gives the stream of what it emits. Never waits.
-  opts  table: those of `isolate.run`; `window`: values that may wait for the consumer (64); `batch`: so many
-    values, if there are, go as one message
+  opts  table: those of `isolate.run`; `window`: values that may wait for the consumer (64); `batch`: so many values, if there are, go as one message
   fn  function: `emit(v)` waits while the window is full, and raises `cancelled` once nobody takes them
   ...  arguments, copied now
   returns stream
@@ -370,12 +335,8 @@ A stream of a list, an iterator, a receiver or a channel.
   example:
     isolate.stream_of(io.lines "names.txt"):take(3):each(print)]=],
   ["isolate.supervisor"] = [=[isolate.supervisor(opts)
-Starts a supervisor: an isolate that starts others, its children, and starts them again when
-they end as they should not. When that happens too often it stops them all, and fails itself.
-  opts  table: `children`, a list of tables: `name`, `fn`, `args`; `restart` (`"permanent"`,
-    `"transient"` or `"temporary"`); `shutdown`, the grace in seconds (5); those of `isolate.run`.
-    `strategy` (`"one_for_one"`, `"one_for_all"` or `"rest_for_one"`); `intensity` (3) restarts
-    within `period` (5 seconds) are allowed; `name`; `on_event`, a sender that is told what happens
+Starts a supervisor: an isolate that starts others, its children, and starts them again when they end as they should not. When that happens too often it stops them all, and fails itself.
+  opts  table: `children`, a list of tables: `name`, `fn`, `args`; `restart` (`"permanent"`, `"transient"` or `"temporary"`); `shutdown`, the grace in seconds (5); those of `isolate.run`. `strategy` (`"one_for_one"`, `"one_for_all"` or `"rest_for_one"`); `intensity` (3) restarts within `period` (5 seconds) are allowed; `name`; `on_event`, a sender that is told what happens
   returns supervisor
   raises not_sendable
   example:
@@ -388,8 +349,7 @@ A plain copy of a frozen table, with all in it. Other values are given back as t
 Seconds until the next timer of this isolate is due.
   returns ?number nil: there is none]=],
   ["isolate.transfer"] = [=[isolate.transfer(buf)
-In a message, argument or result, the buffer itself instead of a copy: it is moved, whatever its size. From
-then on the buffer here, its slices and its views raise `transferred`.
+In a message, argument or result, the buffer itself instead of a copy: it is moved, whatever its size. From then on the buffer here, its slices and its views raise `transferred`.
   buf  buffer
   returns what is to be sent
   example:
@@ -410,12 +370,10 @@ Kills the isolate, whatever Lua code it runs. Its `<close>` variables and finali
 The sender is not told any more.
   tx  sender]=],
   ["isolate:on_error"] = [=[isolate:on_error(tx)
-Sends an error message `{id, name, message, traceback, error}` for each error that nobody catches there;
-it is not printed then.
+Sends an error message `{id, name, message, traceback, error}` for each error that nobody catches there; it is not printed then.
   tx  sender]=],
   ["isolate:on_exit"] = [=[isolate:on_exit(tx, [value])
-Sends the exit message `{id, name, status, reason}`, or `value`, when the isolate has ended: the last thing
-of all. Told at once when that was before.
+Sends the exit message `{id, name, status, reason}`, or `value`, when the isolate has ended: the last thing of all. Told at once when that was before.
   tx  sender: a second call with it replaces its value
   value
   raises not_sendable]=],
@@ -436,9 +394,7 @@ Takes back the pause by a key, or all of them, and a start with `paused = true`.
   raises for main]=],
   ["isolate:stats"] = [=[isolate:stats()
 Numbers about the isolate.
-  returns table `memory` bytes of its heap, `cpu` seconds of processor time, `messages_in` received,
-    `messages_out` sent, `queued` in its inbox; `age` in seconds; `spawned`: true unless it is main or ends
-    with its function; `busy`: its code runs now, and does not wait]=],
+  returns table `memory` bytes of its heap, `cpu` seconds of processor time, `messages_in` received, `messages_out` sent, `queued` in its inbox; `age` in seconds; `spawned`: true unless it is main or ends with its function; `busy`: its code runs now, and does not wait]=],
   ["isolate:status"] = [=[isolate:status()
 What the isolate is doing: "starting", "running", "waiting", "done", "failed", "killed", "stuck".
   returns string]=],
@@ -456,9 +412,7 @@ The same for what `fn` does, not for what it gives.
   list  table]=],
   ["pool:imap"] = [=[pool:imap([opts], fn, iter, ...)
 An iterator over `fn(item)` of what a list or another iterator gives, in the pool.
-  opts  table: `ordered` (true: in the order of the items; false: as they are ready),
-    `window` (items taken ahead of the loop at most; default: what keeps the pool busy), `chunk`
-    (items in a job; default: by the time that they take)
+  opts  table: `ordered` (true: in the order of the items; false: as they are ready), `window` (items taken ahead of the loop at most; default: what keeps the pool busy), `chunk` (items in a job; default: by the time that they take)
   fn  function: gets an item of the list, or the values of the iterator
   iter  table|function: a list, or what a generic `for` takes: `io.lines(name)`, `pairs(t)`
   ...
@@ -482,13 +436,10 @@ All items put together by `fn(a, b)`, in the pool: parts of the list first, then
     local sum = pool:reduce(function(a, b) return a + b end, numbers, 0)]=],
   ["pool:stats"] = [=[pool:stats()
 What it does now, and has done.
-  returns table `size`, `busy` (jobs that have begun), `queued` (jobs that wait), `done`, `failed` (jobs), and `wait` and `run`: seconds
-    that jobs waited and ran, each {p50=, p99=}, to 12 %]=],
+  returns table `size`, `busy` (jobs that have begun), `queued` (jobs that wait), `done`, `failed` (jobs), and `wait` and `run`: seconds that jobs waited and ran, each {p50=, p99=}, to 12 %]=],
   ["pool:submit"] = [=[pool:submit([opts], fn, ...)
-Has one of the pool's isolates run `fn(...)`. Waits while the queue is full; the rest of this isolate goes on
-meanwhile.
-  opts  table: `timeout` (seconds that it may run), `priority` (-128 to 127, 0; higher ones go
-    first), `name`
+Has one of the pool's isolates run `fn(...)`. Waits while the queue is full; the rest of this isolate goes on meanwhile.
+  opts  table: `timeout` (seconds that it may run), `priority` (-128 to 127, 0; higher ones go first), `name`
   fn  function: its upvalues, and the globals it names, are copied now
   ...  arguments, copied now
   returns future of its results
@@ -503,8 +454,7 @@ The same without waiting.
   returns future
   returns nil and "full" or "closed"]=],
   ["receiver:close"] = [=[receiver:close()
-Closes it: what is queued is dropped (of a channel it can still be received), and senders get nil and
-"closed". May be called again.]=],
+Closes it: what is queued is dropped (of a channel it can still be received), and senders get nil and "closed". May be called again.]=],
   ["receiver:messages"] = [=[receiver:messages()
 Iterates over messages as they come; ends when it is closed.
   returns an iterator
@@ -543,8 +493,7 @@ Runs a function as a task of this isolate, as isolate.async does.
   returns future
   raises `cancelled` when the scope is; when it has been left]=],
   ["scope:cancel"] = [=[scope:cancel([reason])
-Cancels the tasks and runs, and kills the isolates that were spawned. No child can be started
-after that. Leaving the scope still waits until they are gone, and raises nothing for them.
+Cancels the tasks and runs, and kills the isolates that were spawned. No child can be started after that. Leaving the scope still waits until they are gone, and raises nothing for them.
   reason  string: the message of their errors]=],
   ["scope:run"] = [=[scope:run([opts], fn, ...)
 Runs a function in an isolate, as isolate.run does.
@@ -567,8 +516,7 @@ Waits until no child is left.
   returns nil and "timeout"
   raises what the scope has failed with]=],
   ["sender:close"] = [=[sender:close()
-Gives up this isolate's hold on the port. When the last sender everywhere is closed, collected or gone
-with its isolate, the receiver drains and is closed. May be called again.]=],
+Gives up this isolate's hold on the port. When the last sender everywhere is closed, collected or gone with its isolate, the receiver drains and is closed. May be called again.]=],
   ["sender:send"] = [=[sender:send(v, [timeout])
 Sends a value, a copy of it. Waits while there is no room; a port without capacity always has some.
   v  any value that can be sent, but nil
@@ -585,8 +533,7 @@ Sends a value if there is room, and does not wait.
   returns nil and "closed" or "full"]=],
   ["socket.select"] = [=[socket.select(receiving, sending, [timeout])
 `socket.select`, in which the isolate goes on.
-  receiving  ?{object,...}: sockets, futures, receivers, channels, or what has `getfd` and
-    `dirty`
+  receiving  ?{object,...}: sockets, futures, receivers, channels, or what has `getfd` and `dirty`
   sending  ?{object,...}
   timeout  number: seconds; nil or less than 0 waits without end
   returns table objects that are ready, by place and by themselves
@@ -595,8 +542,7 @@ Sends a value if there is room, and does not wait.
   ["stream:batch"] = [=[stream:batch()
 Lists of n values each; the last may have fewer.]=],
   ["stream:buffer"] = [=[stream:buffer()
-Whenever a value is asked for, up to n are taken from the stream below, as far as they are
-there.]=],
+Whenever a value is asked for, up to n are taken from the stream below, as far as they are there.]=],
   ["stream:close"] = [=[stream:close()
 Gives the stream up, and what it stands on: the producer ends. May be called again.]=],
   ["stream:collect"] = [=[stream:collect()
@@ -621,8 +567,7 @@ The values of both, as they come.]=],
   fn  function: its upvalues and globals are copied when the first value is asked for
   opts  table: `ordered = true`: results in the order of the values]=],
   ["stream:pause"] = [=[stream:pause()
-From now on no value is given out: a wait for one goes on until `resume`, and the producer soon
-waits too.
+From now on no value is given out: a wait for one goes on until `resume`, and the producer soon waits too.
   returns stream]=],
   ["stream:receive"] = [=[stream:receive([timeout])
 The next value. Waits for it; the rest of this isolate goes on meanwhile.
