@@ -105,11 +105,11 @@ describe("the prompt", function()
   end)
 
   it("says what 'help', 'exit' and 'quit' could mean, unless they are names", function()
-    local t <close> = after("help", "exit", "quit = 'mine'", "quit")
+    local t <close> = after("help", "exit()", "quit = 'mine'", "quit")
     t:shows [[
 1> help
 :help lists the commands; :doc NAME tells of a function
-2> exit
+2> exit()
 Ctrl-D or :quit leaves
 3> quit = 'mine'
 4> quit

@@ -138,9 +138,10 @@ end
 local HINTS = { help = ":help lists the commands; :doc NAME tells of a function",
   exit = "Ctrl-D or :quit leaves", quit = "Ctrl-D or :quit leaves" }
 
--- What is said of a line that is one of those words, and no name of the user's; nil: nothing.
+-- What is said of a line that is one of those words, or calls it, and no name of the user's; nil:
+-- nothing.
 local function hint_of(session, text)
-  local word = text:match "^%s*(%a+)%s*$"
+  local word = text:match "^%s*(%a+)%s*%(?%s*%)?%s*$"
   local _, is_local = session.chunks:get(word or "")
   return word and not is_local and rawget(_G, word) == nil and HINTS[word] or nil
 end
