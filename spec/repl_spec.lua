@@ -672,6 +672,7 @@ stack traceback:
       t:line(":load " .. file_of("mark.lua", "\xEF\xBB\xBF# x\nlocal marked = 'yes'"))
       t:line "marked":waits '"yes"':prompts(3)
       t:line ":load /no/such":waits "cannot read /no/such: No such file or directory"
+      t:line ":load /":waits "cannot read /: Is a directory"
       t:line(":load " .. file_of("bad.lua", "local x =\n\n= 1")):waits "bad.lua:3: unexpected"
       t:line(":load " .. file_of("fails.lua", "\nerror 'no'")):waits "fails.lua:2: no"
     end)
@@ -722,6 +723,7 @@ f(n)
       file_of("mine.lua", "x = 1\n")
       t:line ":save '~/mine.lua'":waits "mine.lua is there already; :save! writes over it"
       assert.equal("x = 1\n", shell.read(dir .. "/mine.lua"))
+      t:line ":save! /dev/full":waits "cannot write /dev/full: No space left on device"
       t:line ":save! ~/mine.lua":waits "1 input in " :line ":save ~/mine.lua":waits "1 input in "
     end)
 

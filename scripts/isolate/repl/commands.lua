@@ -304,12 +304,11 @@ end
 
 local function read_file(path)
   local file, problem = io.open(path, "rb")
+  if not file then misuse("cannot read %s", problem) end
   local text
-  if file then
-    text, problem = file:read "a"
-    file:close()
-  end
-  return text or misuse("cannot read %s", problem)
+  text, problem = file:read "a"
+  file:close()
+  return text or misuse("cannot read %s: %s", path, problem)
 end
 
 local load_file
@@ -346,13 +345,12 @@ end
 
 local function save(session, path)
   local file, problem = io.open(path, "wb")
-  if file then
-    local ok
-    ok, problem = file:write(inputs.text(session))
-    if ok then ok, problem = file:close() end
-    if ok then problem = nil end
+  if not file then misuse("cannot write %s", problem) end
+  local written, refusal = file:write(inputs.text(session))
+  local closed, failure = file:close()
+  if not (written and closed) then
+    misuse("cannot write %s: %s", path, refusal or failure)
   end
-  if problem then misuse("cannot write %s", problem) end
   session.saved[path] = true
   local n = #session.inputs
   session.show(("%d input%s in %s"):format(n, n == 1 and "" or "s", path))
