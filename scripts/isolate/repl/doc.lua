@@ -134,7 +134,7 @@ local function overview(name)
   for _, kind in ipairs(head == "channel" and CHANNEL or { head }) do
     for _, full in ipairs(members[kind] or {}) do
       local call, sentence = summary(full)
-      lines[#lines + 1] = sentence == "" and call or ("%-36s %s"):format(call, sentence)
+      lines[#lines + 1] = sentence == "" and call or ("%-35s  %s"):format(call, sentence)
     end
   end
   return lines[1] and table.concat(lines, "\n")
