@@ -115,18 +115,18 @@ static char *get_prompt(EditLine *el) {
   return e->prompt != NULL ? (char *)(uintptr_t)e->prompt : empty;
 }
 
-/* Rows between the first of the line and the cursor's, or its end's. */
-static int rows_to(editor *e, bool end) {
+/* Rows between the first of the line and the cursor's. */
+static int rows_to(editor *e) {
   const LineInfoW *line = el_wline(e->el);
   int columns, rows, x = 0, n;
   out_size(&columns, &rows);
   n = prompt_rows(e->prompt, columns, &x);
-  return n + rows_of(line->buffer, end ? line->lastchar : line->cursor, columns, &x);
+  return n + rows_of(line->buffer, line->cursor, columns, &x);
 }
 
 /* Erases the line, from the first of its rows on. */
 static void erase_line(editor *e) {
-  for (int up = rows_to(e, false); up > 0; up--) out_text("\033[A");
+  for (int up = rows_to(e); up > 0; up--) out_text("\033[A");
   out_text("\r\033[J");
 }
 
@@ -137,11 +137,13 @@ static void draw(editor *e) {
   fflush(e->out);
 }
 
-/* The cursor goes below the line, which stays. */
+/* The cursor goes below the line, which stays, with a text at its end. */
 static void leave_line(editor *e, const char *text) {
-  int down = rows_to(e, true) - rows_to(e, false);
+  const LineInfoW *line = el_wline(e->el);
   fflush(e->out);
-  while (down-- > 0) out_text("\n");
+  erase_line(e);
+  el_cursor(e->el, (int)(line->lastchar - line->cursor));
+  draw(e);
   out_text(text);
   out_text("\r\n");
 }
@@ -206,7 +208,7 @@ static int read_char(EditLine *el, wchar_t *c) {
     bool ready = keys_ready(&e->keys);
     enum term_event event;
     fflush(e->out);
-    event = term_wait(e->L, rows_to(e, false), ready ? 0 : keys_patience(&e->keys));
+    event = term_wait(e->L, rows_to(e), ready ? 0 : keys_patience(&e->keys));
     if (take_event(e, event, ready) && keys_ready(&e->keys) &&
         keys_next(&e->keys, term_is_quoted(), c))
       return 1;
@@ -333,7 +335,7 @@ static unsigned char complete(EditLine *el, int key) {
   lua_getiuservalue(L, 1, 1);
   lua_pushlstring(L, line->buffer, (size_t)(line->lastchar - line->buffer));
   lua_pushinteger(L, (lua_Integer)(line->cursor - line->buffer) + 1);
-  out_give(rows_to(e, false)); /* it may take a while */
+  out_give(rows_to(e)); /* it may take a while */
   found = !lua_isnil(L, -3) && isolua_breakable(L, 2, 2, 0) == LUA_OK;
   out_take();
   if (out_is_dirty()) draw(e);

@@ -366,6 +366,12 @@ stack traceback:
       t:line "for i = 1, 2 do":type "x":press "C-c":prompts(1)
       t:line "'good'":prompts(2):waits '"good"'
     end)
+
+    it("drops a line at its end, wherever the cursor is", function()
+      local t <close> = after "'needle'"
+      t:type(("half "):rep(20)):press "C-a":press "C-c":waits(" half half ^C\n2>")
+      t:press "C-r":type "need":waits "bck:need":press "C-c":waits "2> 'needle'\nbck:need^C\n"
+    end)
   end)
 
   describe("Ctrl-D", function()
