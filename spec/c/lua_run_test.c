@@ -473,6 +473,26 @@ static void tasks_run_and_are_cancelled(void) {
   embed_in_main(run_tasks);
 }
 
+static int drain(lua_State *L) {
+  isolua_drain(L);
+  return 0;
+}
+
+static int forbid_waits(lua_State *L) {
+  for (int forbidden = 2; forbidden >= 0; forbidden--) {
+    isolua_waitless(L, forbidden > 0);
+    load(L, "require 'isolate'.sleep(0.001)");
+    CHECK_INT(lua_pcall(L, 0, 0, 0), forbidden > 0 ? LUA_ERRRUN : LUA_OK);
+    if (forbidden > 0) CHECK_PART(lua_tostring(L, -1), "cannot wait");
+    if (forbidden == 1) isolua_waitless(L, 0);
+  }
+  return 0;
+}
+
+static void waits_may_be_forbidden(void) {
+  embed_in_main(forbid_waits);
+}
+
 static int poll_loop(lua_State *L) {
   isolua_future *f;
   struct pollfd loop = {.fd = isolua_loop_fd(L), .events = POLLIN}, result = loop;
@@ -574,11 +594,6 @@ static int break_it(lua_State *L) {
   return 0;
 }
 
-static int drain(lua_State *L) {
-  isolua_drain(L);
-  return 0;
-}
-
 /* Not within a call: isolua_breakable is not nested. */
 static void main_breaks(void) {
   isolua_host *host = embed_open(NULL);
@@ -620,6 +635,7 @@ static const check_case cases[] = {
   {"isolates of files tell of their end", isolates_of_files_tell_of_their_end},
   {"hosts are watched", hosts_are_watched},
   {"tasks run, and are cancelled", tasks_run_and_are_cancelled},
+  {"waits may be forbidden", waits_may_be_forbidden},
   {"event loops are polled", event_loops_are_polled},
   {"callbacks are left by no error", callbacks_are_left_by_no_error},
   {"main is interrupted", main_is_interrupted},
