@@ -66,6 +66,14 @@ describe("the prompt's terminal", function()
     end
   end)
 
+  it("takes a prompt of several rows", function()
+    local t <close> = prompts.prompt()
+    t:line "'before'":waits '"before"\n2>':line "_PROMPT = 'é\\n\\n> '":waits "\né\n\n>"
+    t:line("f = isolate.async(function() isolate.sleep(0.1) print 'printed' end)")
+    t:waits "\né\n\nprinted\n>":type "half":press "C-c":waits "\n> half^C\né\n\n>"
+    t:line "1 + 1":waits "\n> 1 + 1\n2\né\n\n>"
+  end)
+
   it("takes colours in a prompt for what has no width", function()
     local t <close> = prompt { columns = 30 }
     t:line [[_PROMPT = "\27[1;31mred\27[0m\27[4m>\27[0m"]]:waits "\nred>"

@@ -54,9 +54,13 @@ local function prompt_text(session, first, more)
   return dim(session, more and (" "):rep(#tostring(first)) .. "| " or first .. "> ")
 end
 
+-- Of several rows, the line's is the last: libedit takes no other.
 local function prompt_of(session, first, more)
   local text = prompt_text(session, first, more)
-  return session.editor:edits() and characters.marked(text) or text
+  if not session.editor:edits() then return text end
+  local above, last = text:match "^(.*\n)(.*)$"
+  if above then session.show(above) end
+  return characters.marked(last or text)
 end
 
 -- One input: a command, or lines until they are a chunk or cannot be one; those may stand behind
