@@ -29,10 +29,10 @@ struct isolua_future {
   void (*lost)(struct isolua_future *); /* NULL: nothing is done */
   void (*cancelled)(
     struct isolua_future *); /* it was settled by cancel; NULL: its isolate is killed */
-  void *maker;               /* of a local one: for `lost` */
-  il_handle *behind;         /* what `cancelled` turns to, one hold; or NULL */
-  bool is_end;               /* it is il_isolate.gone */
-  bool local;                /* only the isolate that made it can settle it */
+  il_handle
+    *behind;   /* of a local one its maker, else what `cancelled` turns to, one hold; or NULL */
+  bool is_end; /* it is il_isolate.gone */
+  bool local;  /* only the isolate that made it can settle it */
 
   il_mutex lock; /* guards the two below, and `result` until `done` */
   il_watches watches;

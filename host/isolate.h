@@ -115,6 +115,7 @@ struct isolua_isolate {
   void (*body)(il_isolate *, void *spare); /* runs it, on its thread */
   void (*free_body)(il_isolate *);         /* frees what `task` holds */
   void *task;                              /* what the body runs; body's own */
+  void *vm; /* its own thread: the il_vm that it has; NULL: none yet, or none any more */
 
   il_waiter waiter;
   il_port inbox;        /* `tx` is the isolate's handle in Lua */

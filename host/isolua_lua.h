@@ -52,7 +52,8 @@ extern "C" {
 ** isolua_main_close: closes that state and detaches it. Isolates go on.
 ** isolua_attach: makes a state that you made the main isolate of `host`; with host NULL, of a new
 **   host that logs to stderr and closes with the state. Adds registry entries and a metatable on
-**   package.loaded; changes nothing else. [-0, +0, -]. Errors: ISOLUA_MEMORY, ISOLUA_INVALID.
+**   package.loaded; changes nothing else. [-0, +0, -]. Errors: ISOLUA_MEMORY; ISOLUA_INVALID: L is
+**   attached already, or the host has a main isolate; ISOLUA_CLOSED: the host is closing.
 ** isolua_detach: ends that: tasks and handlers of L end, and its isolate; L, and what was added to
 **   it, stays, and can be attached anew. ISOLUA_OK, or ISOLUA_INVALID: L is not a state that was
 **   attached to a host of yours, or it runs in a task or wait of its event loop. [-0, +0, -]
@@ -167,7 +168,8 @@ ISOLUA_API int isolua_spawn_function(isolua_host *host, const isolua_options *op
 **   error that nobody looks at is reported as one of a task.
 ** isolua_future_settle: settles one made by isolua_future_new, with results (`ok`) or an error with
 **   the text `message` that was raised at `traceback` (both copied; may be NULL); 0 when it was
-**   settled before. The values stay with the caller: isolua_future_push gives none.
+**   settled before. The values stay with the caller: isolua_future_push gives none. Thread: that of
+**   the state that made it; also when this was detached.
 ** isolua_future_push: pushes what a settled future holds: ISOLUA_OK and its values, or its error
 **   number and the one error value. [-0, +n, m]
 ** isolua_future_now: 1 when it is settled, and isolua_wait for it would not let others have a turn
@@ -654,8 +656,8 @@ ISOLUA_API void isolua_trim(lua_State *L);
 ** luaopen_isolate_core: the module "isolate.core", on which the Lua modules stand. Attaches a state
 **   that is not attached.
 ** isolua_open_modules: an `open` callback that preloads "isolate" and all its parts, as
-**   isolua_host_open sets it; to be called on states of yours that are attached. In the executable
-**   and the C library; not in the Lua module.
+**   isolua_host_open sets it; to be called on states of yours, before or after isolua_attach. In the
+**   executable and the C library; not in the Lua module.
 */
 ISOLUA_API int luaopen_isolate_core(lua_State *L);
 ISOLUA_API int isolua_open_modules(lua_State *L);

@@ -488,7 +488,8 @@ isolua_future *isolua_future_new(lua_State *L) {
   f = il_future_new(vm->host, il_vm_task_lost);
   if (f == NULL) return NULL;
   f->local = true;
-  f->maker = vm;
+  f->behind = &vm->isolate->h;
+  il_handle_retain(f->behind);
   return f;
 }
 
@@ -497,9 +498,9 @@ int isolua_future_settle(isolua_future *f, int ok, const char *message, const ch
   if (message != NULL) r.message = strdup(message);
   if (traceback != NULL) r.traceback = strdup(traceback);
   if (!ok && !atomic_load(&f->looked)) { /* whether somebody still has it, the collector tells */
-    il_loop *loop = &((il_vm *)f->maker)->loop;
-    loop->suspect = loop->failed_tasks = true;
-    loop->quiet = false;
+    il_vm *vm = ((il_isolate *)f->behind)->vm;
+    if (vm != NULL) vm->loop.suspect = vm->loop.failed_tasks = true;
+    if (vm != NULL) vm->loop.quiet = false;
   }
   return il_future_settle(f, &r);
 }

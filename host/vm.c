@@ -217,6 +217,7 @@ static void vm_free(il_vm *vm) {
   free(vm->warning);
   free(vm->traceback);
   free(vm->remote);
+  if (vm->isolate != NULL) vm->isolate->vm = NULL;
   if (vm->isolate != NULL) il_isolate_release(vm->isolate);
   free(vm);
 }
@@ -311,6 +312,7 @@ static int attach_names(lua_State *L) {
 static int become_main(il_vm *vm) {
   isolua_options none = {.size = sizeof none};
   int err = il_isolate_new(vm->host, &none, "main", NULL, &vm->isolate);
+  if (err == ISOLUA_OK) vm->isolate->vm = vm;
   if (err == ISOLUA_OK) err = il_isolate_enter_main(vm->isolate);
   if (err == ISOLUA_OK && vm->owned) il_isolate_set_heap(vm->isolate, &vm->used);
   if (err == ISOLUA_OK) il_loop_join_pump(vm);
@@ -566,12 +568,12 @@ static void fail_with(il_vm *vm, lua_State *L, il_result *r) {
 }
 
 /* An error that nobody caught, outside the body: it is logged, or ends the isolate with *r (taken over;
-** the first one counts). */
-static void take_failure(il_vm *vm, const char *what, il_result *r) {
-  il_isolate *i = vm->isolate;
-  if (i->is_main || i->errors_go_on || vm->ended || vm->loop.closed) {
+** the first one counts). A future may outlive the vm. */
+static void take_failure(il_isolate *i, const char *what, il_result *r) {
+  il_vm *vm = i->vm;
+  if (vm == NULL || i->is_main || i->errors_go_on || vm->ended || vm->loop.closed) {
     bool heard = il_control_hears_errors(&i->control);
-    if (i->is_main || !heard) atomic_store(&vm->host->failed, true);
+    if (i->is_main || !heard) atomic_store(&i->host->failed, true);
     if (!heard) il_host_uncaught(i, what, r);
     il_result_fini(r);
   } else if (vm->failure.code != ISOLUA_OK) {
@@ -588,17 +590,17 @@ void il_vm_handler_failed(il_vm *vm, lua_State *L) {
   lua_settop(L, 1);
   if (il_vm_interrupt_again(vm, L, 1)) return;
   fail_with(vm, L, &r);
-  take_failure(vm, "an event handler", &r);
+  take_failure(vm->isolate, "an event handler", &r);
 }
 
 void il_vm_task_lost(isolua_future *f) {
   il_result r = {ISOLUA_ERROR, NULL, NULL, NULL};
-  il_vm *vm = f->maker;
+  il_isolate *i = (il_isolate *)f->behind; /* its first member */
   const char *message = f->result.message != NULL ? f->result.message : "an error";
   r.message = strdup(message);
   if (f->result.traceback != NULL) r.traceback = strdup(f->result.traceback);
-  tell_error_text(vm->isolate, message, r.traceback);
-  take_failure(vm, "a task", &r);
+  tell_error_text(i, message, r.traceback);
+  take_failure(i, "a task", &r);
 }
 
 /* -- Running ----------------------------------------------------------------------------------- */
@@ -926,6 +928,7 @@ void il_vm_body(il_isolate *i, void *spare) {
     vm->isolate = NULL;
   } else {
     vm->isolate = i;
+    i->vm = vm;
     il_handle_retain(&i->h);
     atomic_store(&i->counts, i->host->workers.sig > 0);
     il_isolate_set_heap(i, &vm->used);

@@ -1136,6 +1136,26 @@ static void states_are_attached_and_pumped(void) {
   close_host();
 }
 
+/* The collector finds the future of a task when its isolate is gone. */
+static void detached_states_report_tasks(void) {
+  isolua_host_options options = {.size = sizeof options};
+  lua_State *L = luaL_newstate();
+  capture log = CAPTURE;
+  options.log = capture_text;
+  options.log_ud = &log;
+  host = embed_open(&options);
+  if (host == NULL) return;
+  luaL_openlibs(L);
+  isolua_open_modules(L);
+  CHECK_INT(isolua_attach(host, L), ISOLUA_OK);
+  CHECK(runs(L, "kept = require 'isolate'.async(function() error 'lost task' end)"));
+  while (isolua_pump(host, -1, -1) > 0) continue;
+  CHECK_INT(isolua_detach(L), ISOLUA_OK);
+  lua_close(L);
+  CHECK(capture_has(&log, "a task of 'main': ") && capture_has(&log, "lost task"));
+  close_host();
+}
+
 static void states_keep_what_they_had(void) {
   lua_State *L = luaL_newstate();
   if (!open_host()) return;
@@ -1213,6 +1233,7 @@ static const check_case cases[] = {
   {"the pump bears several threads", pump_bears_several_threads},
   {"wake is called once a pump", wake_is_called_once_a_pump},
   {"states of the caller's are attached, pumped and detached", states_are_attached_and_pumped},
+  {"a detached state reports the tasks that failed", detached_states_report_tasks},
   {"callbacks are refused by what is closed", callbacks_are_refused_by_what_is_closed},
   {"states of the caller's keep what they had", states_keep_what_they_had},
 };
