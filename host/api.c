@@ -182,7 +182,9 @@ int isolua_run_buffer(isolua_host *host, const isolua_options *options, const ch
                       size_t length, const char *chunkname, isolua_future **future) {
   isolua_options o;
   il_task *task;
-  int err = buffer_task(host, options, source, length, chunkname, future, &o, &task);
+  int err;
+  if (future != NULL) *future = NULL;
+  err = buffer_task(host, options, source, length, chunkname, future, &o, &task);
   return err == ISOLUA_OK ? start_run(host, &o, task, future) : err;
 }
 
@@ -196,7 +198,9 @@ int isolua_run_file(isolua_host *host, const isolua_options *options, const char
                     isolua_future **future) {
   isolua_options o;
   il_task *task;
-  int err = file_task(host, options, path, future, &o, &task);
+  int err;
+  if (future != NULL) *future = NULL;
+  err = file_task(host, options, path, future, &o, &task);
   return err == ISOLUA_OK ? start_run(host, &o, task, future) : err;
 }
 
@@ -204,7 +208,9 @@ int isolua_spawn_buffer(isolua_host *host, const isolua_options *options, const 
                         size_t length, const char *chunkname, isolua_isolate **isolate) {
   isolua_options o;
   il_task *task;
-  int err = buffer_task(host, options, source, length, chunkname, isolate, &o, &task);
+  int err;
+  if (isolate != NULL) *isolate = NULL;
+  err = buffer_task(host, options, source, length, chunkname, isolate, &o, &task);
   return err == ISOLUA_OK ? start_spawn(host, &o, task, isolate) : err;
 }
 
@@ -218,7 +224,9 @@ int isolua_spawn_file(isolua_host *host, const isolua_options *options, const ch
                       isolua_isolate **isolate) {
   isolua_options o;
   il_task *task;
-  int err = file_task(host, options, path, isolate, &o, &task);
+  int err;
+  if (isolate != NULL) *isolate = NULL;
+  err = file_task(host, options, path, isolate, &o, &task);
   return err == ISOLUA_OK ? start_spawn(host, &o, task, isolate) : err;
 }
 
@@ -226,7 +234,9 @@ int isolua_run_function(isolua_host *host, const isolua_options *options, lua_CF
                         isolua_future **future) {
   isolua_options o;
   il_task *task;
-  int err = function_task(host, options, function, future, &o, &task);
+  int err;
+  if (future != NULL) *future = NULL;
+  err = function_task(host, options, function, future, &o, &task);
   return err == ISOLUA_OK ? start_run(host, &o, task, future) : err;
 }
 
@@ -234,17 +244,21 @@ int isolua_spawn_function(isolua_host *host, const isolua_options *options, lua_
                           isolua_isolate **isolate) {
   isolua_options o;
   il_task *task;
-  int err = function_task(host, options, function, isolate, &o, &task);
+  int err;
+  if (isolate != NULL) *isolate = NULL;
+  err = function_task(host, options, function, isolate, &o, &task);
   return err == ISOLUA_OK ? start_spawn(host, &o, task, isolate) : err;
 }
 
 /* -- Futures ----------------------------------------------------------------------------------- */
 
+/* One that is NULL has failed: whoever waits for it, in a loop too, goes on. */
 int isolua_future_done(isolua_future *f) {
-  return il_future_is_done(f);
+  return f == NULL || il_future_is_done(f);
 }
 
 int isolua_future_wait(isolua_future *f, int64_t timeout) {
+  if (f == NULL) return ISOLUA_INVALID;
   if (!il_future_wait(f, il_deadline(timeout))) return ISOLUA_TIMEOUT;
   atomic_store(&f->looked, true);
   return f->result.code;
@@ -252,6 +266,7 @@ int isolua_future_wait(isolua_future *f, int64_t timeout) {
 
 int isolua_future_cancel(isolua_future *f, const char *reason) {
   il_result r = {ISOLUA_CANCELLED, NULL, NULL, NULL};
+  if (f == NULL) return 0;
   r.message = strdup(reason != NULL ? reason : isolua_code_message(ISOLUA_CANCELLED));
   if (!il_future_settle(f, &r)) return 0;
   if (f->cancelled != NULL)
@@ -262,10 +277,11 @@ int isolua_future_cancel(isolua_future *f, const char *reason) {
 }
 
 int isolua_future_code(isolua_future *f) {
-  return il_future_is_done(f) ? isolua_future_wait(f, 0) : -1;
+  return isolua_future_done(f) ? isolua_future_wait(f, 0) : -1;
 }
 
 void isolua_future_retain(isolua_future *f) {
+  if (f == NULL) return;
   atomic_fetch_add(&f->retained, 1);
   il_future_retain(f);
 }
@@ -281,7 +297,8 @@ void isolua_future_release(isolua_future *f) {
 }
 
 int isolua_future_count(isolua_future *f) {
-  if (!il_future_is_done(f) || f->result.code != ISOLUA_OK || f->result.msg == NULL) return 0;
+  if (f == NULL || !il_future_is_done(f) || f->result.code != ISOLUA_OK || f->result.msg == NULL)
+    return 0;
   return (int)il_msg_count(f->result.msg);
 }
 
@@ -340,11 +357,12 @@ const char *isolua_future_string(isolua_future *f, int index, size_t *length) {
 }
 
 const char *isolua_future_message(isolua_future *f) {
+  if (f == NULL) return isolua_code_message(ISOLUA_INVALID);
   if (!il_future_is_done(f) || f->result.code == ISOLUA_OK) return NULL;
   atomic_store(&f->looked, true);
   return f->result.message != NULL ? f->result.message : isolua_code_message(f->result.code);
 }
 
 const char *isolua_future_traceback(isolua_future *f) {
-  return il_future_is_done(f) ? f->result.traceback : NULL;
+  return f != NULL && il_future_is_done(f) ? f->result.traceback : NULL;
 }

@@ -33,7 +33,7 @@ int isolua_atomic_new(long long value, isolua_atomic **atomic) {
 }
 
 void isolua_atomic_retain(isolua_atomic *a) {
-  il_handle_retain(&a->h);
+  if (a != NULL) il_handle_retain(&a->h);
 }
 
 void isolua_atomic_release(isolua_atomic *a) {
@@ -41,18 +41,19 @@ void isolua_atomic_release(isolua_atomic *a) {
 }
 
 long long isolua_atomic_load(isolua_atomic *a) {
-  return atomic_load(&a->value);
+  return a != NULL ? atomic_load(&a->value) : 0;
 }
 
 void isolua_atomic_store(isolua_atomic *a, long long value) {
-  atomic_store(&a->value, value);
+  if (a != NULL) atomic_store(&a->value, value);
 }
 
 /* The addition of atomics wraps; that of signed integers must not. */
 long long isolua_atomic_add(isolua_atomic *a, long long d) {
+  if (a == NULL) return 0;
   return (long long)((unsigned long long)atomic_fetch_add(&a->value, d) + (unsigned long long)d);
 }
 
 int isolua_atomic_exchange(isolua_atomic *a, long long *old, long long to) {
-  return atomic_compare_exchange_strong(&a->value, old, to);
+  return a != NULL && old != NULL && atomic_compare_exchange_strong(&a->value, old, to);
 }

@@ -86,7 +86,10 @@ static const il_handle_type host_type = {.name = "isolate.host", .close = host_f
 
 int isolua_host_new(const isolua_host_options *options, isolua_host **out) {
   int err;
-  isolua_host *host = calloc(1, sizeof *host);
+  isolua_host *host;
+  if (out == NULL) return ISOLUA_INVALID;
+  *out = NULL;
+  host = calloc(1, sizeof *host);
   if (host == NULL) return ISOLUA_MEMORY;
   err = fill_options(&host->options, options);
   if (err != ISOLUA_OK) goto fail_options;

@@ -28,8 +28,12 @@
 ** several at once. No function of this header touches a Lua state of yours.
 **
 ** Ownership. What a function gives out through its last argument is yours: release it with the
-** function named there. After a failure nothing was given out. Strings that you pass are copied.
-** Strings that you are handed live as long as the object they came from.
+** function named there. After a failure nothing was given out: it is NULL. Strings that you pass are
+** copied. Strings that you are handed live as long as the object they came from.
+**
+** NULL. Objects may be NULL, as after a failure that nobody looked at. The function does nothing then
+** and returns ISOLUA_INVALID, 0 or NULL. A future that is NULL is one that failed with
+** ISOLUA_INVALID. Only a host's isolua_fd and isolua_next_due are -1.
 **
 ** Errors. Functions return 0 (ISOLUA_OK) or an error number. The library never prints, exits or
 ** aborts by itself: what it has to say goes to the `log` callback.

@@ -13,6 +13,7 @@ int isolua_pool_new(isolua_host *host, const isolua_options *options,
   isolua_options o;
   il_recipe *r;
   int err = il_options_copy(&o, options);
+  if (pool != NULL) *pool = NULL;
   if (err != ISOLUA_OK) return err;
   if (o.args != NULL) {
     isolua_message_free(o.args); /* taken over, as by all who take these options */
@@ -27,23 +28,24 @@ int isolua_pool_new(isolua_host *host, const isolua_options *options,
 }
 
 void isolua_pool_close(isolua_pool *p) {
-  il_pool_close(p);
+  if (p != NULL) il_pool_close(p);
 }
 
 void isolua_pool_cancel(isolua_pool *p, const char *reason) {
-  il_pool_cancel(p, reason);
+  if (p != NULL) il_pool_cancel(p, reason);
 }
 
 isolua_future *isolua_pool_empty(isolua_pool *p) {
-  return p->empty;
+  return p != NULL ? p->empty : NULL;
 }
 
 void isolua_pool_look(isolua_pool *p, isolua_pool_stats *out) {
-  il_pool_look(p, out);
+  memset(out, 0, sizeof *out);
+  if (p != NULL) il_pool_look(p, out);
 }
 
 void isolua_pool_retain(isolua_pool *p) {
-  il_handle_retain(&p->h);
+  if (p != NULL) il_handle_retain(&p->h);
 }
 
 void isolua_pool_release(isolua_pool *p) {
@@ -106,6 +108,7 @@ int isolua_submit_buffer(isolua_pool *p, const isolua_job_options *options, cons
   isolua_job_options o;
   il_work *w;
   int err = copy_options(options, &o);
+  if (future != NULL) *future = NULL;
   if (err == ISOLUA_OK && (p == NULL || source == NULL || future == NULL)) err = ISOLUA_INVALID;
   if (err == ISOLUA_OK && args != NULL) err = il_message_seal(args, true);
   if (err != ISOLUA_OK) return err;

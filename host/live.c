@@ -32,15 +32,15 @@ isolua_port *isolua_self_inbox(lua_State *L) {
 }
 
 long long isolua_isolate_id(const isolua_isolate *i) {
-  return i->id;
+  return i != NULL ? i->id : 0;
 }
 
 const char *isolua_isolate_name(const isolua_isolate *i) {
-  return i->name;
+  return i != NULL ? i->name : NULL;
 }
 
 const char *isolua_isolate_status(isolua_isolate *i) {
-  return il_isolate_status(i);
+  return i != NULL ? il_isolate_status(i) : NULL;
 }
 
 int isolua_isolate_is_main(const isolua_isolate *i) {
@@ -48,11 +48,11 @@ int isolua_isolate_is_main(const isolua_isolate *i) {
 }
 
 isolua_future *isolua_isolate_future(isolua_isolate *i) {
-  return &i->future;
+  return i != NULL ? &i->future : NULL;
 }
 
 isolua_future *isolua_isolate_gone(isolua_isolate *i) {
-  return &i->gone;
+  return i != NULL ? &i->gone : NULL;
 }
 
 /* -- Lists ------------------------------------------------------------------------------------- */
@@ -149,7 +149,7 @@ void isolua_isolate_unlisten(lua_State *L, isolua_isolate *i, int tx) {
 /* -- Control ----------------------------------------------------------------------------------- */
 
 int isolua_isolate_kill(isolua_isolate *i, int64_t grace, int idle) {
-  if (i->is_main) return ISOLUA_INVALID;
+  if (i == NULL || i->is_main) return ISOLUA_INVALID;
   if (idle)
     il_isolate_kill_idle(i, grace);
   else
@@ -237,6 +237,8 @@ isolua_future *isolua_isolate_eval(lua_State *L, isolua_isolate *i, const char *
 
 void isolua_isolate_stats(isolua_isolate *i, isolua_stats *stats) {
   int64_t cpu;
+  memset(stats, 0, sizeof *stats);
+  if (i == NULL) return;
   il_isolate_measure(i, &cpu, &stats->memory);
   stats->cpu = (double)cpu / 1e9;
   stats->messages_in = atomic_load_explicit(&i->messages_in, memory_order_relaxed);

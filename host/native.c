@@ -61,6 +61,7 @@ int isolua_block_new(size_t size, isolua_block **block) {
 
 int isolua_block_wrap(void *bytes, size_t size, void (*release)(void *, void *, size_t), void *ud,
                       isolua_block **block) {
+  if (block != NULL) *block = NULL;
   if (block == NULL || bytes == NULL) return ISOLUA_INVALID;
   *block = (isolua_block *)il_block_wrap(bytes, size, release, ud);
   return *block != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
@@ -68,20 +69,20 @@ int isolua_block_wrap(void *bytes, size_t size, void (*release)(void *, void *, 
 
 void *isolua_block_data(isolua_block *block, size_t *size) {
   const il_block *b = (il_block *)block;
-  if (size != NULL) *size = b->size;
-  return b->data;
+  if (size != NULL) *size = b != NULL ? b->size : 0;
+  return b != NULL ? b->data : NULL;
 }
 
 void isolua_block_freeze(isolua_block *block) {
-  ((il_block *)block)->frozen = true;
+  if (block != NULL) ((il_block *)block)->frozen = true;
 }
 
 int isolua_block_frozen(const isolua_block *block) {
-  return ((const il_block *)block)->frozen;
+  return block != NULL && ((const il_block *)block)->frozen;
 }
 
 void isolua_block_retain(isolua_block *block) {
-  il_handle_retain(&((il_block *)block)->h);
+  if (block != NULL) il_handle_retain(&((il_block *)block)->h);
 }
 
 void isolua_block_release(isolua_block *block) {
@@ -91,7 +92,7 @@ void isolua_block_release(isolua_block *block) {
 /* -- Senders ----------------------------------------------------------------------------------- */
 
 void isolua_sender_retain(isolua_sender *sender) {
-  il_handle_retain((il_handle *)sender);
+  if (sender != NULL) il_handle_retain((il_handle *)sender);
 }
 
 void isolua_sender_release(isolua_sender *sender) {
@@ -174,6 +175,8 @@ static isolua_receiver *receiver_of(il_event *e) {
 int isolua_receiver_new(isolua_host *host, const char *name, size_t capacity,
                         isolua_receiver **receiver, isolua_sender **sender) {
   isolua_receiver *r;
+  if (receiver != NULL) *receiver = NULL;
+  if (sender != NULL) *sender = NULL;
   if (host == NULL || receiver == NULL || sender == NULL) return ISOLUA_INVALID;
   r = calloc(1, sizeof *r);
   if (r == NULL) return ISOLUA_MEMORY;
@@ -242,6 +245,7 @@ int isolua_receive(isolua_receiver *r, int64_t timeout, isolua_message **message
   int64_t deadline = il_deadline(timeout);
   bool woken = timeout != 0;
   int code;
+  if (message != NULL) *message = NULL;
   if (r == NULL || message == NULL) return ISOLUA_INVALID;
   il_mutex_lock(&r->lock);
   r->inside++;
@@ -407,7 +411,7 @@ int64_t isolua_next_due(isolua_host *host) {
 /* -- Isolates ---------------------------------------------------------------------------------- */
 
 isolua_sender *isolua_isolate_sender(isolua_isolate *i) {
-  return (isolua_sender *)&i->inbox.tx;
+  return i != NULL ? (isolua_sender *)&i->inbox.tx : NULL;
 }
 
 void isolua_isolate_release(isolua_isolate *i) {

@@ -18,6 +18,7 @@
 /* -- Bytes ------------------------------------------------------------------------------------- */
 
 static int broken(isolua_message *m, int code) {
+  if (m == NULL) return ISOLUA_INVALID;
   if (m->code == ISOLUA_OK) m->code = code;
   return m->code;
 }
@@ -75,8 +76,9 @@ static bool grow(isolua_message *m, void **array, size_t count, size_t *room, si
 
 /* A value is about to be written; `key`: it may stand where a key is wanted. */
 static bool begin(isolua_message *m, bool key) {
-  il_opened *t = m->nopened > 0 ? &m->opened[m->nopened - 1] : NULL;
-  if (m->code != ISOLUA_OK) return false;
+  il_opened *t;
+  if (m == NULL || m->code != ISOLUA_OK) return false;
+  t = m->nopened > 0 ? &m->opened[m->nopened - 1] : NULL;
   if (m->sealed || (t != NULL && t->map && t->count % 2 == 0 && !key)) {
     broken(m, ISOLUA_INVALID);
     return false;
@@ -92,6 +94,7 @@ static bool begin(isolua_message *m, bool key) {
 
 /* A root ends as the wire has it. */
 static int end(isolua_message *m) {
+  if (m == NULL) return ISOLUA_INVALID;
   if (m->nopened == 0 && m->code == ISOLUA_OK) put8(m, W_ENDROOT);
   return m->code;
 }
@@ -144,7 +147,7 @@ int isolua_add_string(isolua_message *m, const char *text) {
 
 static int open_table(isolua_message *m, size_t size, bool map) {
   uint32_t hint = size < LIKELY_MAX ? (uint32_t)size : LIKELY_MAX;
-  if (m->nopened == NESTED_MAX) return broken(m, ISOLUA_INVALID);
+  if (m == NULL || m->nopened == NESTED_MAX) return broken(m, ISOLUA_INVALID);
   if (!begin(m, false)) return m->code;
   if (!grow(m, (void **)&m->opened, m->nopened, &m->roomopened, sizeof *m->opened)) return m->code;
   m->opened[m->nopened++] = (il_opened){map, 0};
@@ -165,8 +168,10 @@ int isolua_add_map(isolua_message *m, size_t size) {
 }
 
 int isolua_add_end(isolua_message *m) {
-  const il_opened *t = m->nopened > 0 ? &m->opened[m->nopened - 1] : NULL;
+  const il_opened *t;
+  if (m == NULL) return ISOLUA_INVALID;
   if (m->code != ISOLUA_OK) return m->code;
+  t = m->nopened > 0 ? &m->opened[m->nopened - 1] : NULL;
   if (t == NULL || m->sealed || (t->map && t->count % 2 != 0)) return broken(m, ISOLUA_INVALID);
   m->nopened--;
   put8(m, W_END);

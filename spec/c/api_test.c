@@ -50,17 +50,17 @@ static void names_errors(void) {
 
 /* -- What is refused at once ------------------------------------------------------------------- */
 
-static char untouched; /* what an out-parameter points to that nothing may be given through */
+static char garbage; /* what an out-parameter points to before */
 
 /* All three ways to run refuse the options with ISOLUA_INVALID and give nothing out. */
 static void check_invalid(const isolua_options *options, const char *what) {
-  isolua_future *none = (isolua_future *)(void *)&untouched, *f = none;
+  isolua_future *f = (isolua_future *)(void *)&garbage;
   bool good = CHECK_INT(isolua_run_string(host, options, "return 1", &f), ISOLUA_INVALID) &&
               CHECK_INT(isolua_run_buffer(host, options, "", 0, NULL, &f), ISOLUA_INVALID) &&
               CHECK_INT(isolua_run_file(host, options, "/no/such/file", &f), ISOLUA_INVALID) &&
-              CHECK(f == none);
+              CHECK(f == NULL);
   if (!good) printf("      %s\n", what);
-  if (f != none) isolua_future_release(f);
+  if (f != (isolua_future *)(void *)&garbage) isolua_future_release(f);
 }
 
 static void refuses_wrong_options(void) {
@@ -89,7 +89,7 @@ static void refuses_wrong_options(void) {
 }
 
 static void refuses_null(void) {
-  isolua_future *none = (isolua_future *)(void *)&untouched, *f = none;
+  isolua_future *f = (isolua_future *)(void *)&garbage;
   if (!open_host()) return;
   CHECK_INT(isolua_run_string(NULL, NULL, "return 1", &f), ISOLUA_INVALID);
   CHECK_INT(isolua_run_string(host, NULL, NULL, &f), ISOLUA_INVALID);
@@ -100,9 +100,66 @@ static void refuses_null(void) {
   CHECK_INT(isolua_run_file(NULL, NULL, "/no/such/file", &f), ISOLUA_INVALID);
   CHECK_INT(isolua_run_file(host, NULL, NULL, &f), ISOLUA_INVALID);
   CHECK_INT(isolua_run_file(host, NULL, "/no/such/file", NULL), ISOLUA_INVALID);
-  CHECK(f == none);
+  CHECK(f == NULL);
   isolua_future_release(NULL);
   close_host();
+  CHECK_INT(isolua_host_open(NULL, NULL), ISOLUA_INVALID);
+}
+
+/* As a program does that has not looked whether it was given something. */
+static void futures_may_be_null(void) {
+  while (!isolua_future_done(NULL)) continue;
+  CHECK_INT(isolua_future_wait(NULL, ISOLUA_FOREVER), ISOLUA_INVALID);
+  CHECK_INT(isolua_future_code(NULL), ISOLUA_INVALID);
+  CHECK_INT(isolua_future_cancel(NULL, NULL), 0);
+  CHECK_INT(isolua_future_count(NULL), 0);
+  CHECK_INT(isolua_future_type(NULL, 1), ISOLUA_TNONE);
+  CHECK_INT(isolua_future_integer(NULL, 1), 0);
+  CHECK(isolua_future_string(NULL, 1, NULL) == NULL);
+  CHECK(isolua_future_value(NULL, 1) == NULL);
+  CHECK_TEXT(isolua_future_message(NULL), "an argument is wrong");
+  CHECK(isolua_future_traceback(NULL) == NULL);
+  isolua_future_retain(NULL);
+}
+
+static void messages_may_be_null(void) {
+  isolua_block *block;
+  CHECK_INT(isolua_add_nil(NULL), ISOLUA_INVALID);
+  CHECK_INT(isolua_add_string(NULL, "text"), ISOLUA_INVALID);
+  CHECK_INT(isolua_add_map(NULL, 1), ISOLUA_INVALID);
+  CHECK_INT(isolua_add_end(NULL), ISOLUA_INVALID);
+  CHECK_INT(isolua_add_sender(NULL, NULL), ISOLUA_INVALID);
+  if (!CHECK_INT(isolua_block_new(8, &block), ISOLUA_OK)) return;
+  CHECK_INT(isolua_add_block(NULL, block), ISOLUA_INVALID); /* takes over the hold */
+}
+
+static void objects_may_be_null(void) {
+  isolua_stats stats;
+  isolua_pool_stats numbers;
+  long long old = 1;
+  size_t size = 1;
+  CHECK_INT(isolua_isolate_id(NULL), 0);
+  CHECK(isolua_isolate_name(NULL) == NULL && isolua_isolate_status(NULL) == NULL);
+  CHECK(isolua_isolate_sender(NULL) == NULL);
+  CHECK(isolua_isolate_future(NULL) == NULL && isolua_isolate_gone(NULL) == NULL);
+  CHECK_INT(isolua_isolate_kill(NULL, 0, 0), ISOLUA_INVALID);
+  isolua_isolate_stats(NULL, &stats);
+  CHECK_INT((long long)stats.memory, 0);
+  isolua_sender_retain(NULL);
+  isolua_pool_close(NULL);
+  isolua_pool_cancel(NULL, NULL);
+  isolua_pool_retain(NULL);
+  CHECK(isolua_pool_empty(NULL) == NULL);
+  isolua_pool_look(NULL, &numbers);
+  CHECK_INT((long long)numbers.size, 0);
+  CHECK(isolua_block_data(NULL, &size) == NULL && size == 0);
+  isolua_block_freeze(NULL);
+  isolua_block_retain(NULL);
+  CHECK_INT(isolua_block_frozen(NULL), 0);
+  isolua_atomic_retain(NULL);
+  isolua_atomic_store(NULL, 1);
+  CHECK_INT(isolua_atomic_load(NULL) + isolua_atomic_add(NULL, 1), 0);
+  CHECK_INT(isolua_atomic_exchange(NULL, &old, 2), 0);
 }
 
 /* A program that was compiled when the struct was smaller. */
@@ -649,6 +706,9 @@ static const check_case cases[] = {
   {"errors have names and messages", names_errors},
   {"wrong options are refused, and nothing is given out", refuses_wrong_options},
   {"NULL is refused where something is needed", refuses_null},
+  {"a future that is NULL has failed", futures_may_be_null},
+  {"what is added to a message that is NULL is refused", messages_may_be_null},
+  {"nothing is read from objects that are NULL", objects_may_be_null},
   {"options of an older, shorter struct are taken", takes_shorter_options},
   {"name is shown in errors and is the thread's", option_name},
   {"timeout kills an isolate that runs over it", option_timeout},

@@ -23,23 +23,22 @@ static void refuses_wrong_options(void) {
   static const size_t sizes[] = {0, 1, sizeof(size_t) - 1, sizeof(isolua_host_options) + 1,
                                  SIZE_MAX};
   static const int signals[] = {-2, 65, 1000, SIGKILL, SIGSTOP};
-  static char untouched;
-  isolua_host *none = (isolua_host *)(void *)&untouched, *host = none;
+  static char garbage;
+  isolua_host *host = (isolua_host *)(void *)&garbage;
   isolua_host_options o = {0};
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
     o.size = sizes[i];
     CHECK_INT(isolua_host_open(&o, &host), ISOLUA_INVALID);
-    CHECK(host == none);
+    CHECK(host == NULL);
   }
   o.size = sizeof o;
   for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
     o.kill_signal = signals[i];
     if (CHECK_INT(isolua_host_open(&o, &host), ISOLUA_INVALID)) {
-      CHECK(host == none);
+      CHECK(host == NULL);
     } else {
       printf("      kill_signal %d\n", signals[i]);
       isolua_host_close(host, SOON);
-      host = none;
     }
   }
 }
