@@ -28,7 +28,7 @@
 #endif
 #ifndef IL_STUCK_SIGNALS
 #define IL_STUCK_SIGNALS                                                                           \
-  200 /* handled in vain by a thread that counts as stuck: else it has not run enough */
+  100 /* handled in vain by a thread that counts as stuck: else it has not run enough */
 #endif
 #ifndef IL_STUCK_CLOSING
 #define IL_STUCK_CLOSING                                                                           \

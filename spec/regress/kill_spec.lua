@@ -66,17 +66,18 @@ describe("a kill", function()
     ]])
   end)
 
-  -- 0.1 s of grace and 0.5 s more until it counts as stuck; it is signalled again a second later.
+  -- 0.1 s of grace and 0.5 s more, and some signals, until it counts as stuck; it is signalled again a
+  -- second later.
   it("still stops code that comes back from C after it was given up as stuck", function()
     local result = lua.source [[
       local isolate = require "isolate"
       local future = isolate.run({ name = "sleeper" }, function()
-        coroutine.wrap(os.execute) "sleep 0.7"
+        coroutine.wrap(os.execute) "sleep 0.9"
         while true do end
       end)
       future:try(0.01)
       future:cancel()
-      os.execute "sleep 1.7"
+      os.execute "sleep 1.9"
       local before = os.clock()
       os.execute "sleep 0.15"
       print(os.clock() - before < 0.05, future.isolate:status())
