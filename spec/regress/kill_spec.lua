@@ -66,8 +66,8 @@ describe("a kill", function()
     ]])
   end)
 
-  -- 0.1 s of grace and 0.5 s more, and some signals, until it counts as stuck; it is signalled again
-  -- a second later.
+  -- 0.1 s of grace and 0.5 s more, and some signals, before it counts as stuck; it is
+  -- signalled again a second later.
   it("still stops code that comes back from C after it was given up as stuck", function()
     local result = lua.source [[
       local isolate = require "isolate"
