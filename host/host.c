@@ -148,6 +148,7 @@ void il_host_log(isolua_host *host, const char *format, ...) {
   char text[LOG_MAX];
   va_list args;
   int n;
+  if (atomic_load(&host->closed)) return;
   va_start(args, format);
   n = vsnprintf(text, sizeof text, format, args);
   va_end(args);
@@ -207,6 +208,7 @@ static bool tell_watcher(isolua_host *host, const il_isolate *i, const char *wha
 static void report(isolua_host *host, long long isolate, const char *name, const char *subject,
                    const il_result *r) {
   const isolua_host_options *o = &host->options;
+  if (atomic_load(&host->closed)) return;
   if (o->error != NULL)
     o->error(o->error_ud, isolate, name, r->code, message_of(r), r->traceback);
   else
@@ -357,6 +359,7 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   il_watchdog_stop(&host->watchdog);
   il_heap_trim();
   if (left > 0 || !il_host_wait(host, IL_ALL, 0)) return ISOLUA_STUCK;
+  atomic_store(&host->closed, true);
   il_host_release(host);
   return ISOLUA_OK;
 }

@@ -192,6 +192,7 @@ struct isolua_host {
     busy; /* pools that have jobs; seq_cst, as is the next one: each looks at the other's */
   _Atomic(bool) waited;     /* somebody waits, or did, for fewer of these */
   _Atomic(bool) failed;     /* an error was logged that nobody caught */
+  _Atomic(bool) closed;     /* its opener may have freed what `log` and `error` need */
   _Atomic(uint64_t) states; /* made so far; relaxed */
 };
 

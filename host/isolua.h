@@ -246,7 +246,8 @@ typedef struct isolua_host_options {
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by
 **   themselves in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns
 **   are left alone (their threads may go on inside a C function) and named in the log, too. Futures
-**   that are not released yet stay valid and settle. Returns ISOLUA_OK, or ISOLUA_STUCK when a
+**   that are not released yet stay valid and settle; what they have to report when they are released
+**   after ISOLUA_OK nobody is told: `log` and `error` are not called any more. Returns ISOLUA_OK, or ISOLUA_STUCK when a
 **   thread was left. NULL does nothing. Thread: any but the host's own isolates and callbacks;
 **   once.
 */

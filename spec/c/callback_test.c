@@ -534,7 +534,22 @@ static void released_without_memory(void) {
   }
 }
 
+/* What `ud` of a callback points to may be gone by then. */
+static void tells_nothing_once_closed(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f;
+  if (host == NULL) return;
+  f = embed_run(host, NULL, "error 'nobody looks'");
+  CHECK_INT(isolua_host_close(host, SOON), ISOLUA_OK);
+  CHECK_INT(isolua_future_done(f), 1);
+  isolua_future_release(f);
+  CHECK_INT(capture_calls(&log), 0);
+}
+
 static const check_case cases[] = {
+  {"a closed host tells of no errors any more", tells_nothing_once_closed},
   {"the allocator is told whose heap it is", alloc_is_told_whose_heap},
   {"an allocator that refuses all from a call on makes errors", nothing_from_a_call_on},
   {"an allocator that refuses a call breaks nothing", nothing_for_a_call},
