@@ -84,7 +84,7 @@ enum {
   ISOLUA_INTERRUPTED = 12, /* Ctrl-C */
   ISOLUA_STUCK = 13,       /* a thread sits in a C function and does not end */
   ISOLUA_INVALID = 14,     /* an argument is wrong */
-  ISOLUA_FULL = 15         /* a queue has no room */
+  ISOLUA_FULL = 15         /* a queue has no room, or the host for more isolates */
 };
 
 /*
@@ -242,7 +242,8 @@ typedef struct isolua_host_options {
 **   defaults. Errors: ISOLUA_INVALID (size, kill_signal, spares, max_time or forbid),
 **   ISOLUA_MEMORY. Thread: any.
 ** isolua_host_new: as isolua_host_open, but isolates find no module of this library, only Lua's
-**   own.
+**   own: code that is not trusted can start no isolates there, and send no messages, which no cap
+**   counts.
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by
 **   themselves in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns
 **   are left alone (their threads may go on inside a C function) and named in the log, too. Futures
@@ -271,7 +272,7 @@ ISOLUA_API int isolua_host_close(isolua_host *host, int64_t timeout);
 typedef struct isolua_options {
   size_t size;      /* of this struct, in bytes; required */
   const char *name; /* shown in errors and as the thread's name; NULL: from the code */
-  int64_t timeout;  /* ns after which it is killed; 0: none */
+  int64_t timeout;  /* ns after which it is killed; 0: none; ISOLUA_FOREVER is refused */
   size_t memory;    /* cap on its Lua heap, bytes; 0: none */
   const char *libs; /* standard libraries, space separated, beside the base library; NULL: all;
                        "": none. Of: coroutine debug io math os package string table utf8 */
@@ -736,7 +737,7 @@ typedef struct isolua_pool_options {
 typedef struct isolua_job_options {
   size_t size;      /* of this struct, in bytes; required */
   const char *name; /* shown in errors; NULL: from the code */
-  int64_t timeout;  /* ns that it may run; 0: the pool's */
+  int64_t timeout;  /* ns that it may run; 0: the pool's; ISOLUA_FOREVER is refused */
   int priority;     /* -128 to 127; higher ones go first */
 } isolua_job_options;
 
@@ -762,8 +763,8 @@ typedef struct isolua_pool_stats {
 **   }
 **
 ** isolua_pool_new: makes one. Of `options`, which hold for each of its isolates, `timeout` is that
-**   of a job; `args` must be NULL. Either of the options may be NULL: all defaults. Gives: *pool,
-**   with one hold, the caller's. Errors: ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY.
+**   of a job; `args` must be NULL, but is taken over all the same. Either of the options may be NULL:
+**   all defaults. Gives: *pool, with one hold, the caller's. Errors: ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY.
 ** isolua_submit_string, isolua_submit_buffer: Lua source text becomes a job: a chunk that is called
 **   with the values of `args` (NULL: none). Its results are the future's. What it sets in the
 **   globals is put back after it. While the queue is full it waits for room at most `timeout` ns.

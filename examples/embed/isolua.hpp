@@ -67,7 +67,10 @@ struct value {
   value at(long long i) const { return {isolua_value_at(v, i)}; }
   value get(const char *key) const { return {isolua_value_get(v, key)}; }
   isolua::sender sender() const { return isolua::sender(isolua_value_sender(v)); }
-  isolua::block block() const { return isolua::block(isolua_value_block(v, nullptr)); }
+  // offset: where in the block the buffer begins; its length is length().
+  isolua::block block(std::size_t *offset = nullptr) const {
+    return isolua::block(isolua_value_block(v, offset));
+  }
 };
 
 // message().map().add("x").add(1).end(): what could not be added is told by what sends it.
