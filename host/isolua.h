@@ -28,11 +28,11 @@
 ** several at once. No function of this header touches a Lua state of yours.
 **
 ** Ownership. What a function gives out through its last argument is yours: release it with the
-** function named there. After a failure nothing was given out: it is NULL. Strings that you pass are
-** copied. Strings that you are handed live as long as the object they came from.
+** function named there. After a failure nothing was given out: it is NULL. Strings that you pass
+** are copied. Strings that you are handed live as long as the object they came from.
 **
-** NULL. Objects may be NULL, as after a failure that nobody looked at. The function does nothing then
-** and returns ISOLUA_INVALID, 0 or NULL. A future that is NULL is one that failed with
+** NULL. Objects may be NULL, as after a failure that nobody looked at. The function does nothing
+** then and returns ISOLUA_INVALID, 0 or NULL. A future that is NULL is one that failed with
 ** ISOLUA_INVALID. Only a host's isolua_fd and isolua_next_due are -1.
 **
 ** Errors. Functions return 0 (ISOLUA_OK) or an error number. The library never prints, exits or
@@ -247,10 +247,9 @@ typedef struct isolua_host_options {
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by
 **   themselves in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns
 **   are left alone (their threads may go on inside a C function) and named in the log, too. Futures
-**   that are not released yet stay valid and settle; what they have to report when they are released
-**   after ISOLUA_OK nobody is told: `log` and `error` are not called any more. Returns ISOLUA_OK, or ISOLUA_STUCK when a
-**   thread was left. NULL does nothing. Thread: any but the host's own isolates and callbacks;
-**   once.
+**   that are not released yet stay valid and settle. Returns ISOLUA_OK, and then `log` and `error`
+**   are not called any more, also for futures released later; or ISOLUA_STUCK when a thread was
+**   left. NULL does nothing. Thread: any but the host's own isolates and callbacks; once.
 */
 ISOLUA_API int isolua_host_open(const isolua_host_options *options, isolua_host **host);
 ISOLUA_API int isolua_host_new(const isolua_host_options *options, isolua_host **host);
@@ -763,8 +762,9 @@ typedef struct isolua_pool_stats {
 **   }
 **
 ** isolua_pool_new: makes one. Of `options`, which hold for each of its isolates, `timeout` is that
-**   of a job; `args` must be NULL, but is taken over all the same. Either of the options may be NULL:
-**   all defaults. Gives: *pool, with one hold, the caller's. Errors: ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY.
+**   of a job; `args` must be NULL, but is taken over all the same. Either of the options may be
+**   NULL: all defaults. Gives: *pool, with one hold, the caller's. Errors: ISOLUA_INVALID (options,
+**   arguments), ISOLUA_MEMORY.
 ** isolua_submit_string, isolua_submit_buffer: Lua source text becomes a job: a chunk that is called
 **   with the values of `args` (NULL: none). Its results are the future's. What it sets in the
 **   globals is put back after it. While the queue is full it waits for room at most `timeout` ns.
