@@ -85,7 +85,9 @@ describe("the prompt's keys", function()
 
     it("is ignored when the key is none: Alt with a letter", function()
       local t <close> = prompt()
-      t:type "'a":send "\27q":send "\27[":waits "1> 'a":type "b'":press "Enter":waits '\n"ab"\n2>'
+      t:type "'a":send "\27q":send "\27[":waits "1> 'a"
+      settle.pause(0.5) -- what has begun as a sequence is none then
+      t:type "b'":press "Enter":waits '\n"ab"\n2>'
     end)
   end)
 
