@@ -2,36 +2,22 @@
 -- SPDX-License-Identifier: MIT
 
 local assert = require "luassert"
-local lua = require "spec.support.lua"
+local prompts = require "spec.support.prompts"
 local settle = require "spec.support.settle"
-local shell = require "spec.support.shell"
-local terminal = require "spec.support.terminal"
 
-local host, reason = lua.only_host()
-if not host then return pending(reason) end
+if not prompts.host then return pending(prompts.reason) end
 
-local dir -- home of a test
+local busy = prompts.interrupts_busy_code and it or pending
 
+-- `editrc`: the user's settings of libedit.
 local function prompt(options)
-  options = options or {}
-  if options.editrc then
-    assert(io.open(dir .. "/.editrc", "w")):write(options.editrc):close()
-  end
-  local env = { "HOME=" .. dir, "NO_COLOR=1" }
-  table.move(options.env or {}, 1, #(options.env or {}), #env + 1, env)
-  return terminal.open({ host }, { env = env, columns = options.columns }):prompts(1)
+  if options and options.editrc then prompts.file(".editrc", options.editrc) end
+  return prompts.prompt(options)
 end
 
-local busy = require("spec.support.prompts").interrupts_busy_code and it or pending
-
 describe("the prompt's keys", function()
-  before_each(function()
-    dir = os.tmpname()
-    os.remove(dir)
-    assert(os.execute("mkdir " .. shell.quote(dir)))
-  end)
-
-  after_each(function() os.execute("rm -rf " .. shell.quote(dir)) end)
+  before_each(prompts.make_home)
+  after_each(prompts.remove_home)
 
   describe("what is pasted", function()
     busy("is dropped from where Ctrl-C ends a line of it", function()
