@@ -7,18 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "embed.h"
-
-static isolua_host *host; /* of the test that runs */
-
-static bool open_host(void) {
-  host = embed_open(NULL);
-  return host != NULL;
-}
-
-static void close_host(void) {
-  embed_close(host);
-}
+#include "one_host.h"
 
 /* `source` returns true. */
 static void check_true(isolua_options *options, const char *source) {

@@ -4,25 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "embed.h"
-#include "isolua_lua.h"
-
-static isolua_host *host; /* of the test that runs */
-
-static bool open_host(void) {
-  host = embed_open(NULL);
-  return host != NULL;
-}
-
-static void close_host(void) {
-  embed_close(host);
-}
-
-static isolua_message *new_message(void) {
-  isolua_message *m = NULL;
-  CHECK_INT(isolua_message_new(&m), ISOLUA_OK);
-  return m;
-}
+#include "one_host.h"
 
 /* Returns its arguments' sum, how many they are, and the name of its isolate. */
 static int add(lua_State *L) {

@@ -5,9 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "embed.h"
+#include "one_host.h"
 
-static isolua_host *host; /* of the test that runs */
 static isolua_pool *pool;
 
 /* A pool of so many isolates; `queue` 0: the default. */
@@ -26,12 +25,6 @@ static bool open_pool_with(isolua_options *options, const isolua_pool_options *l
 static void close_pool(void) {
   isolua_pool_release(pool);
   embed_close(host);
-}
-
-static isolua_message *new_message(void) {
-  isolua_message *m = NULL;
-  CHECK_INT(isolua_message_new(&m), ISOLUA_OK);
-  return m;
 }
 
 static isolua_message *integers(long long a, long long b) {

@@ -9,26 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "embed.h"
-#include "isolua_lua.h"
 #include <lualib.h>
 
-static isolua_host *host; /* of the test that runs */
-
-static bool open_host(void) {
-  host = embed_open(NULL);
-  return host != NULL;
-}
-
-static void close_host(void) {
-  embed_close(host);
-}
-
-static isolua_message *new_message(void) {
-  isolua_message *m = NULL;
-  CHECK_INT(isolua_message_new(&m), ISOLUA_OK);
-  return m;
-}
+#include "one_host.h"
 
 /* `source` with the arguments in `args` gives true. */
 static void check_true_of(isolua_message *args, const char *source) {

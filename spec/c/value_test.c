@@ -3,18 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "embed.h"
-
-static isolua_host *host; /* of the test that runs */
-
-static bool open_host(void) {
-  host = embed_open(NULL);
-  return host != NULL;
-}
-
-static void close_host(void) {
-  embed_close(host);
-}
+#include "one_host.h"
 
 /* -- Frozen tables ----------------------------------------------------------------------------- */
 
