@@ -55,6 +55,7 @@ build = {
         "host/build.c",
         "host/cell.c",
         "host/control.c",
+        "host/count.c",
         "host/decode.c",
         "host/due.c",
         "host/dump.c",

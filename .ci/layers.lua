@@ -4,14 +4,14 @@
 
 -- Bottom up. A module uses only what stands before it. Modules that are not named here are checked
 -- for cycles alone.
-local ORDER = { "plat", "err", "due", "heap", "msg", "buf", "wire", "frozen", "build", "wait",
-  "cell", "value", "future", "port", "control", "watchdog", "worker", "pump", "isolate", "native",
-  "write", "pool", "host", "arena", "state", "names", "buffer", "kill", "codec", "freeze", "loop",
-  "select", "handler", "answer", "vm", "task", "live", "run", "ports", "shared", "pools" }
-local WITHOUT_LUA = { plat = true, err = true, due = true, heap = true, buf = true, msg = true,
-  frozen = true, wire = true, build = true, wait = true, future = true, cell = true, port = true,
-  control = true, watchdog = true, worker = true, isolate = true, value = true, pump = true,
-  native = true, write = true, pool = true, host = true, arena = true }
+local ORDER = { "plat", "count", "err", "due", "heap", "msg", "buf", "wire", "frozen", "build",
+  "wait", "cell", "value", "future", "port", "control", "watchdog", "worker", "pump", "isolate",
+  "native", "write", "pool", "host", "arena", "state", "names", "buffer", "kill", "codec",
+  "freeze", "loop", "select", "handler", "answer", "vm", "task", "live", "run", "ports", "shared", "pools" }
+local WITHOUT_LUA = { plat = true, count = true, err = true, due = true, heap = true, buf = true,
+  msg = true, frozen = true, wire = true, build = true, wait = true, future = true, cell = true,
+  port = true, control = true, watchdog = true, worker = true, isolate = true, value = true,
+  pump = true, native = true, write = true, pool = true, host = true, arena = true }
 local PUBLIC = { ["isolua.h"] = true, ["isolua_lua.h"] = true }
 local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true,
   ["luaconf.h"] = true, ["lua.hpp"] = true }

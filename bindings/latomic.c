@@ -106,6 +106,6 @@ const luaL_Reg atomic_functions[] = {{"atomic", new_atomic}, {NULL, NULL}};
 void open_atomic(lua_State *L) {
   isolua_newhandletype(L, ISOLUA_TATOMIC);
   luaL_setfuncs(L, metamethods, 0);
-  set_index(L, methods, fields, push_field);
+  set_index(L, methods, fields, push_field, false);
   lua_pop(L, 1);
 }

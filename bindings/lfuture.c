@@ -137,8 +137,9 @@ enum { PLAIN_RESULTS = 3, PLAIN_STRING = 40 }; /* at most; bytes of a string */
 /* Is the result one that is as quickly made anew, and has no identity? */
 static bool is_plain_result(isolua_future *f, int i) {
   size_t len = 0;
-  isolua_future_string(f, i, &len);
-  return isolua_future_type(f, i) <= ISOLUA_TSTRING && len <= PLAIN_STRING;
+  int type = isolua_future_type(f, i);
+  if (type == ISOLUA_TSTRING) isolua_future_string(f, i, &len);
+  return type <= ISOLUA_TSTRING && len <= PLAIN_STRING;
 }
 
 /* Pushes the results of one that has succeeded, without keeping them: how many; -1: push_result is to do it. */
@@ -437,6 +438,6 @@ static void push_metatable(lua_State *L) {
   luaL_setfuncs(L, metamethods, 0);
   lua_pushliteral(L, TYPE);
   lua_setfield(L, -2, "__metatable");
-  set_index(L, methods, fields, push_field);
+  set_index(L, methods, fields, push_field, true);
   keep_type(L, TYPE);
 }

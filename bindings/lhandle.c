@@ -8,7 +8,8 @@
 /*
 ** DESIGN. A field belongs to the handle, so `__index` has to be a function, and its call is a third of
 ** what a send costs. So every HOT-th call gives its handle a metatable of its own, where `__index` is a
-** table with the methods and the fields. A handle that is much used soon has one; most never do.
+** table with the methods and the fields. A handle that is much used soon has one; most never do. Those of
+** which there are many, asked once or twice each, are left out (`brief`).
 */
 
 #define HOT 64
@@ -17,6 +18,7 @@ typedef struct indexing {
   const luaL_Reg *methods;   /* static; ends with NULL */
   const char *const *fields; /* static; ends with NULL */
   bool (*push)(lua_State *L, const char *field);
+  bool brief;
   unsigned calls;
 } indexing;
 
@@ -66,7 +68,7 @@ static bool push_method(lua_State *L, const indexing *x, const char *key) {
 
 static int index_handle(lua_State *L) {
   indexing *x = lua_touserdata(L, lua_upvalueindex(INDEX));
-  if (++x->calls % HOT == 0) make_own(L, x);
+  if (!x->brief && ++x->calls % HOT == 0) make_own(L, x);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(METHODS)) != LUA_TNIL) return 1;
   if (lua_type(L, 2) != LUA_TSTRING) return 0;
@@ -74,11 +76,11 @@ static int index_handle(lua_State *L) {
 }
 
 void set_index(lua_State *L, const luaL_Reg *methods, const char *const *fields,
-               bool (*push)(lua_State *L, const char *field)) {
+               bool (*push)(lua_State *L, const char *field), bool brief) {
   indexing *x;
   lua_newtable(L);
   x = lua_newuserdatauv(L, sizeof *x, 0);
-  *x = (indexing){methods, fields, push, 0};
+  *x = (indexing){methods, fields, push, brief, 0};
   lua_pushcclosure(L, index_handle, 2);
   lua_setfield(L, -2, "__index");
 }

@@ -40,9 +40,10 @@ bool new_type(lua_State *L, const char *name);
 void keep_type(lua_State *L, const char *name);
 
 /* The metatable on the top gets an `__index` that finds `methods`, and `fields` (static, ended by NULL) of
-** the handle at 1: push(L, field) pushes one, or nothing (false). They never change. [-0, +0, m] */
+** the handle at 1: push(L, field) pushes one, or nothing (false). They never change. `brief`: a handle is
+** not asked often. [-0, +0, m] */
 void set_index(lua_State *L, const luaL_Reg *methods, const char *const *fields,
-               bool (*push)(lua_State *L, const char *field));
+               bool (*push)(lua_State *L, const char *field), bool brief);
 /* Is it a handle of that type (of isolua_newhandletype), open or given up? [-0, +0, m] */
 bool is_a(lua_State *L, int at, const char *type);
 

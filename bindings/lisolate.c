@@ -705,6 +705,6 @@ const luaL_Reg isolate_functions[] = {
 void open_isolate(lua_State *L) {
   isolua_newhandletype(L, ISOLUA_TISOLATE);
   luaL_setfuncs(L, metamethods, 0);
-  set_index(L, methods, fields, push_field);
+  set_index(L, methods, fields, push_field, false);
   lua_pop(L, 1);
 }

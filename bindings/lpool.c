@@ -378,7 +378,7 @@ static bool push_field(lua_State *L, const char *field) {
 void open_pool(lua_State *L) {
   isolua_newhandletype(L, ISOLUA_TPOOL);
   luaL_setfuncs(L, metamethods, 0);
-  set_index(L, methods, fields, push_field);
+  set_index(L, methods, fields, push_field, false);
   lua_pop(L, 1);
 }
 

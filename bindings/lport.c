@@ -408,7 +408,7 @@ const luaL_Reg port_internals[] = {{"new_port", new_port}, {NULL, NULL}};
 /* Fills the metatable on the top, which it pops. */
 static void fill_type(lua_State *L, const char *name, const luaL_Reg *methods,
                       lua_CFunction close) {
-  set_index(L, methods, port_fields, port_field);
+  set_index(L, methods, port_fields, port_field, false);
   lua_pushstring(L, name);
   lua_pushcclosure(L, port_tostring, 1);
   lua_setfield(L, -2, "__tostring");

@@ -93,7 +93,7 @@ static void open_type(lua_State *L) {
     luaL_setfuncs(L, metamethods, 0);
     lua_pushliteral(L, ISOLUA_TTIMER);
     lua_setfield(L, -2, "__metatable");
-    set_index(L, methods, fields, push_field);
+    set_index(L, methods, fields, push_field, false);
     keep_type(L, ISOLUA_TTIMER);
   }
   lua_pop(L, 1);

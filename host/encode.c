@@ -176,11 +176,11 @@ typedef struct il_encoder {
   char path[PATH_MAX_BYTES + 32];
 } il_encoder;
 
-/* Fixed places on the stack of encode_all; the values follow. */
+/* Fixed places on the stack of encode_all, which run_walk fills; the values follow. */
 enum {
   AT_ENCODER = 1,
   AT_GLOBALS,
-  AT_GC,
+  AT_GC, /* the names of metamethods: nil until they are needed */
   AT_PACK,
   AT_ANCHORS,
   AT_LATERS,
@@ -694,10 +694,15 @@ static void announce(il_encoder *e, size_t entry_index, size_t code_place) {
   lua_rawseti(e->L, AT_LATERS, (lua_Integer)e->nlaters);
 }
 
-/* Metamethod `key` (a string at a fixed place) of the metatable on the top. [-0, +1] */
+/* Metamethod AT_GC or AT_PACK of the metatable on the top. [-0, +1, m] */
 static int meta_field(il_encoder *e, int key) {
-  lua_pushvalue(e->L, key);
-  return lua_rawget(e->L, -2);
+  lua_State *L = e->L;
+  if (lua_isnil(L, key)) {
+    lua_pushstring(L, key == AT_GC ? "__gc" : "__isolate_pack");
+    lua_replace(L, key);
+  }
+  lua_pushvalue(L, key);
+  return lua_rawget(L, -2);
 }
 
 /* The function on the top is an __isolate_pack, the object below it. Writes the head; the state
@@ -1150,12 +1155,21 @@ static frame *push_function(il_encoder *e, size_t entry_index, size_t place) {
   return f;
 }
 
-/* Gives a hold on `h` to the message; its number there. */
-static uint32_t add_handle(il_encoder *e, il_handle *h) {
-  e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
-  il_handle_retain(h);
+/* Gives a hold on `h`, the caller's, to the message; its number there. There is room for it. */
+static uint32_t add_held(il_encoder *e, il_handle *h) {
   e->handles[e->nhandles] = h;
   return (uint32_t)e->nhandles++;
+}
+
+static void room_for_handle(il_encoder *e) {
+  e->handles = grow(e, e->handles, e->nhandles, &e->roomhandles, sizeof *e->handles);
+}
+
+/* Gives the message a hold of its own on `h`. */
+static uint32_t add_handle(il_encoder *e, il_handle *h) {
+  room_for_handle(e);
+  il_handle_retain(h);
+  return add_held(e, h);
 }
 
 /* -- Code that is sent again -------------------------------------------------------------------- */
@@ -1163,10 +1177,13 @@ static uint32_t add_handle(il_encoder *e, il_handle *h) {
 /*
 ** DESIGN. A function that is sent as a job is likely to be sent again. From the second time on its code goes as a
 ** block that messages share, and whoever receives it needs to load it once. A weak table has for each such function
-** `true`, and then a userdata with this.
+** `true`, and then a userdata with this. The holds on the block for its messages are taken MANY at once: its count is
+** with the thread that has freed the last such message, and comes from there slowly.
 */
+enum { MANY = 1024 };
 typedef struct shared_code {
-  il_block *block; /* one hold */
+  il_block *block; /* 1 + spare holds */
+  int spare;
   int nups;
   bool known;             /* the globals can be found in it */
   bool plain;             /* with the globals in `env` it reads only standard ones */
@@ -1178,7 +1195,9 @@ static char codes_key;
 
 static int shared_code_gc(lua_State *L) {
   shared_code *s = lua_touserdata(L, 1);
-  if (s->block != NULL) il_handle_release(&s->block->h);
+  if (s->block == NULL) return 0;
+  il_handle_hold(&s->block->h, -s->spare);
+  il_handle_release(&s->block->h);
   s->block = NULL;
   return 0;
 }
@@ -1232,11 +1251,28 @@ static shared_code *find_shared_code(il_encoder *e) {
   return s;
 }
 
+/* A hold on the block, for a message. */
+static il_handle *hold_code(shared_code *s) {
+  if (s->spare == 0) {
+    il_handle_hold(&s->block->h, MANY);
+    s->spare = MANY;
+  }
+  s->spare--;
+  return &s->block->h;
+}
+
+/* The head of a function but for its tag and slot. There is room. */
+static void put_code_handle(il_encoder *e, shared_code *s) {
+  put8(e, s->nups);
+  put32(e, add_held(e, hold_code(s)));
+}
+
 static void put_shared_code(il_encoder *e, size_t entry_index, shared_code *s) {
   frame *f;
+  room_for_handle(e);
   put_slot(e, W_FUNC_SHARED, entry_index);
-  put8(e, (unsigned)s->nups);
-  put32(e, add_handle(e, &s->block->h));
+  reserve(e, 5);
+  put_code_handle(e, s);
   if (e->how->capture && s->known) {
     il_upvalue_set env;
     bool any = find_env(e, &env);
@@ -1265,8 +1301,6 @@ static bool put_function(il_encoder *e) {
   if (known(e, lua_topointer(L, -1), &entry_index)) return true;
   if (!put_by_name(e, entry_index, &done) || done) return done;
   if (lua_iscfunction(L, -1)) return put_c_function(e);
-  lua_pushvalue(L, -1);
-  lua_getinfo(L, ">u", &ar);
   registered = e->entries[entry_index].place != 0;
   deep = e->nframes >= IL_DEPTH_MAX && !registered;
   if (e->how->share && !e->how->strip && !deep && !registered) {
@@ -1276,6 +1310,8 @@ static bool put_function(il_encoder *e) {
       return true;
     }
   }
+  lua_pushvalue(L, -1);
+  lua_getinfo(L, ">u", &ar);
   put_head(e, deep ? W_FUNC_LATER : W_FUNC, entry_index, registered);
   if (deep) slot_of(e, entry_index);
   put8(e, ar.nups);
@@ -1871,20 +1907,30 @@ static bool put_globals(il_encoder *e, uint32_t *count) {
 
 /* -- The whole --------------------------------------------------------------------------------- */
 
-static bool walk(il_encoder *e) {
-  size_t offsets, places_at, count_at;
-  uint32_t extras = 0;
+enum { SLOTS_AT = 1, OFFSETS_AT = 9 }; /* places in a message of several values */
+
+static void put_header(il_encoder *e) {
+  size_t offsets = (size_t)e->nvalues * 8;
   put8(e, W_MANY);
   put32(e, 0);
   put32(e, (uint32_t)e->nvalues);
-  offsets = e->len;
-  reserve(e, (size_t)e->nvalues * 8);
-  e->len += (size_t)e->nvalues * 8;
-  places_at = e->len;
+  memset(reserve(e, offsets), 0, offsets);
+  e->len += offsets;
   put8(e, 0);
+}
+
+/* The next value begins here. */
+static void begin_root(il_encoder *e) {
+  uint64_t at = e->len;
+  memcpy(e->data + OFFSETS_AT + (size_t)e->root * 8, &at, 8);
+}
+
+static bool walk(il_encoder *e) {
+  size_t count_at;
+  uint32_t extras = 0;
+  put_header(e);
   for (e->root = 0; e->root < e->nvalues; e->root++) {
-    uint64_t at = e->len;
-    memcpy(e->data + offsets + (size_t)e->root * 8, &at, 8);
+    begin_root(e);
     lua_pushvalue(e->L, AT_LAST + e->root);
     if (!put_root(e)) return false;
     forget_laters(e, 0);
@@ -1895,8 +1941,70 @@ static bool walk(il_encoder *e) {
   if (e->how->root == IL_ROOT_INIT && !put_preload(e, &extras)) return false;
   if (e->how->capture && !put_globals(e, &extras)) return false;
   patch32(e, count_at, extras);
-  patch32(e, 1, e->slots);
-  e->data[places_at] = (unsigned char)e->most_places;
+  patch32(e, SLOTS_AT, e->slots);
+  e->data[OFFSETS_AT + (size_t)e->nvalues * 8] = (unsigned char)e->most_places;
+  return true;
+}
+
+/* -- Tiny calls -------------------------------------------------------------------------------- */
+
+/*
+** DESIGN. Most of a tiny job's time went into the walk's beginning and end. So what needs none is written at once, as
+** the walk would: a function whose code is shared, without upvalues (it has no globals then), and short arguments
+** without parts. Nothing here raises: the encoder has the memory, or the walk is to see to all.
+*/
+enum { TINY_STRING = 40, TINY_HEAD = 32, TINY_VALUE = 64 }; /* bytes; the last with its offset */
+
+static bool is_tiny(lua_State *L, int index) {
+  int type = lua_type(L, index);
+  return type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER ||
+         (type == LUA_TSTRING && lua_rawlen(L, index) <= TINY_STRING);
+}
+
+/* The code of the function at `index`, if it was sent twice. */
+static shared_code *known_code(lua_State *L, int index) {
+  shared_code *s = NULL;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &codes_key) == LUA_TTABLE) {
+    lua_pushvalue(L, index);
+    if (lua_rawget(L, -2) == LUA_TUSERDATA) s = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return s;
+}
+
+static bool has_name(const il_vm *vm, const void *p) {
+  const il_names *n = &vm->names;
+  return !n->opened || n->pending || n->own_pending || il_names_may_have(n, p);
+}
+
+/* The `n` values on the top. False: nothing was done. */
+static bool put_tiny_call(il_encoder *e, lua_State *L, int n, const il_sending *how) {
+  int first = lua_gettop(L) - n + 1;
+  shared_code *s;
+  if (!how->share || how->strip || e->roomhandles == 0 || lua_type(L, first) != LUA_TFUNCTION ||
+      has_name(e->vm, lua_topointer(L, first)))
+    return false;
+  if ((size_t)n > (e->cap - TINY_HEAD) / TINY_VALUE || e->cap < TINY_HEAD) return false;
+  for (int i = first + 1; i < first + n; i++)
+    if (!is_tiny(L, i)) return false;
+  s = known_code(L, first);
+  if (s == NULL || s->nups > 0) return false;
+  e->L = L;
+  e->nvalues = n;
+  put_header(e);
+  for (e->root = 0; e->root < n; e->root++) {
+    begin_root(e);
+    if (e->root == 0) {
+      put8(e, W_FUNC_SHARED);
+      put32(e, 0);
+      put_code_handle(e, s);
+    } else {
+      put_plain(e, first + e->root, lua_type(L, first + e->root));
+    }
+    put8(e, W_ENDROOT);
+  }
+  put32(e, 0);
   return true;
 }
 
@@ -1922,34 +2030,36 @@ static void reset(il_encoder *e) {
   e->refused = e->again = e->c_functions = false;
 }
 
-/* Called with the encoder and the values; see AT_ENCODER and the rest. */
+/* The walk was broken off, and starts again. */
+static void start_again(il_encoder *e) {
+  lua_State *L = e->L;
+  reset(e);
+  lua_settop(L, AT_LAST - 1 + e->nvalues);
+  for (int i = AT_ANCHORS; i < AT_LAST; i++) {
+    lua_pushnil(L);
+    lua_replace(L, i);
+  }
+  if (e->anchored) {
+    lua_newtable(L);
+    lua_replace(L, AT_ANCHORS);
+  }
+}
+
+/* Called with what AT_ENCODER and the rest say, and the values. The encoder is as `reset` leaves it. */
 static int encode_all(lua_State *L) {
   il_encoder *e = lua_touserdata(L, AT_ENCODER);
   if (!lua_checkstack(L, 40)) {
     if (e->nvalues < IL_MANY_VALUES) return isolua_memoryerror(L);
     return luaL_error(L, "stack overflow (too many values)");
   }
-  lua_pushglobaltable(L);
-  lua_pushliteral(L, "__gc");
-  lua_pushliteral(L, "__isolate_pack");
-  for (int i = AT_ANCHORS; i < AT_LAST; i++) lua_pushnil(L);
-  lua_rotate(L, AT_GLOBALS, AT_LAST - AT_GLOBALS);
   il_names_refresh(e->vm, L);
   e->globals = lua_topointer(L, AT_GLOBALS);
   e->checked = 0;
-  do {
-    reset(e);
-    lua_settop(L, AT_LAST - 1 + e->nvalues);
-    for (int i = AT_ANCHORS; i < AT_LAST; i++) {
-      lua_pushnil(L);
-      lua_replace(L, i);
-    }
-    if (e->anchored) {
-      lua_newtable(L);
-      lua_replace(L, AT_ANCHORS);
-    }
+  walk(e);
+  while (e->again) {
+    start_again(e);
     walk(e);
-  } while (e->again);
+  }
   e->nframes = e->in_later = 0; /* a refusal now tells of the whole */
   e->root = 0;
   if (!e->refused) end_sources(e);
@@ -2050,10 +2160,11 @@ static int run_walk(il_encoder *e, lua_State *L, int n, const il_sending *how) {
   e->how = how;
   e->nvalues = n;
   lua_pushcfunction(L, encode_all);
-  lua_insert(L, -(n + 1));
   lua_pushlightuserdata(L, e);
-  lua_insert(L, -(n + 1));
-  return lua_pcall(L, n + 1, 0, 0);
+  lua_pushglobaltable(L);
+  for (int i = AT_GLOBALS + 1; i < AT_LAST; i++) lua_pushnil(L);
+  lua_rotate(L, -(n + AT_LAST), AT_LAST);
+  return lua_pcall(L, n + AT_LAST - 1, 0, 0);
 }
 
 int il_encode_waiting(il_vm *vm, lua_State *L, int n, const il_sending *how, il_msg **out,
@@ -2071,7 +2182,7 @@ int il_encode_waiting(il_vm *vm, lua_State *L, int n, const il_sending *how, il_
     lua_pop(L, 1);
     return *out != NULL ? ISOLUA_OK : push_no_memory(vm, L);
   }
-  if (!lua_checkstack(L, 4)) {
+  if (!lua_checkstack(L, AT_LAST + 4)) {
     lua_pop(L, n);
     lua_pushstring(L,
                    n < IL_MANY_VALUES ? "not enough memory" : "stack overflow (too many values)");
@@ -2082,7 +2193,12 @@ int il_encode_waiting(il_vm *vm, lua_State *L, int n, const il_sending *how, il_
     lua_pop(L, n);
     return push_no_memory(vm, L);
   }
-  status = run_walk(e, L, n, how);
+  if (put_tiny_call(e, L, n, how)) {
+    lua_pop(L, n);
+    status = LUA_OK;
+  } else {
+    status = run_walk(e, L, n, how);
+  }
   refused = status == LUA_OK && e->refused;
   if (refused) {
     err = e->code;

@@ -1,11 +1,10 @@
 /* future.c - settling, watching and releasing futures. */
 /* SPDX-License-Identifier: MIT */
 #include "future.h"
+#include "count.h"
 #include "value.h"
 
 #include <stdlib.h>
-
-atomic_size_t il_live_futures;
 
 void il_result_fini(il_result *r) {
   il_msg_free(r->msg);
@@ -18,13 +17,11 @@ void il_result_fini(il_result *r) {
 void il_future_fini(isolua_future *f) {
   il_values_free(atomic_load(&f->values));
   il_result_fini(&f->result);
-  il_cond_fini(&f->changed);
-  il_mutex_fini(&f->lock);
 }
 
 static void future_close(il_handle *h) {
   isolua_future *f = (isolua_future *)h;
-  atomic_fetch_sub_explicit(&il_live_futures, 1, memory_order_relaxed);
+  il_count_add(IL_FUTURES, -1);
   if (f->keep != NULL) {
     il_handle_release(f->keep);
     return;
@@ -37,35 +34,26 @@ static void future_close(il_handle *h) {
 
 static const il_handle_type future_type = {.name = "isolate.future", .close = future_close};
 
-int il_future_init(isolua_future *f, struct isolua_host *host, il_handle *keep,
-                   il_future_lost *lost) {
-  if (il_mutex_init(&f->lock) != 0) return ISOLUA_MEMORY;
-  if (il_cond_init(&f->changed) != 0) {
-    il_mutex_fini(&f->lock);
-    return ISOLUA_MEMORY;
-  }
+void il_future_init(isolua_future *f, struct isolua_host *host, il_handle *keep,
+                    il_future_lost *lost) {
   il_handle_init(&f->h, &future_type);
   atomic_store_explicit(&f->h.refs, 0, memory_order_relaxed);
   f->host = host;
   f->lost = lost;
   atomic_init(&f->values, NULL);
   f->keep = keep;
-  return ISOLUA_OK;
 }
 
 void il_future_retain(isolua_future *f) {
   if (atomic_fetch_add_explicit(&f->h.refs, 1, memory_order_relaxed) > 0) return;
-  atomic_fetch_add_explicit(&il_live_futures, 1, memory_order_relaxed);
+  il_count_add(IL_FUTURES, 1);
   il_handle_retain(f->keep != NULL ? f->keep : (il_handle *)f->host);
 }
 
 isolua_future *il_future_new(struct isolua_host *host, il_future_lost *lost) {
   isolua_future *f = calloc(1, sizeof *f);
   if (f == NULL) return NULL;
-  if (il_future_init(f, host, NULL, lost) != ISOLUA_OK) {
-    free(f);
-    return NULL;
-  }
+  il_future_init(f, host, NULL, lost);
   il_future_retain(f);
   return f;
 }
@@ -88,17 +76,23 @@ static void lose(isolua_future *f) {
 }
 
 bool il_future_wait(isolua_future *f, int64_t deadline) {
-  il_mutex_lock(&f->lock);
-  while (!il_future_is_done(f) && (deadline < 0 || il_now() < deadline))
-    il_cond_wait(&f->changed, &f->lock, deadline);
-  il_mutex_unlock(&f->lock);
+  il_waiter waiter;
+  il_watch watch;
+  if (il_future_is_done(f) || (deadline >= 0 && deadline <= il_now())) return il_future_is_done(f);
+  il_waiter_init(&waiter);
+  il_watch_init(&watch, &waiter);
+  il_awake_add(1);
+  il_future_watch(f, &watch);
+  while (!il_future_is_done(f) && il_waiter_sleep(&waiter, deadline)) continue;
+  il_future_unwatch(f, &watch);
+  il_awake_add(-1);
   return il_future_is_done(f);
 }
 
 bool il_future_settle(isolua_future *f, il_result *r) {
   il_sleeper *sleeper = NULL;
   bool first, waited;
-  il_mutex_lock(&f->lock);
+  il_lock_take(&f->lock);
   first = !il_future_is_done(f);
   if (first) {
     f->result = *r;
@@ -109,9 +103,8 @@ bool il_future_settle(isolua_future *f, il_result *r) {
       il_sleeper_wake(sleeper);
       sleeper = il_watch_signal(w, &waited);
     }
-    il_cond_wake_all(&f->changed);
   }
-  il_mutex_unlock(&f->lock);
+  il_lock_give(&f->lock);
   il_sleeper_wake(sleeper);
   if (first)
     lose(f);
@@ -121,16 +114,16 @@ bool il_future_settle(isolua_future *f, il_result *r) {
 }
 
 void il_future_watch(isolua_future *f, il_watch *watch) {
-  il_mutex_lock(&f->lock);
+  il_lock_take(&f->lock);
   il_watches_add(&f->watches, watch);
   if (il_future_is_done(f)) il_watch_fire(watch);
-  il_mutex_unlock(&f->lock);
+  il_lock_give(&f->lock);
 }
 
 void il_future_unwatch(isolua_future *f, il_watch *watch) {
-  il_mutex_lock(&f->lock);
+  il_lock_take(&f->lock);
   il_watches_remove(&f->watches, watch);
-  il_mutex_unlock(&f->lock);
+  il_lock_give(&f->lock);
 }
 
 void il_future_drop(isolua_future *f) {

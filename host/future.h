@@ -22,6 +22,20 @@ void il_result_fini(il_result *r);
 
 struct isolua_future {
   il_handle h;
+
+  /* what changes comes first, in few lines */
+  il_lock lock; /* guards `watches`, and `result` until `done` */
+
+  /* atomics: `done` is set, with release, after `result` was written for good */
+  _Atomic(bool) done;
+  _Atomic(bool) looked;  /* somebody sees to its error */
+  _Atomic(bool) dropped; /* its last handle for users is gone */
+  _Atomic(bool) logged;  /* its error was reported */
+  il_result result;      /* written once, before `done`; read after it */
+  il_watches watches;
+  _Atomic(struct il_values *) values; /* of it, for isolua_future_value; NULL: nobody has asked */
+  atomic_int retained;                /* holds of users beside the first one */
+
   /* fixed at creation */
   struct isolua_isolate *isolate;       /* what it lies in; NULL: settled by its maker (local) */
   il_handle *keep;                      /* what it lies in, which a held one holds; or NULL */
@@ -33,19 +47,6 @@ struct isolua_future {
     *behind;   /* of a local one its maker, else what `cancelled` turns to, one hold; or NULL */
   bool is_end; /* it is il_isolate.gone */
   bool local;  /* only the isolate that made it can settle it */
-
-  il_mutex lock; /* guards the two below, and `result` until `done` */
-  il_watches watches;
-  il_cond changed; /* for threads without an event loop */
-
-  /* atomics: `done` is set, with release, after `result` was written for good */
-  _Atomic(bool) done;
-  _Atomic(bool) looked;               /* somebody sees to its error */
-  _Atomic(bool) dropped;              /* its last handle for users is gone */
-  _Atomic(bool) logged;               /* its error was reported */
-  atomic_int retained;                /* holds of users beside the first one */
-  il_result result;                   /* written once, before `done`; read after it */
-  _Atomic(struct il_values *) values; /* of it, for isolua_future_value; NULL: nobody has asked */
 };
 
 /* What is done with an error that nobody will look at: once, on any thread, no lock held. */
@@ -53,9 +54,9 @@ typedef void il_future_lost(isolua_future *f);
 
 /* With one hold, and one of its own on `host`. NULL: no memory. */
 isolua_future *il_future_new(struct isolua_host *host, il_future_lost *lost);
-/* A future inside of `keep`, which it holds while it is held itself: not yet. 0, ISOLUA_MEMORY. */
-int il_future_init(isolua_future *f, struct isolua_host *host, il_handle *keep,
-                   il_future_lost *lost);
+/* A future inside of `keep`, which it holds while it is held itself: not yet. Its memory is all zeros. */
+void il_future_init(isolua_future *f, struct isolua_host *host, il_handle *keep,
+                    il_future_lost *lost);
 void il_future_fini(isolua_future *f); /* of one inside an isolate, with its isolate */
 /* One more hold, also on one that has none: the caller holds the isolate that it lies in. */
 void il_future_retain(isolua_future *f);
@@ -73,7 +74,5 @@ void il_future_unwatch(isolua_future *f, il_watch *watch);
 
 /* The user's last handle goes: an error that nobody looked at is logged, now or when it comes. */
 void il_future_drop(isolua_future *f);
-
-extern atomic_size_t il_live_futures;
 
 #endif

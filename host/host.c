@@ -8,6 +8,7 @@
 #include "buf.h"
 #include "build.h"
 #include "cell.h"
+#include "count.h"
 #include "frozen.h"
 #include "heap.h"
 #include "isolate.h"
@@ -387,9 +388,9 @@ void il_host_settle(isolua_host *host, bool dying, int64_t deadline) {
 void isolua_count(isolua_counts *c) {
   c->isolates = atomic_load(&il_live_isolates);
   c->ports = atomic_load(&il_live_ports);
-  c->futures = atomic_load(&il_live_futures);
-  c->messages = atomic_load(&il_live_messages);
-  c->bytes = atomic_load(&il_live_bytes);
+  c->futures = il_counted(IL_FUTURES);
+  c->messages = il_counted(IL_MESSAGES);
+  c->bytes = il_counted(IL_BYTES);
   c->shared = atomic_load(&il_live_cells) + atomic_load(&il_live_blocks) +
               atomic_load(&il_live_frozen) + atomic_load(&il_live_pools);
   c->threads = atomic_load(&il_live_threads);

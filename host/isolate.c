@@ -94,8 +94,8 @@ static int init_parts(il_isolate *i, isolua_host *host, const char *name) {
   if (i->name == NULL) return ISOLUA_MEMORY;
   if (il_mutex_init(&i->lock) != 0) goto fail_lock;
   il_port_init(&i->inbox, i, &i->h, &il_isolate_type);
-  if (il_future_init(&i->future, host, &i->h, lost) != ISOLUA_OK) goto fail_future;
-  if (il_future_init(&i->gone, host, &i->h, NULL) != ISOLUA_OK) goto fail_gone;
+  il_future_init(&i->future, host, &i->h, lost);
+  il_future_init(&i->gone, host, &i->h, NULL);
   i->future.isolate = i->gone.isolate = i;
   i->gone.is_end = true;
   if (il_control_init(&i->control, &i->gone, il_isolate_exit_message) != ISOLUA_OK)
@@ -108,9 +108,7 @@ fail_reserve:
   il_control_fini(&i->control);
 fail_control:
   il_future_fini(&i->gone);
-fail_gone:
   il_future_fini(&i->future);
-fail_future:
   il_port_fini(&i->inbox);
   il_mutex_fini(&i->lock);
 fail_lock:

@@ -93,13 +93,17 @@ static il_work *new_work(il_pool *p, const isolua_job_options *o, const char *ch
   return w;
 }
 
-/* One that is in the queue by the deadline. */
+/* One that is in the queue by the deadline: OK, and the hold is gone. */
 static int send_work(il_pool *p, il_work *w, int64_t timeout) {
   int64_t deadline = il_deadline(timeout);
   int err = il_pool_send(p, w, timeout != 0);
   if (err != ISOLUA_FULL || timeout == 0) return err;
-  if (il_future_wait(w->admitted, deadline)) return w->admitted->result.code;
-  return il_pool_withdraw(p, w) ? ISOLUA_FULL : ISOLUA_OK;
+  if (il_future_wait(w->admitted, deadline))
+    err = w->admitted->result.code;
+  else if (!il_pool_withdraw(p, w))
+    err = ISOLUA_OK;
+  if (err == ISOLUA_OK) il_work_release(w);
+  return err;
 }
 
 int isolua_submit_buffer(isolua_pool *p, const isolua_job_options *options, const char *source,
@@ -119,17 +123,17 @@ int isolua_submit_buffer(isolua_pool *p, const isolua_job_options *options, cons
     args->values = NULL;
     w->call = args->item.u.msg;
   }
+  il_future_retain(&w->future);
   err = send_work(p, w, timeout);
   if (err != ISOLUA_OK) {
     w->call = NULL;
+    il_future_release(&w->future);
     il_work_release(w);
     return err;
   }
   if (args != NULL) args->item.kind = IL_ITEM_NONE;
   isolua_message_free(args);
-  il_future_retain(&w->future);
   *future = &w->future;
-  il_work_release(w);
   return ISOLUA_OK;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "count.h"
 #include "heap.h"
 
 #ifndef IL_MSG_COPY
@@ -15,8 +16,6 @@
 /* Small ones are alike, so that the memory of one that a thread has freed serves for its answer: else it would go
 ** back to the thread that made it, under that one's lock. */
 #define IL_MSG_LEAST 120 /* bytes */
-
-atomic_size_t il_live_messages, il_live_bytes;
 
 void il_handle_init(il_handle *h, const il_handle_type *type) {
   h->type = type;
@@ -46,6 +45,10 @@ void il_handle_retain(il_handle *h) {
     atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
 }
 
+void il_handle_hold(il_handle *h, int n) {
+  atomic_fetch_add_explicit(&h->refs, (unsigned)n, memory_order_acq_rel);
+}
+
 /* acq_rel: what every holder did with it happens before it is freed. */
 void il_handle_release(il_handle *h) {
   if (h != NULL && h->type->release != NULL)
@@ -71,8 +74,7 @@ il_msg *il_msg_new(unsigned char *data, size_t len, size_t cap, il_handle **hand
   m->data = take ? data : (unsigned char *)(m + 1) + behind;
   if (!take && len > 0) memcpy(m->data, data, len);
   *taken = take;
-  atomic_fetch_add_explicit(&il_live_messages, 1, memory_order_relaxed);
-  atomic_fetch_add_explicit(&il_live_bytes, len, memory_order_relaxed);
+  il_count_message(1, (long)len);
   return m;
 }
 
@@ -125,7 +127,6 @@ void il_msg_free(il_msg *m) {
   for (size_t i = 0; i < m->nhandles; i++)
     if (m->handles[i] != m->unheld) il_handle_release(m->handles[i]);
   if (m->cap > 0) il_heap_resize(m->data, m->cap, 0);
-  atomic_fetch_sub_explicit(&il_live_messages, 1, memory_order_relaxed);
-  atomic_fetch_sub_explicit(&il_live_bytes, m->len, memory_order_relaxed);
+  il_count_message(-1, -(long)m->len);
   free(m);
 }

@@ -35,6 +35,8 @@ struct il_handle {
 void il_handle_init(il_handle *h, const il_handle_type *type); /* with one hold */
 void il_handle_retain(il_handle *h);
 void il_handle_release(il_handle *h); /* NULL does nothing */
+/* `n` holds more (below 0: less) at once, on one that has neither function and keeps others. */
+void il_handle_hold(il_handle *h, int n);
 /* One that nothing else of the process has; 1 or more. Thread: any. */
 long long il_next_id(void);
 /* The handle's, always the same. Thread: any. */
@@ -65,7 +67,5 @@ il_msg *il_msg_clone(const il_msg *m);
 void il_msg_unhold(il_msg *m, il_handle *h);
 void il_msg_free(il_msg *m);          /* releases its handles; NULL does nothing */
 size_t il_msg_count(const il_msg *m); /* values in it: read.c */
-
-extern atomic_size_t il_live_messages, il_live_bytes; /* relaxed counters, for leak checks */
 
 #endif

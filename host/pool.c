@@ -102,11 +102,11 @@ static unsigned place_of(const il_work *w) {
 
 static void enqueue_locked(il_pool *p, il_work *w, bool first) {
   unsigned i = place_of(w);
+  if (p->queue[i].first == NULL) p->some[i / 64] |= 1ULL << i % 64;
   if (first)
     prepend(&p->queue[i], w);
   else
     append(&p->queue[i], w);
-  p->some[i / 64] |= 1ULL << i % 64;
   p->queued++;
   w->stage = IL_QUEUED;
   w->in = true;
@@ -167,16 +167,12 @@ static void lost(isolua_future *f) {
 static void cancelled(isolua_future *f);
 
 il_work *il_work_new(il_pool *p) {
-  il_work *w = malloc(sizeof *w); /* calloc has no cache */
+  il_work *w = malloc(sizeof *w); /* calloc has no cache: no memset after it, which makes it one */
   if (w == NULL) return NULL;
-  memset(w, 0, sizeof *w);
-  if (il_future_init(&w->future, p->host, &w->h, lost) != ISOLUA_OK) {
-    free(w);
-    return NULL;
-  }
+  *w = (il_work){.pool = p};
+  il_future_init(&w->future, p->host, &w->h, lost);
   il_handle_init(&w->h, &work_type);
   w->future.cancelled = cancelled;
-  w->pool = p;
   atomic_fetch_add_explicit(&p->holds, 1, memory_order_relaxed);
   return w;
 }
@@ -191,9 +187,8 @@ static size_t jobs_locked(const il_pool *p) {
   return p->queued + p->taken + p->waiting_outside;
 }
 
-/* One more job is in: the pool's hold on it. */
-static void came_locked(il_pool *p, il_work *w) {
-  il_handle_retain(&w->h);
+/* One more job is in. */
+static void came_locked(il_pool *p) {
   if (jobs_locked(p) == 1) il_host_busy(p->host, true);
 }
 
@@ -271,6 +266,7 @@ static void drop_idle_locked(il_pool *p, il_hand *hand) {
 /* The hand gets the next job. There is one; who came in for it is given. */
 static isolua_future *give_locked(il_pool *p, il_hand *hand, int64_t now) {
   il_work *w = first_locked(p);
+  __builtin_prefetch(w->next, 1); /* while this one runs: else the lock is held meanwhile */
   dequeue_locked(p, w);
   w->stage = IL_TAKEN;
   w->hand = hand;
@@ -328,13 +324,11 @@ static bool watch_locked(step *s, il_hand *hand) {
   return true;
 }
 
-static bool step_locked(il_pool *p, step *s) {
+static bool step_locked(il_pool *p, step *s, int64_t now) {
   il_hand *hand = p->first_idle;
-  int64_t now;
   *s = (step){NULL, NULL, NULL, false};
   if (p->queued == 0 || p->busy >= p->o.size) return false;
   if (hand != NULL) {
-    now = il_now();
     if (leave_locked(p, hand, now)) return watch_locked(s, hand);
     s->admitted = give_locked(p, hand, now);
     s->called = call_locked(p, hand);
@@ -378,8 +372,9 @@ static void dispatch(il_pool *p) {
   step s;
   bool more;
   do {
+    int64_t now = il_now();
     lock(p);
-    more = step_locked(p, &s);
+    more = step_locked(p, &s, now);
     unlock(p);
   } while (more && take_step(p, &s));
 }
@@ -851,14 +846,15 @@ static int send_locked(il_pool *p, il_work *w, bool wait) {
   if (p->closing) return ISOLUA_CLOSED;
   if (p->queued < bound_locked(p) && p->outside.first == NULL) {
     enqueue_locked(p, w, false);
-    came_locked(p, w);
+    came_locked(p);
     return ISOLUA_OK;
   }
   if (!wait) return ISOLUA_FULL;
   w->stage = IL_OUTSIDE;
   append(&p->outside, w);
   p->waiting_outside++;
-  came_locked(p, w);
+  il_handle_retain(&w->h);
+  came_locked(p);
   return ISOLUA_FULL;
 }
 
@@ -867,10 +863,11 @@ int il_pool_send(il_pool *p, il_work *w, bool wait) {
   step s;
   bool more;
   for (;;) {
+    int64_t now = il_now();
     lock(p);
-    w->since = il_now();
+    w->since = now;
     err = send_locked(p, w, wait && w->admitted != NULL);
-    more = err == ISOLUA_OK && step_locked(p, &s);
+    more = err == ISOLUA_OK && step_locked(p, &s, now);
     unlock(p);
     if (err != ISOLUA_FULL || !wait || w->admitted != NULL) break;
     w->admitted = il_future_new(p->host, NULL); /* mostly there is room, and nobody needs it */

@@ -36,26 +36,27 @@ typedef struct il_work {
   isolua_future future;
 
   /* fixed once it is sent */
-  il_pool *pool; /* one hold of its memory */
-  char *name;    /* malloc; NULL: `source` and `line` name it */
-  char source[64];
-  int line;        /* 0: a chunk; -1: a C function */
+  il_pool *pool;   /* one hold of its memory */
   int64_t timeout; /* ns; 0: none */
   int priority;
-  char *
-    chunk; /* malloc: a chunk's name, a zero, and its source; NULL: `call` begins with a function */
-  size_t chunk_length;
-
-  il_msg *call; /* the hand's that has it; else pool's lock. Of a chunk its arguments, or NULL */
-  isolua_future *admitted; /* settled when it is in the queue; NULL: nobody waits for that */
 
   /* pool's lock */
   enum il_stage stage;
   il_hand *hand;
-  bool in; /* it has been in the queue */
-  int retries;
-  int64_t since; /* when it came into its stage */
   struct il_work *prev, *next;
+  int64_t since; /* when it came into its stage */
+  int retries;
+  bool in; /* it has been in the queue */
+
+  il_msg *call; /* the hand's that has it; else pool's lock. Of a chunk its arguments, or NULL */
+  isolua_future *admitted; /* settled when it is in the queue; NULL: nobody waits for that */
+
+  /* fixed once it is sent, and read less often */
+  char *name;  /* malloc; NULL: `source` and `line` name it */
+  char *chunk; /* malloc: a chunk's name, a zero, its source; NULL: `call` begins with a function */
+  size_t chunk_length;
+  int line; /* 0: a chunk; -1: a C function */
+  char source[64];
 } il_work;
 
 typedef struct il_works {
@@ -109,25 +110,30 @@ struct il_pool {
   void (*fini)(il_pool *p);       /* frees `starting` */
   isolua_future *empty;           /* settled when it is closed and has no job any more */
 
+  /* In one line all that who sends a job writes to, but for the queue. */
   _Alignas(IL_LINE) il_lock lock; /* guards all below */
   bool closing;
   bool admits; /* those that are outside come in, one for each job that leaves the queue */
   bool empty_told;
-  il_works queue[IL_PRIORITIES];     /* the first has the highest priority */
-  uint64_t some[IL_PRIORITIES / 64]; /* bits of those that are not empty */
-  il_works outside;
+  bool unwatched; /* nothing is left to hands that have jobs: alarms cannot be set */
   size_t queued, taken, waiting_outside; /* jobs */
   size_t busy;                           /* hands whose jobs do not wait */
-  size_t idle, beginning;                /* hands */
-  size_t hands;                          /* that have not ended, with those that begin */
-  size_t waiting;                        /* hands whose jobs wait */
-  il_hand *first_idle;                   /* the one that was idle last */
-  il_hand *all;
-  int vain;        /* isolates that were killed before they were ready, since one was */
-  bool unwatched;  /* nothing is left to hands that have jobs: alarms cannot be set */
+  il_works outside;
+  il_hand *first_idle; /* the one that was idle last */
+
   int64_t turn;    /* when a hand last ended a job, or took one for which it was called */
   int64_t usually; /* ns that jobs ran lately: their mean, the last ones having more weight */
-  long long done, failed, started;
+  size_t idle, beginning; /* hands */
+  size_t hands;           /* that have not ended, with those that begin */
+  size_t waiting;         /* hands whose jobs wait */
+  il_hand *all;
+  long long done;
+
+  _Alignas(IL_LINE) uint64_t some[IL_PRIORITIES / 64]; /* bits of those that are not empty */
+  int vain; /* isolates that were killed before they were ready, since one was */
+  long long failed, started;
+
+  il_works queue[IL_PRIORITIES]; /* the first has the highest priority */
   il_spans waited, ran;
 };
 
@@ -139,7 +145,7 @@ void il_pool_release(il_pool *p); /* a hold on its memory */
 il_work *il_work_new(il_pool *p);
 void il_work_release(il_work *w);
 
-/* Sends it. OK: it is queued. CLOSED. FULL: `wait` false, nothing was done; else it is in when w->admitted is
+/* Sends it. OK: it is queued, and the caller's hold is the pool's. CLOSED. FULL: `wait` false, nothing was done; else it is in when w->admitted is
 ** settled (with ISOLUA_CLOSED: it is not), or il_pool_withdraw. MEMORY. Thread: any. */
 int il_pool_send(il_pool *p, il_work *w, bool wait);
 /* One that waits for room waits no more. False: it is in the queue, or was. */

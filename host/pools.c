@@ -501,6 +501,7 @@ static il_work *new_work(il_pool *p, const isolua_submit_options *o, const lua_D
 /* Nothing of Lua raises from here on until the job is in, or its userdata keeps it. */
 static int send_job(il_vm *vm, lua_State *L, job_box box, bool wait, isolua_future **future) {
   il_work *w = box.work;
+  isolua_future *f = &w->future;
   int err;
   if (!il_moves_begin(box.moves)) { /* an __isolate_pack sent or closed it */
     il_work_release(w);
@@ -508,11 +509,14 @@ static int send_job(il_vm *vm, lua_State *L, job_box box, bool wait, isolua_futu
     isolua_pusherror(L, ISOLUA_TRANSFERRED, "the buffer was transferred to another isolate", NULL);
     return ISOLUA_TRANSFERRED;
   }
+  il_future_retain(f); /* not after it is sent: then it is other threads' */
   err = il_pool_send(w->pool, w, wait);
   if (err == ISOLUA_OK) {
-    *future = take_future(vm, w, box.moves);
+    il_moves_done(vm, box.moves);
+    *future = f;
     return err;
   }
+  il_future_release(f);
   if (err == ISOLUA_FULL && wait) return push_job_box(vm, L, &box, future);
   il_work_release(w);
   il_moves_undo(vm, box.moves);

@@ -1785,6 +1785,35 @@ describe("code that is sent to a pool again", function()
     assert.equal(7, thrice(load(string.dump(function() return 7 end, true), "=stripped", "b")))
   end)
 
+  -- Without upvalues, and with short arguments without parts, the whole call is written at once.
+  it("takes arguments of each kind, also without upvalues", function()
+    local pool <close> = isolate.pool(1)
+    local function echo(...) return ... end
+    local long = table.pack(table.unpack({}, 1, 100))
+    long[1], long[100] = "first", "last"
+    local lists = {
+      table.pack(), table.pack(nil), table.pack(true, false, nil), table.pack(7, 7.0, -0.0, 0),
+      table.pack(math.maxinteger, math.mininteger, math.huge), table.pack("", "\0", "a\0b"),
+      table.pack(("x"):rep(40), ("x"):rep(40)), table.pack(("x"):rep(41)),
+      table.pack(("x"):rep(5000)),
+      table.pack(1, { 2, { 3 } }, "4"), long,
+    }
+    for _ = 1, 3 do
+      for _, list in ipairs(lists) do
+        local got = table.pack(pool:submit(echo, table.unpack(list, 1, list.n)):await())
+        assert.equal(list.n, got.n)
+        for i = 1, list.n do
+          assert.same(list[i], got[i])
+          assert.equal(math.type(list[i]), math.type(got[i]))
+          if type(list[i]) ~= "table" then assert.equal(tostring(list[i]), tostring(got[i])) end
+        end
+      end
+      local ok, err = pcall(pool.submit, pool, echo, 1, coroutine.create(echo))
+      assert.is_false(ok)
+      assert.matches("argument #2", err.message, 1, true)
+    end
+  end)
+
   it("has upvalues of its own in each job, as they are when it is submitted", function()
     local pool <close> = isolate.pool(1)
     local n, list = 0, {}

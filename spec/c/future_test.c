@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "count.h"
 #include "isolate.h"
 
 #define MILLISECOND ((int64_t)1000000)
@@ -67,7 +68,7 @@ static void settled_once(void) {
     CHECK_INT(c.future->result.code, ISOLUA_ERROR + atomic_load(&c.winner));
     CHECK_INT(isolua_future_message(c.future)[0], '0' + atomic_load(&c.winner));
     CHECK_INT(isolua_future_traceback(c.future)[0], '0' + atomic_load(&c.winner));
-    CHECK_INT(atomic_load(&il_live_messages), 1);
+    CHECK_INT(il_counted(IL_MESSAGES), 1);
     il_future_release(c.future);
   }
   close_host();
@@ -81,13 +82,13 @@ static void goes_with_its_last_hold(void) {
   il_handle_retain(&f->h);
   il_future_settle(f, &r);
   il_future_release(f);
-  CHECK_INT(atomic_load(&il_live_futures), 1);
+  CHECK_INT(il_counted(IL_FUTURES), 1);
   CHECK(il_future_is_done(f));
   close_host(); /* the future holds what it needs of the host */
-  CHECK_INT(atomic_load(&il_live_futures), 1);
+  CHECK_INT(il_counted(IL_FUTURES), 1);
   CHECK_INT(isolua_future_wait(f, 0), ISOLUA_OK);
   il_future_release(f);
-  CHECK_INT(atomic_load(&il_live_futures), 0);
+  CHECK_INT(il_counted(IL_FUTURES), 0);
   il_future_release(NULL);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "count.h"
 #include "heap.h"
 
 #define COPIED 4096 /* bytes of the longest message that is copied: IL_MSG_COPY in msg.c */
@@ -27,6 +28,17 @@ static void thing_init(thing *t) {
 }
 
 /* -- Handles ----------------------------------------------------------------------------------- */
+
+static void many_holds_at_once(void) {
+  thing t;
+  thing_init(&t);
+  il_handle_hold(&t.h, 3);
+  il_handle_release(&t.h);
+  il_handle_hold(&t.h, -2);
+  CHECK_INT(atomic_load(&t.closed), 0);
+  il_handle_release(&t.h);
+  CHECK_INT(atomic_load(&t.closed), 1);
+}
 
 static void last_release_closes(void) {
   thing t;
@@ -110,16 +122,16 @@ static void keeps_its_bytes(void) {
   enum { N = sizeof sizes / sizeof sizes[0] };
   il_msg *messages[N];
   for (int i = 0; i < N; i++) {
-    size_t before = atomic_load(&il_live_bytes);
+    size_t before = il_counted(IL_BYTES);
     messages[i] = message(sizes[i], i, NULL, 0);
-    CHECK_INT(atomic_load(&il_live_bytes) - before, sizes[i]);
-    CHECK_INT(atomic_load(&il_live_messages), i + 1);
+    CHECK_INT(il_counted(IL_BYTES) - before, sizes[i]);
+    CHECK_INT(il_counted(IL_MESSAGES), i + 1);
   }
   for (int i = 0; i < N; i++)
     if (messages[i] != NULL) CHECK(holds(messages[i], sizes[i], i));
   for (int i = 0; i < N; i++) il_msg_free(messages[i]);
-  CHECK_INT(atomic_load(&il_live_messages), 0);
-  CHECK_INT(atomic_load(&il_live_bytes), 0);
+  CHECK_INT(il_counted(IL_MESSAGES), 0);
+  CHECK_INT(il_counted(IL_BYTES), 0);
   il_msg_free(NULL);
   il_heap_trim();
 }
@@ -178,8 +190,28 @@ static void of_many_threads(void) {
   CHECK_INT(atomic_load(&t.thing.closed), 1);
 }
 
+/* More threads than there are lines: some share one. */
+enum { COUNTERS = 100 };
+
+static void count_up(int index, void *arg) {
+  for (int i = 0; i < *(int *)arg; i++) {
+    il_count_add(IL_BYTES, index + 1);
+    il_count_add(IL_BYTES, -index);
+  }
+}
+
+static void counts_of_all_threads(void) {
+  int rounds = check_scale(1000, 50);
+  size_t before = il_counted(IL_BYTES);
+  check_parallel(COUNTERS, count_up, &rounds);
+  CHECK_INT(il_counted(IL_BYTES) - before, COUNTERS * rounds);
+  il_count_add(IL_BYTES, -(long)COUNTERS * rounds);
+}
+
 static const check_case cases[] = {
   {"a handle is closed by its last release", last_release_closes},
+  {"a handle is held many times at once", many_holds_at_once},
+  {"what is counted is the sum of all threads", counts_of_all_threads},
   {"a handle that many threads hold is closed once, after all they did", closed_once_by_many},
   {"a message has its bytes, copied when they are few", keeps_its_bytes},
   {"a message releases each hold on its handles once", releases_its_handles},

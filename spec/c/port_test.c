@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "count.h"
 
 #define SOON il_deadline((int64_t)20000000000) /* what should come at once has come by then */
 
@@ -214,7 +215,7 @@ static void drops(void) {
         il_item item = message(NULL);
         CHECK_INT(il_port_send(p, &item, false), IL_SENT);
       }
-      CHECK_INT(atomic_load(&il_live_messages), capacity < 10 ? capacity : 10);
+      CHECK_INT(il_counted(IL_MESSAGES), capacity < 10 ? capacity : 10);
       free_port(p);
     }
   }
@@ -416,7 +417,7 @@ static void closes_a_port(void) {
   il_port_close(p);
   CHECK(has_fired(&b.watch));
   CHECK_INT(il_port_offered(p, &b.offer), IL_SENT_CLOSED);
-  CHECK_INT(atomic_load(&il_live_messages), 1);
+  CHECK_INT(il_counted(IL_MESSAGES), 1);
   CHECK_INT(il_port_withdraw(p, &b.offer), IL_SENT_CLOSED);
   CHECK_INT(b.offer.item.kind, IL_ITEM_MSG); /* it is the sender's again */
   il_item_fini(&b.offer.item);
