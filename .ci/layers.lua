@@ -7,7 +7,8 @@
 local ORDER = { "plat", "count", "err", "due", "heap", "msg", "buf", "wire", "frozen", "build",
   "wait", "cell", "value", "future", "port", "control", "watchdog", "worker", "pump", "isolate",
   "native", "write", "pool", "host", "arena", "state", "names", "buffer", "kill", "codec",
-  "freeze", "loop", "select", "handler", "answer", "vm", "task", "live", "run", "ports", "shared", "pools" }
+  "freeze", "loop", "select", "handler", "answer", "vm", "task", "live", "run", "ports", "shared",
+  "pools" }
 local WITHOUT_LUA = { plat = true, count = true, err = true, due = true, heap = true, buf = true,
   msg = true, frozen = true, wire = true, build = true, wait = true, future = true, cell = true,
   port = true, control = true, watchdog = true, worker = true, isolate = true, value = true,
