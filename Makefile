@@ -293,10 +293,11 @@ format: ## reformat the C sources
 	@.ci/deps lint
 	@clang-format -i $(wildcard host/*.[ch] bindings/*.[ch] spec/*/*.[ch] examples/*/*.[ch]*)
 
-docs: ## write doc/c-api.md and what the prompt's `:doc` shows anew from comments in the sources
+docs: ## write doc/c-api.md, spec/c/returned.h and what `:doc` shows anew from comments
 	@.ci/deps build
 	@$(LUA) .ci/apidoc.lua $(DOCUMENTED) > scripts/isolate/repl/reference.lua
 	@$(LUA) .ci/headerdoc.lua $(HEADERS) > doc/c-api.md
+	@$(LUA) .ci/headerdoc.lua --returned $(HEADERS) > spec/c/returned.h
 
 rockspec: ## write the lists of the rockspec anew from the folders
 	@.ci/deps build

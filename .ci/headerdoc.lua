@@ -1,5 +1,7 @@
 -- headerdoc.lua HEADER... - prints the reference of the C API as Markdown, of the declarations and
--- comments of the headers. SPDX-License-Identifier: MIT
+-- comments of the headers. With --errors HEADER...: for each function that returns error numbers lines
+-- with its name and one that its comment names. With --returned HEADER...: spec/c/returned.h.
+-- SPDX-License-Identifier: MIT
 
 --[[
 What the comments are made of:
@@ -433,7 +435,85 @@ local function put_contents(headers)
   put ""
 end
 
+-- ---- Error numbers ----
+
+-- By name: { errors = { by name: number }, like = { names of functions that give the same } }.
+local function errors_of(headers)
+  local numbers, all = {}, {}
+  for _, header in ipairs(headers) do
+    local d = header.of.ISOLUA_INVALID
+    for _, m in ipairs(d and d.members or {}) do numbers[m.name] = m.text:match "= (%d+)" end
+  end
+  for _, header in ipairs(headers) do
+    for _, section in ipairs(header.sections) do
+      for _, block in ipairs(section.blocks) do
+        for _, item in ipairs(block.items) do
+          local texts = { errors = {}, like = {} }
+          local function take(doc)
+            for _, part in ipairs(doc and doc.parts or {}) do
+              local text = part.text or ""
+              for name in text:gmatch "%f[%w_]ISOLUA_[A-Z_]+" do
+                texts.errors[name] = numbers[name]
+              end
+              for name in text:gmatch "Errors:%s+as%s+(isolua_[%w_]+)" do
+                texts.like[#texts.like + 1] = name
+              end
+            end
+          end
+          take(item.doc)
+          if item.doc ~= block.intro then take(block.intro) end
+          take(block.tail)
+          for _, d in ipairs(item) do
+            if d.kind == "function" and d.text:find "^int " then all[d.names[1]] = texts end
+          end
+        end
+      end
+    end
+  end
+  return all
+end
+
+-- Lines of the name of a function, of an error, and its number.
+local function documented_errors(headers)
+  local all, lines = errors_of(headers), {}
+  local function add(name, own)
+    for error, number in pairs(own.errors) do
+      lines[#lines + 1] = ("%s %s %s"):format(name, error, number)
+    end
+    for _, other in ipairs(own.like) do
+      add(name, assert(all[other], other .. ": no function that returns error numbers"))
+    end
+  end
+  for name, own in pairs(all) do add(name, own) end
+  table.sort(lines)
+  for i = #lines, 2, -1 do
+    if lines[i] == lines[i - 1] then table.remove(lines, i) end
+  end
+  return lines
+end
+
+local function put_returned(lines)
+  put [[
+/* returned.h - notes what functions with error numbers return. Written by `make docs`. */
+/* SPDX-License-Identifier: MIT */
+#ifndef RETURNED_H
+#define RETURNED_H
+]]
+  local last
+  for _, line in ipairs(lines) do
+    local name = line:match "^%S+"
+    local define = ("#define %s(...) CHECK_RETURNED(%s, __VA_ARGS__)"):format(name, name)
+    if name ~= last then put(define) end
+    last = name
+  end
+  put "\n#endif"
+end
+
+-- ---- The whole ----
+
 local headers = {}
+local wanted = arg[1]:match "^%-%-(.*)"
+if wanted then table.remove(arg, 1) end
 for i, path in ipairs(arg) do
   local header = read(path)
   headers[i] = header
@@ -450,6 +530,15 @@ for i, path in ipairs(arg) do
       end
     end
   end
+end
+
+if wanted == "errors" then
+  print(table.concat(documented_errors(headers), "\n"))
+  os.exit()
+elseif wanted == "returned" then
+  put_returned(documented_errors(headers))
+  print(table.concat(out, "\n"))
+  os.exit()
 end
 
 put "# The C API\n"

@@ -243,7 +243,7 @@ typedef struct isolua_host_options {
 **   ISOLUA_MEMORY. Thread: any.
 ** isolua_host_new: as isolua_host_open, but isolates find no module of this library, only Lua's
 **   own: code that is not trusted can start no isolates there, and send no messages, which no cap
-**   counts.
+**   counts. Errors: as isolua_host_open.
 ** isolua_host_close: ends every isolate of the host and frees it. Those that do not end by
 **   themselves in 0.1 s are killed and named in the log; those that are not gone after `timeout` ns
 **   are left alone (their threads may go on inside a C function) and named in the log, too. Futures
@@ -322,8 +322,8 @@ ISOLUA_API int isolua_run_file(isolua_host *host, const isolua_options *options,
 ** isolua_future_done: 1 when it is settled, else 0. Thread: any.
 ** isolua_future_code: the error number of a settled one, ISOLUA_OK when it has results; -1: it is
 **   not settled. Thread: any.
-** isolua_future_cancel: settles it with ISOLUA_CANCELLED and kills its isolate: 1. It does nothing
-**   when it is settled: 0. `reason` may be NULL. Thread: any.
+** isolua_future_cancel: settles it as cancelled and kills its isolate: 1. It does nothing when it is
+**   settled: 0. `reason` may be NULL. Thread: any.
 ** isolua_future_retain: one more hold. Thread: any.
 ** isolua_future_release: gives up a hold; the work goes on. With the last one an error that nobody
 **   has waited for, or read, is reported. NULL does nothing. Thread: any.
@@ -624,7 +624,7 @@ ISOLUA_API void isolua_sender_release(isolua_sender *sender);
 ** isolua_spawn_string, isolua_spawn_buffer, isolua_spawn_file: as isolua_run_string, …, for an
 **   isolate that lives on when its chunk has ended, as long as its event loop has something to do:
 **   a timer, a task, an inbox that somebody can send to. An error that nobody catches in it goes to
-**   the log. Gives: *isolate, with a hold, the caller's. Errors: as those.
+**   the log. Gives: *isolate, with a hold, the caller's. Errors: as isolua_run_string.
 ** isolua_isolate_sender: the sender to its inbox, which goes with the caller's hold on the isolate:
 **   retain it to keep it longer.
 ** isolua_isolate_id, _name, _status: "starting", "running", "waiting", "done", "failed", "killed",

@@ -423,9 +423,10 @@ ISOLUA_API int isolua_job_take(lua_State *L, int index, isolua_future **future);
 ** isolua_wait: waits for the first of `n` cases (0: just for the time), at most `timeout` ns, while
 **   the event loop runs; in a coroutine of isolua_task_push it yields. To be used as
 **   `return isolua_wait(...)`: when it is over, k(L, winner, code, ctx) is called and gives what
-**   the C function returns. `winner`: number of the case, from 0, or -1: then `code` is
-**   ISOLUA_TIMEOUT. The things must lie on the stack, in something that nobody changes. Raises
+**   the C function returns. The things must lie on the stack, in something that nobody changes. Raises
 **   not_sendable, killed, interrupted, cancelled, deadlock. [-0, +*, e]
+** isolua_waited: what is called then. `winner`: number of the case, from 0, whose `code` is below;
+**   or -1, with ISOLUA_TIMEOUT.
 ** ISOLUA_RECEIVE: a message from `port`: ISOLUA_OK, and the value is on the top, or ISOLUA_CLOSED.
 ** ISOLUA_SEND: to `port`, of the value at index `value`: ISOLUA_OK, ISOLUA_CLOSED or ISOLUA_FULL
 **   (the port is made so).
@@ -592,9 +593,10 @@ ISOLUA_API void isolua_pushself(lua_State *L);
 ** isolua_pushlist: pushes a list of the handles of all isolates of the host. [-0, +1, m]
 ** isolua_pushfound: pushes the handle of one with that name; nil: none. [-0, +1, m]
 ** isolua_isolate_is_main: 1 or 0.
-** isolua_isolate_pause, _resume: by the integer or string at `index` (0: resume ends all pauses).
-**   0, or ISOLUA_CLOSED when it has ended, ISOLUA_INVALID when it is main, ISOLUA_MEMORY.
-**   [-0, +0, -]
+** isolua_isolate_pause: by the integer or string at `index`. 0, or ISOLUA_CLOSED when it has ended,
+**   ISOLUA_INVALID when it is main, ISOLUA_MEMORY. [-0, +0, -]
+** isolua_isolate_resume: ends the pause by the integer or string at `index`; 0: all pauses. 0, or
+**   ISOLUA_INVALID when it is main. [-0, +0, -]
 ** isolua_fresh_key: an integer that no pause has yet. Thread: any.
 ** isolua_isolate_ping: a future that settles when it answers; NULL: no memory. The caller's, as
 **   those of the next two.

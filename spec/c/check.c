@@ -55,6 +55,30 @@ bool check_part(const char *actual, const char *part, const char *text, const ch
   return check_that(strstr(shown(actual), part) != NULL, what, file, line);
 }
 
+/* -- What functions returned ------------------------------------------------------------------- */
+
+static _Atomic(check_seen *) all_seen;
+
+int check_saw(check_seen *seen, int code) {
+  unsigned bit = code >= 0 && code < 32 ? 1u << code : 0, before;
+  if ((atomic_load_explicit(&seen->codes, memory_order_relaxed) & bit) == bit) return code;
+  before = atomic_fetch_or(&seen->codes, bit);
+  if (before != 0) return code;
+  seen->next = atomic_load(&all_seen);
+  while (!atomic_compare_exchange_weak(&all_seen, &seen->next, seen)) continue;
+  return code;
+}
+
+static void write_seen(void) {
+  const char *path = getenv("ISOLUA_RETURNED");
+  FILE *file = path != NULL ? fopen(path, "a") : NULL;
+  if (file == NULL) return;
+  for (check_seen *s = atomic_load(&all_seen); s != NULL; s = s->next)
+    for (int code = 0; code < 32; code++)
+      if ((atomic_load(&s->codes) >> code & 1) != 0) fprintf(file, "%s %d\n", s->function, code);
+  fclose(file);
+}
+
 /* -- Help for tests ---------------------------------------------------------------------------- */
 
 bool check_under(const char *name) {
@@ -255,6 +279,7 @@ int check_main(int argc, char **argv, const check_case *cases, size_t n) {
   }
   begin(NULL);
   pthread_join(watcher, NULL);
+  write_seen();
   printf("%d passed, %d failed\n", passed, failed);
   return failed != 0;
 }

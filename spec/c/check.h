@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "isolua.h"
+#include "isolua_lua.h"
+#include "returned.h"
 
 /*
 ** A test is a function, named by the behaviour it states. It fails when a CHECK in it fails, on any
@@ -72,6 +73,22 @@ bool check_isolates_end(void);
 
 /* Runs `run(0, arg)` to `run(n - 1, arg)` on threads of their own, and waits for their ends. */
 void check_parallel(int n, void (*run)(int index, void *arg), void *arg);
+
+/*
+** What functions of the headers return is noted (returned.h), and written to the file ISOLUA_RETURNED at the
+** end: .ci/test says which error that a header names no test has seen.
+*/
+typedef struct check_seen {
+  const char *function;
+  _Atomic(unsigned) codes; /* bits */
+  struct check_seen *next;
+} check_seen;
+int check_saw(check_seen *seen, int code); /* code */
+#define CHECK_RETURNED(f, ...)                                                                     \
+  __extension__({                                                                                  \
+    static check_seen seen_##f = {.function = #f};                                                 \
+    check_saw(&seen_##f, (f)(__VA_ARGS__));                                                        \
+  })
 
 /* The next of a sequence of numbers that looks random; `state` holds any number but 0. */
 uint32_t check_random(uint32_t *state);

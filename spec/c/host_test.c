@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "embed.h"
+#include "starters.h"
 #include "isolua_lua.h"
 
 static int64_t now(void) {
@@ -591,6 +592,57 @@ static void closing_host_runs_nothing(void) {
   isolua_future_release(atomic_load(&c.future));
 }
 
+/* What starts something, in the host that closes. */
+typedef struct starting {
+  isolua_host *host;
+  atomic_int calls;
+} starting;
+
+static void print_starts(void *ud, long long isolate, const char *name, const char *text,
+                         size_t length) {
+  starting *s = ud;
+  lua_State *L = luaL_newstate();
+  (void)isolate, (void)name, (void)text, (void)length;
+  for (int i = 0; i < STARTERS; i++) CHECK_INT(starters[i](s->host, NULL), ISOLUA_CLOSED);
+  if (CHECK(L != NULL)) {
+    CHECK_INT(isolua_attach(s->host, L), ISOLUA_CLOSED);
+    lua_close(L);
+  }
+  atomic_fetch_add(&s->calls, 1);
+}
+
+static void closing_host_starts_nothing(void) {
+  starting s = {.calls = 0};
+  isolua_host_options o = {.print = print_starts, .print_ud = &s};
+  isolua_future *f;
+  s.host = embed_open(&o);
+  f = embed_run(s.host, NULL, "local x <close> = setmetatable({}, {__close = print}) " ENDLESS);
+  isolua_future_wait(f, 50 * MILLISECOND);
+  embed_close(s.host);
+  isolua_future_release(f);
+  CHECK_INT(atomic_load(&s.calls), 1);
+}
+
+static void full_host_starts_nothing(void) {
+  isolua_host_options o = {.max_isolates = 1};
+  isolua_host *host = embed_open(&o);
+  isolua_future *f = embed_run(host, NULL, ENDLESS);
+  for (int i = 0; i < STARTERS; i++) CHECK_INT(starters[i](host, NULL), ISOLUA_FULL);
+  isolua_future_cancel(f, NULL);
+  isolua_future_release(f);
+  embed_close(host);
+}
+
+static void starting_checks_options(void) {
+  isolua_host *host = embed_open(NULL);
+  isolua_options o = {.size = sizeof o + 1};
+  for (int i = 0; i < STARTERS; i++) {
+    CHECK_INT(starters[i](host, &o), ISOLUA_INVALID);
+    CHECK_INT(starters[i](host, NULL), ISOLUA_OK);
+  }
+  embed_close(host);
+}
+
 /* -- Threads ----------------------------------------------------------------------------------- */
 
 static bool no_thread(void *arg) {
@@ -858,6 +910,9 @@ static const check_case cases[] = {
   {"an error that came after a wait timed out is logged", error_after_a_wait_is_logged},
   {"a callback may run isolates", callbacks_may_run},
   {"a host that closes runs nothing more", closing_host_runs_nothing},
+  {"a host that closes starts nothing, whatever the function", closing_host_starts_nothing},
+  {"a host that is full starts nothing, whatever the function", full_host_starts_nothing},
+  {"options are checked, whatever the function", starting_checks_options},
   {"no thread is kept when no spares are wanted", keeps_no_spares},
   {"as many threads are kept as spares are wanted", keeps_spares},
   {"many threads may use one host", used_by_many_threads},

@@ -225,6 +225,7 @@ static void full_queues_refuse(void) {
   queued = submit("return 1", NULL);
   CHECK_INT(isolua_submit_string(pool, NULL, "return ...", m, 0, &f), ISOLUA_FULL);
   CHECK_INT(isolua_submit_string(pool, NULL, "return ...", m, MILLISECOND, &f), ISOLUA_FULL);
+  CHECK_INT(isolua_submit_buffer(pool, NULL, "", 0, NULL, m, 0, &f), ISOLUA_FULL);
   CHECK(f == NULL);
   CHECK_INT(isolua_value_integer(isolua_message_value(m, 2)), 2); /* it is still the caller's */
   end_job(busy);
@@ -338,6 +339,7 @@ static void closed_pools_run_what_is_in(void) {
   isolua_pool_close(pool);
   CHECK_INT(isolua_submit_string(pool, NULL, "return ...", m, 0, &none), ISOLUA_CLOSED);
   CHECK_INT(isolua_submit_string(pool, NULL, "return ...", m, SOON, &none), ISOLUA_CLOSED);
+  CHECK_INT(isolua_submit_buffer(pool, NULL, "", 0, NULL, m, 0, &none), ISOLUA_CLOSED);
   CHECK(none == NULL);
   isolua_message_free(m);
   CHECK_INT(isolua_future_wait(isolua_pool_empty(pool), SOON), ISOLUA_OK);

@@ -1,6 +1,7 @@
 /* lua_run_test.c - isolua_lua.h: states, errors, futures, isolates, tasks and the event loop. */
 /* SPDX-License-Identifier: MIT */
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,6 +68,7 @@ static int run_in_bare_host(lua_State *L) {
 static void bare_hosts_have_what_they_are_given(void) {
   isolua_host *host;
   lua_State *L, *other;
+  CHECK_INT(isolua_host_new(&(isolua_host_options){.size = 1}, &host), ISOLUA_INVALID);
   if (!CHECK_INT(isolua_host_new(NULL, &host), ISOLUA_OK)) return;
   isolua_host_set_module(host, "mine", lists);
   if (CHECK_INT(isolua_main_open(host, &L), ISOLUA_OK)) {
@@ -344,6 +346,7 @@ static int stop_and_go(lua_State *L) {
   isolua_pushself(L);
   CHECK_INT(isolua_isolate_is_main(isolua_checkisolate(L, -1)), 1);
   CHECK_INT(isolua_isolate_pause(L, isolua_checkisolate(L, -1), 4), ISOLUA_INVALID);
+  CHECK_INT(isolua_isolate_resume(L, isolua_checkisolate(L, -1), 4), ISOLUA_INVALID);
   isolua_pushparent(L);
   CHECK(lua_isnil(L, -1) && isolua_self_inbox(L) != NULL);
   return 0;
@@ -521,28 +524,54 @@ static void event_loops_are_polled(void) {
   embed_in_main(poll_loop);
 }
 
+static atomic_bool serving; /* the isolate is in its C function */
+
 static int serve_to_the_end(lua_State *L) {
   long long token;
-  while (isolua_serve(L, &token) == ISOLUA_OK) poll(NULL, 0, 1);
+  while (isolua_serve(L, &token) == ISOLUA_OK) {
+    atomic_store(&serving, true);
+    poll(NULL, 0, 1);
+  }
   CHECK(isolua_serve(L, &token) == ISOLUA_CLOSED);
+  return 0;
+}
+
+/* At 1: a function that does not end. */
+static int call_to_the_end(lua_State *L) {
+  atomic_store(&serving, true);
+  CHECK_INT(isolua_callback(L, 0, 0, 0), ISOLUA_KILLED);
+  CHECK_INT(lua_gettop(L), 0);
   return 0;
 }
 
 static int open_serve(lua_State *L) {
   lua_register(L, "serve_to_the_end", serve_to_the_end);
+  lua_register(L, "call_to_the_end", call_to_the_end);
   return 0;
+}
+
+static bool serves(void *arg) {
+  (void)arg;
+  return atomic_load(&serving);
+}
+
+/* The C function has returned, and what waits then raises. */
+static void kill_in_c_function(isolua_host *host, const char *source) {
+  isolua_isolate *i;
+  atomic_store(&serving, false);
+  if (!CHECK_INT(isolua_spawn_string(host, NULL, source, &i), ISOLUA_OK)) return;
+  CHECK(check_eventually(serves, NULL));
+  CHECK_INT(isolua_isolate_kill(i, SOON, 0), ISOLUA_OK);
+  embed_settles(isolua_isolate_future(i), ISOLUA_KILLED, NULL);
+  isolua_isolate_release(i);
 }
 
 static void serving_ends_with_a_kill(void) {
   isolua_host *host = embed_open(NULL);
-  isolua_isolate *i;
   if (host == NULL) return;
   isolua_host_set_open(host, open_serve);
-  if (CHECK_INT(isolua_spawn_string(host, NULL, "serve_to_the_end()", &i), ISOLUA_OK)) {
-    CHECK_INT(isolua_isolate_kill(i, 0, 0), ISOLUA_OK);
-    embed_settles(isolua_isolate_future(i), ISOLUA_KILLED, NULL);
-    isolua_isolate_release(i);
-  }
+  kill_in_c_function(host, "serve_to_the_end() returned = true");
+  kill_in_c_function(host, "call_to_the_end(function() " ENDLESS " end)");
   embed_close(host);
 }
 

@@ -332,6 +332,13 @@ static int fill(lua_State *L) {
   job.wait = 1;
   load(L, ENDLESS);
   CHECK_INT(isolua_job_submit(L, p, &job, 2, 0, &f[n]), ISOLUA_FULL);
+  isolua_future_cancel(f[--n], "enough"); /* there is room for the one that waits */
+  isolua_future_release(f[n]);
+  wait_for(L, (isolua_case){.kind = ISOLUA_FUTURE, .future = isolua_job_room(L, 2)});
+  CHECK_INT(isolua_job_take(L, 2, &f[n++]), ISOLUA_OK);
+  lua_settop(L, 1);
+  load(L, ENDLESS);
+  CHECK_INT(isolua_job_submit(L, p, &job, 2, 0, &f[n]), ISOLUA_FULL);
   isolua_pool_cancel(p, "enough");
   wait_for(L, (isolua_case){.kind = ISOLUA_FUTURE, .future = isolua_job_room(L, 2)});
   CHECK_INT(isolua_job_take(L, 2, &f[n]), ISOLUA_CLOSED);

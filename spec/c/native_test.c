@@ -624,6 +624,41 @@ static void messages_go_on_as_arguments(void) {
   close_host();
 }
 
+static void received_messages_take_nothing(void) {
+  isolua_receiver *r;
+  isolua_sender *s;
+  isolua_message *m;
+  isolua_block *block;
+  isolua_atomic *atomic;
+  isolua_pool *pool;
+  if (!open_host()) return;
+  CHECK_INT(isolua_receiver_new(host, NULL, 0, &r, &s), ISOLUA_OK);
+  CHECK_INT(isolua_block_new(8, &block), ISOLUA_OK);
+  CHECK_INT(isolua_atomic_new(1, &atomic), ISOLUA_OK);
+  CHECK_INT(isolua_pool_new(host, NULL, NULL, &pool), ISOLUA_OK);
+  isolua_isolate_release(spawn_with(s, "(...):send(7)"));
+  if (CHECK_INT(isolua_receive(r, SOON, &m), ISOLUA_OK)) {
+    CHECK_INT(isolua_add_nil(m), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_boolean(m, 1), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_integer(m, 1), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_number(m, 0.5), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_string(m, "text"), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_bytes(m, "bytes", 5), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_list(m, 0), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_map(m, 0), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_end(m), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_block(m, block), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_atomic(m, atomic), ISOLUA_INVALID);
+    CHECK_INT(isolua_add_pool(m, pool), ISOLUA_INVALID);
+    CHECK_INT(isolua_value_integer(isolua_message_value(m, 1)), 7);
+    isolua_message_free(m);
+  }
+  isolua_atomic_release(atomic);
+  isolua_pool_release(pool);
+  isolua_receiver_close(r);
+  close_host();
+}
+
 /* -- Isolates that live ------------------------------------------------------------------------ */
 
 static void isolates_live_and_tell_of_themselves(void) {
@@ -1199,6 +1234,7 @@ static const check_case cases[] = {
   {"native ports serve many threads", ports_serve_many_threads},
   {"closing a receiver ends who receives", closing_ends_who_receives},
   {"messages that were received or read go on as arguments", messages_go_on_as_arguments},
+  {"messages that were received take nothing more", received_messages_take_nothing},
   {"isolates live and tell of themselves", isolates_live_and_tell_of_themselves},
   {"isolates live of files, with arguments", isolates_live_in_files},
   {"the pump calls for futures", pump_calls_for_futures},

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "embed.h"
+#include "starters.h"
 #include "isolua_lua.h"
 #include "lualib.h"
 
@@ -441,8 +442,108 @@ static const char stream_life[] =
   "end\n"
   "return sum == 55";
 
+/* All kinds of values: as far as there is memory for them. */
+static int add_each_kind(isolua_message *m, isolua_sender *sender, isolua_pool *pool) {
+  isolua_atomic *atomic = NULL;
+  isolua_block *block = NULL;
+  int code = isolua_atomic_new(1, &atomic);
+  if (code == ISOLUA_OK) code = isolua_block_new(8, &block);
+  if (code == ISOLUA_OK) {
+    for (int i = 0; i < 20; i++) isolua_add_integer(m, i);
+    isolua_add_nil(m);
+    isolua_add_boolean(m, 1);
+    isolua_add_number(m, 0.5);
+    isolua_add_string(m, "text");
+    isolua_add_bytes(m, "bytes", 5);
+    isolua_add_sender(m, sender);
+    isolua_add_atomic(m, atomic);
+    isolua_add_pool(m, pool);
+    isolua_add_list(m, 0);
+    isolua_add_end(m);
+    isolua_add_map(m, 0);
+    isolua_add_end(m);
+    code = isolua_add_block(m, block);
+  }
+  isolua_atomic_release(atomic);
+  return code;
+}
+
+typedef int submitter(isolua_pool *pool, isolua_message *m, isolua_future **f);
+
+static int submit_text(isolua_pool *pool, isolua_message *m, isolua_future **f) {
+  return isolua_submit_string(pool, NULL, "return select('#', ...)", m, SOON, f);
+}
+
+static int submit_bytes(isolua_pool *pool, isolua_message *m, isolua_future **f) {
+  static const char source[] = "return select('#', ...)";
+  return isolua_submit_buffer(pool, NULL, source, sizeof source - 1, "=job", m, 0, f);
+}
+
+static void submits(isolua_pool *pool, isolua_sender *sender, submitter *submit) {
+  isolua_future *f;
+  isolua_message *m;
+  if (!fine(isolua_message_new(&m))) return;
+  if (!fine(add_each_kind(m, sender, pool)) || !fine(submit(pool, m, &f))) {
+    isolua_message_free(m);
+    return;
+  }
+  if (settles_fine(f)) CHECK_INT(isolua_future_integer(f, 1), 31);
+  isolua_future_release(f);
+}
+
+static void leads_jobs(isolua_host *host) {
+  isolua_pool *pool;
+  isolua_receiver *receiver;
+  isolua_sender *sender;
+  if (!fine(isolua_receiver_new(host, NULL, 0, &receiver, &sender))) return;
+  if (fine(isolua_pool_new(host, NULL, NULL, &pool))) {
+    submits(pool, sender, submit_text);
+    submits(pool, sender, submit_bytes);
+    isolua_pool_close(pool);
+    isolua_pool_release(pool);
+  }
+  isolua_receiver_close(receiver);
+  isolua_sender_release(sender);
+}
+
+/* A second host, and all ways to start something in it. */
+static void leads_starters(isolua_host *host) {
+  isolua_host *other;
+  for (int i = 0; i < STARTERS; i++) fine(starters[i](host, NULL));
+  if (fine(isolua_host_new(NULL, &other))) {
+    for (int i = 0; i < STARTERS; i++) fine(starters[i](other, NULL));
+    CHECK_INT(isolua_host_close(other, SOON), ISOLUA_OK);
+  }
+}
+
 static void leads_stream(isolua_host *host) {
   runs(host, stream_life);
+}
+
+/* At 1 and 2: an isolate, which may have ended for want of memory, and a key. */
+static int pause_and_resume(lua_State *L) {
+  isolua_isolate *i = isolua_checkisolate(L, 1);
+  for (int k = 0; k < 20; k++) {
+    int code;
+    lua_pushfstring(L, "%s%d", lua_tostring(L, 2), k);
+    code = isolua_isolate_pause(L, i, 3);
+    fine(code == ISOLUA_CLOSED ? ISOLUA_MEMORY : code);
+    lua_settop(L, 2);
+  }
+  CHECK_INT(isolua_isolate_resume(L, i, 0), ISOLUA_OK);
+  return 0;
+}
+
+static void pauses(lua_State *L) {
+  static const char code[] = "local isolate = require 'isolate'\n"
+                             "return isolate.spawn(function() isolate.sleep(60) end), 'key'";
+  lua_settop(L, 0);
+  lua_pushcfunction(L, pause_and_resume);
+  if (luaL_loadstring(L, code) != LUA_OK || lua_pcall(L, 0, 2, 0) != LUA_OK ||
+      lua_pcall(L, 2, 0, 0) != LUA_OK) {
+    failed++;
+    if (lua_type(L, -1) == LUA_TSTRING) CHECK(says_why(lua_tostring(L, -1)));
+  }
 }
 
 static void leads_main(isolua_host *host) {
@@ -456,6 +557,7 @@ static void leads_main(isolua_host *host) {
     if (lua_type(L, -1) == LUA_TSTRING) CHECK(says_why(lua_tostring(L, -1)));
   } else {
     CHECK_INT(lua_toboolean(L, -1), 1);
+    pauses(L);
   }
   isolua_main_close(L);
 }
@@ -532,6 +634,8 @@ static void every(lead *led, enum kind what, long width) {
   X(module, "the module's isolates, ports and buffers")                                            \
   X(told, "an isolate that tells of its end")                                                      \
   X(pool, "a pool")                                                                                \
+  X(jobs, "chunks in a pool")                                                                      \
+  X(starters, "whatever starts an isolate")                                                        \
   X(stream, "a stream")                                                                            \
   X(main, "a main isolate")                                                                        \
   X(attached, "a state that is attached and detached")
