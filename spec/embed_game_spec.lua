@@ -157,6 +157,9 @@ port: sum 22
 port: sum 33
 port: none will come
 block: 1000 bytes, 42
+pump: 1
+pump: 4
+pump: 9
 left: 0
 ]], result.stdout)
     assert.equal(0, result.status)

@@ -14,7 +14,7 @@ static void results(const isolua::host &host) {
   args.add(6).add(0.5).add("text").add(true).add(nullptr);
   isolua::future f = host.run("local n, x, s = ...\n"
                               "return n * 7, {list = {n, x, s}}",
-                              isolua::options(), std::move(args));
+                              std::move(args));
   f.wait();
   isolua::value list = f.value(2).get("list");
   std::cout << "results: " << f.value(1).integer() << ", a list of " << list.length() << ": "
@@ -23,11 +23,11 @@ static void results(const isolua::host &host) {
 }
 
 static void errors(const isolua::host &host) {
-  isolua::options options;
+  isolua_options options = {};
   options.timeout = 50 * MILLISECOND;
   for (const char *source : {"error 'no such door'", "while true do end", "return ="}) {
     try {
-      host.run(source, options).wait();
+      host.run(source, isolua::message(), options).wait();
     } catch (const isolua::error &e) {
       std::cout << "error: " << isolua_code_name(e.code) << ": " << e.what() << "\n";
     }
@@ -45,45 +45,57 @@ static void port(const isolua::host &host) {
                                        "for m in require 'isolate'.inbox():messages() do\n"
                                        "  tx:send {name = m.name, sum = m[1] + m[2]}\n"
                                        "end",
-                                       isolua::options(), std::move(args));
+                                       std::move(args));
   for (int i = 1; i <= 3; i++) {
     isolua::message m;
     m.map().add("name").add("sum").add(1).add(i).add(2).add(10 * i).end();
     isolua::send(isolua_isolate_sender(isolate.get()), std::move(m));
-    if (std::optional<isolua::message> answer = receiver.receive())
-      std::cout << "port: " << answer->value().get("name").string() << " "
-                << answer->value().get("sum").integer() << "\n";
+    if (isolua::message answer = receiver.receive())
+      std::cout << "port: " << answer.value().get("name").string() << " "
+                << answer.value().get("sum").integer() << "\n";
   }
   isolate.reset();
   std::cout << "port: " << (receiver.receive() ? "one more" : "none will come") << "\n";
 }
 
-// The bytes go to Lua and come back; no copy is made of them. The pump calls for each message.
+// The bytes go to Lua and come back; no copy is made of them.
 static void blocks(const isolua::host &host) {
-  isolua::sender sender;
-  isolua::receiver receiver(host, sender);
-  isolua::block block(1000);
+  isolua::block block(isolua::made<isolua_block>(isolua_block_new, 1000));
   isolua::message args;
-  bool over = false;
-  block.data()[0] = 41;
-  args.add(sender).add(std::move(block));
-  sender.reset();
-  receiver.on_message([&over](std::optional<isolua::message> m) {
-    over = !m;
-    if (over) return;
-    isolua::block back = m->value().block();
-    std::size_t size = 0;
-    int first = back.data(&size)[0];
-    std::cout << "block: " << size << " bytes, " << first << "\n";
-  });
-  isolua::future f = host.run("local tx, buf = ...\n"
+  std::size_t size = 0;
+  static_cast<unsigned char *>(isolua_block_data(block.get(), nullptr))[0] = 41;
+  args.add(std::move(block));
+  isolua::future f = host.run("local buf = ...\n"
                               "local bytes = buf:view 'u8'\n"
                               "bytes[1] = bytes[1] + 1\n"
-                              "tx:send(require 'isolate'.transfer(buf))",
-                              isolua::options(), std::move(args));
+                              "return require 'isolate'.transfer(buf)",
+                              std::move(args));
   f.wait();
-  while (!over)
-    isolua_pump(host.get(), -1, MILLISECOND); // a program would do something else between
+  isolua::block back(isolua_value_block(f.value().v, nullptr));
+  int first = static_cast<unsigned char *>(isolua_block_data(back.get(), &size))[0];
+  std::cout << "block: " << size << " bytes, " << first << "\n";
+}
+
+// What a program with a loop of its own does: the pump calls for each message.
+static void pump(const isolua::host &host) {
+  isolua::sender sender;
+  isolua::receiver receiver(host, sender);
+  isolua::message args;
+  bool over = false;
+  auto received = [](void *ud, isolua_receiver *, isolua_message *m) {
+    isolua::message message(m);
+    if (message)
+      std::cout << "pump: " << message.value().integer() << "\n";
+    else
+      *static_cast<bool *>(ud) = true; // none will come any more
+  };
+  args.add(sender);
+  sender.reset();
+  isolua_receiver_on_message(receiver.get(), received, &over);
+  isolua::isolate isolate = host.spawn("local tx = ...\n"
+                                       "for i = 1, 3 do tx:send(i * i) end",
+                                       std::move(args));
+  while (!over) isolua_pump(host.get(), -1, MILLISECOND); // and draw a frame
 }
 
 int main() {
@@ -93,6 +105,7 @@ int main() {
     errors(host);
     port(host);
     blocks(host);
+    pump(host);
   } catch (const isolua::error &e) {
     std::cerr << "hello: " << e.what() << "\n";
     return 1;
