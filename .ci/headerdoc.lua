@@ -1,6 +1,6 @@
 -- headerdoc.lua HEADER... - prints the reference of the C API as Markdown, of the declarations and
--- comments of the headers. With --errors HEADER...: for each function that returns error numbers lines
--- with its name and one that its comment names. With --returned HEADER...: spec/c/returned.h.
+-- comments of the headers. With --errors HEADER...: for each function that returns error numbers
+-- lines with its name and one that its comment names. With --returned HEADER...: spec/c/returned.h.
 -- SPDX-License-Identifier: MIT
 
 --[[

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "err.h"
 #include "isolua_lua.h"
 #include "native.h"
 #include "names.h"
@@ -12,36 +13,41 @@
 
 /* -- Options ----------------------------------------------------------------------------------- */
 
-/* The names in `text`, as bits; false: one is unknown. */
-static bool parse_libs(const char *text, unsigned *libs) {
+/* The names in `text`, as bits. */
+static int parse_libs(const char *text, unsigned *libs) {
   *libs = 0;
   while (*text != '\0') {
     size_t n = strcspn(text, " ,");
     unsigned bit = il_lib_bit(text, n);
-    if (n > 0 && bit == 0) return false;
+    if (n > 0 && bit == 0)
+      return il_invalid("`libs` of the options: there is no library '%.*s'", (int)(n < 60 ? n : 60),
+                        text);
     *libs |= bit;
     text += n;
     text += strspn(text, " ,");
   }
-  return true;
+  return ISOLUA_OK;
 }
 
-static bool parse_gc(const char *text, int *gc) {
+static int parse_gc(const char *text, int *gc) {
   *gc = -1;
-  if (text == NULL) return true;
+  if (text == NULL) return ISOLUA_OK;
   if (strcmp(text, "generational") == 0)
     *gc = LUA_GCGEN;
   else if (strcmp(text, "incremental") == 0)
     *gc = LUA_GCINC;
   else if (strcmp(text, "stop") == 0)
     *gc = LUA_GCSTOP;
-  return *gc != -1;
+  else
+    return il_invalid("`gc` of the options is '%.60s', not generational, incremental or stop",
+                      text);
+  return ISOLUA_OK;
 }
 
 int il_options_copy(isolua_options *to, const isolua_options *from) {
   memset(to, 0, sizeof *to);
   if (from != NULL) {
-    if (from->size < sizeof(size_t) || from->size > sizeof *to) return ISOLUA_INVALID;
+    if (IL_SIZED(from, isolua_options) != ISOLUA_OK) return ISOLUA_INVALID;
     memcpy(to, from, from->size);
   }
   to->size = sizeof *to;
@@ -50,12 +56,15 @@ int il_options_copy(isolua_options *to, const isolua_options *from) {
 
 int il_task_new(const isolua_host *host, const isolua_options *o, il_task **out) {
   il_task *task = calloc(1, sizeof *task);
+  int err = ISOLUA_OK;
   if (task == NULL) return ISOLUA_MEMORY;
   task->libs = IL_LIBS_ALL;
-  if ((o->libs != NULL && !parse_libs(o->libs, &task->libs)) || !parse_gc(o->gc, &task->gc) ||
-      o->timeout < 0) {
+  if (o->timeout < 0) err = il_invalid("`timeout` of the options is negative");
+  if (err == ISOLUA_OK && o->libs != NULL) err = parse_libs(o->libs, &task->libs);
+  if (err == ISOLUA_OK) err = parse_gc(o->gc, &task->gc);
+  if (err != ISOLUA_OK) {
     il_task_free(task);
-    return ISOLUA_INVALID;
+    return err;
   }
   task->libs &= ~il_libs_forbidden(host->options.forbid);
   if (o->init != NULL && (task->init = strdup(o->init)) == NULL) {
@@ -104,7 +113,9 @@ int il_task_start(isolua_host *host, const isolua_options *o, const char *name,
 static int new_task(isolua_host *host, const isolua_options *options, const void *source,
                     const void *out, isolua_options *o, il_task **task) {
   int err = il_options_copy(o, options);
-  if (err == ISOLUA_OK && (host == NULL || source == NULL || out == NULL)) err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK && IL_NULL(host)) err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK && source == NULL) err = il_invalid("what is to be run is NULL");
+  if (err == ISOLUA_OK && out == NULL) err = il_invalid("the last argument is NULL");
   if (err == ISOLUA_OK) err = il_task_new(host, o, task);
   if (err == ISOLUA_OK && o->args != NULL) {
     err = il_message_seal(o->args, true);
@@ -253,12 +264,14 @@ int isolua_spawn_function(isolua_host *host, const isolua_options *options, lua_
 /* -- Futures ----------------------------------------------------------------------------------- */
 
 /* One that is NULL has failed: whoever waits for it, in a loop too, goes on. */
+static const char no_future[] = "`future` is NULL: what was to make it has failed";
+
 int isolua_future_done(isolua_future *f) {
   return f == NULL || il_future_is_done(f);
 }
 
 int isolua_future_wait(isolua_future *f, int64_t timeout) {
-  if (f == NULL) return ISOLUA_INVALID;
+  if (f == NULL) return il_invalid("%s", no_future);
   if (!il_future_wait(f, il_deadline(timeout))) return ISOLUA_TIMEOUT;
   atomic_store(&f->looked, true);
   return f->result.code;
@@ -357,7 +370,7 @@ const char *isolua_future_string(isolua_future *f, int index, size_t *length) {
 }
 
 const char *isolua_future_message(isolua_future *f) {
-  if (f == NULL) return isolua_code_message(ISOLUA_INVALID);
+  if (f == NULL) return no_future;
   if (!il_future_is_done(f) || f->result.code == ISOLUA_OK) return NULL;
   atomic_store(&f->looked, true);
   return f->result.message != NULL ? f->result.message : isolua_code_message(f->result.code);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "err.h"
 #include "isolua.h"
 
 atomic_size_t il_live_cells;
@@ -27,7 +28,7 @@ il_cell *il_cell_new(long long value) {
 /* -- isolua.h ---------------------------------------------------------------------------------- */
 
 int isolua_atomic_new(long long value, isolua_atomic **atomic) {
-  if (atomic == NULL) return ISOLUA_INVALID;
+  if (IL_NULL(atomic)) return ISOLUA_INVALID;
   *atomic = il_cell_new(value);
   return *atomic != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
 }

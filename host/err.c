@@ -2,6 +2,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "err.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "isolua.h"
 
 int isolua_version(void) {
@@ -18,7 +21,10 @@ const char *isolua_code_name(int code) {
   }
 }
 
+static _Thread_local char wrong[192]; /* "": no argument was */
+
 const char *isolua_code_message(int code) {
+  if (code == ISOLUA_INVALID && wrong[0] != '\0') return wrong;
   switch (code) {
 #define X(number, name, message)                                                                   \
   case number: return message;
@@ -26,4 +32,17 @@ const char *isolua_code_message(int code) {
 #undef X
   default: return "unknown error";
   }
+}
+
+void il_keep_invalid(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vsnprintf(wrong, sizeof wrong, format, args);
+  va_end(args);
+}
+
+int il_check_size(size_t size, size_t most, const char *type) {
+  if (size >= sizeof size && size <= most) return ISOLUA_OK;
+  return il_invalid("`size` of the options is %zu: set it to sizeof(%s), which is %zu here", size,
+                    type, most);
 }

@@ -3,6 +3,8 @@
 #ifndef IL_ERR_H
 #define IL_ERR_H
 
+#include <stddef.h>
+
 /* X(constant, code as Lua sees it, message). isolua.h numbers the constants. */
 #define IL_ERRORS(X)                                                                               \
   X(ISOLUA_OK, "ok", "no error")                                                                   \
@@ -21,5 +23,16 @@
   X(ISOLUA_STUCK, "stuck", "the isolate is stuck in a C function")                                 \
   X(ISOLUA_INVALID, "invalid", "an argument is wrong")                                             \
   X(ISOLUA_FULL, "full", "there is no room")
+
+/* Keeps for isolua_code_message on this thread what is wrong; ISOLUA_INVALID. */
+#define il_invalid(...) (il_keep_invalid(__VA_ARGS__), ISOLUA_INVALID)
+void il_keep_invalid(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Is the argument NULL? Then this is kept. */
+#define IL_NULL(argument) ((argument) == NULL && il_invalid("`" #argument "` is NULL"))
+
+/* Of a struct of options with its size: ISOLUA_OK, or ISOLUA_INVALID. */
+#define IL_SIZED(options, type) il_check_size((options)->size, sizeof(type), #type)
+int il_check_size(size_t size, size_t most, const char *type);
 
 #endif

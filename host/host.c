@@ -9,6 +9,7 @@
 #include "build.h"
 #include "cell.h"
 #include "count.h"
+#include "err.h"
 #include "frozen.h"
 #include "heap.h"
 #include "isolate.h"
@@ -30,14 +31,17 @@ static void default_print(void *ud, long long isolate, const char *name, const c
 static int fill_options(isolua_host_options *to, const isolua_host_options *from) {
   memset(to, 0, sizeof *to);
   if (from != NULL) {
-    if (from->size < sizeof(size_t) || from->size > sizeof *to) return ISOLUA_INVALID;
+    if (IL_SIZED(from, isolua_host_options) != ISOLUA_OK) return ISOLUA_INVALID;
     memcpy(to, from, from->size);
   }
   to->size = sizeof *to;
   if (to->log == NULL) to->log = default_log;
   if (to->print == NULL) to->print = default_print;
-  if (to->kill_signal < -1 || to->spares < -1 || to->max_time < 0) return ISOLUA_INVALID;
-  if (to->forbid > ISOLUA_SANDBOX) return ISOLUA_INVALID;
+  if (to->kill_signal < -1) return il_invalid("`kill_signal` of the options is below -1");
+  if (to->spares < -1) return il_invalid("`spares` of the options is below -1");
+  if (to->max_time < 0) return il_invalid("`max_time` of the options is negative");
+  if (to->forbid > ISOLUA_SANDBOX)
+    return il_invalid("`forbid` of the options has other flags than ISOLUA_NO_*: %u", to->forbid);
   if ((to->forbid & ISOLUA_NO_FILES) != 0) to->forbid |= ISOLUA_NO_IO | ISOLUA_NO_C_MODULES;
   if (to->kill_signal == 0) to->kill_signal = SIGURG;
   if (to->spares == 0) to->spares = il_cpu_count() + 1;
@@ -88,7 +92,7 @@ static const il_handle_type host_type = {.name = "isolate.host", .close = host_f
 int isolua_host_new(const isolua_host_options *options, isolua_host **out) {
   int err;
   isolua_host *host;
-  if (out == NULL) return ISOLUA_INVALID;
+  if (out == NULL) return il_invalid("`host` is NULL");
   *out = NULL;
   host = calloc(1, sizeof *host);
   if (host == NULL) return ISOLUA_MEMORY;
@@ -119,7 +123,8 @@ int isolua_host_new(const isolua_host_options *options, isolua_host **out) {
   if (err != ISOLUA_OK) goto fail_vm;
   if (host->options.kill_signal > 0 &&
       il_signal_install(host->options.kill_signal, il_vm_on_signal) != 0) {
-    err = ISOLUA_INVALID;
+    err = il_invalid("`kill_signal` of the options: signal %d cannot be caught",
+                     host->options.kill_signal);
     goto fail_signal;
   }
   *out = host;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "build.h"
+#include "err.h"
 
 /*
 ** LOCK ORDER. One lock at a time, but for these pairs, outer first:
@@ -437,7 +438,7 @@ int il_isolate_enter_main(il_isolate *i) {
   i->is_main = true;
   i->waiter.wake = i->host->options.wake; /* before others see it */
   i->waiter.ud = i->host->options.wake_ud;
-  if (!set_main(i->host, NULL, i)) return ISOLUA_INVALID;
+  if (!set_main(i->host, NULL, i)) return il_invalid("the host has a main isolate already");
   err = list(i);
   if (err != ISOLUA_OK) {
     set_main(i->host, i, NULL);

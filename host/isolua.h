@@ -83,14 +83,16 @@ enum {
   ISOLUA_DEADLOCK = 11,    /* nothing could ever end this wait */
   ISOLUA_INTERRUPTED = 12, /* Ctrl-C */
   ISOLUA_STUCK = 13,       /* a thread sits in a C function and does not end */
-  ISOLUA_INVALID = 14,     /* an argument is wrong */
+  ISOLUA_INVALID = 14,     /* an argument is wrong: isolua_code_message says which */
   ISOLUA_FULL = 15         /* a queue has no room, or the host for more isolates */
 };
 
 /*
 ** isolua_version: the library's ISOLUA_VERSION_NUMBER, to compare with the header's.
 ** isolua_code_name: "killed", "timeout", …: the `code` of error objects in Lua; a static string.
-** isolua_code_message: one English clause for an error number; a static string.
+** isolua_code_message: one English clause for an error number; a static string. For ISOLUA_INVALID
+**   it says what the function found wrong that last returned that to this thread, as "`timeout` of
+**   the options is negative", and stays until the next one does.
 ** Thread: any.
 */
 ISOLUA_API int isolua_version(void);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "err.h"
 #include "native.h"
 #include "recipe.h"
 
@@ -17,9 +18,9 @@ int isolua_pool_new(isolua_host *host, const isolua_options *options,
   if (err != ISOLUA_OK) return err;
   if (o.args != NULL) {
     isolua_message_free(o.args); /* taken over, as by all who take these options */
-    return ISOLUA_INVALID;
+    return il_invalid("`args` of the options: jobs have arguments, a pool has none");
   }
-  if (host == NULL || pool == NULL) return ISOLUA_INVALID;
+  if (IL_NULL(host) || IL_NULL(pool)) return ISOLUA_INVALID;
   err = il_recipe_new(host, &o, &r);
   if (err != ISOLUA_OK) return err;
   err = il_recipe_pool(host, &o, limits, r, pool);
@@ -57,11 +58,12 @@ void isolua_pool_release(isolua_pool *p) {
 static int copy_options(const isolua_job_options *from, isolua_job_options *to) {
   memset(to, 0, sizeof *to);
   if (from == NULL) return ISOLUA_OK;
-  if (from->size < sizeof(size_t) || from->size > sizeof *to) return ISOLUA_INVALID;
+  if (IL_SIZED(from, isolua_job_options) != ISOLUA_OK) return ISOLUA_INVALID;
   memcpy(to, from, from->size);
-  return to->timeout < 0 || to->priority < IL_PRIORITY_MIN || to->priority > IL_PRIORITY_MAX
-           ? ISOLUA_INVALID
-           : ISOLUA_OK;
+  if (to->timeout < 0) return il_invalid("`timeout` of the options is negative");
+  if (to->priority >= IL_PRIORITY_MIN && to->priority <= IL_PRIORITY_MAX) return ISOLUA_OK;
+  return il_invalid("`priority` of the options is %d: from %d to %d there are", to->priority,
+                    IL_PRIORITY_MIN, IL_PRIORITY_MAX);
 }
 
 /* The chunk, and what names it. False: no memory. */
@@ -106,17 +108,18 @@ static int send_work(il_pool *p, il_work *w, int64_t timeout) {
   return err;
 }
 
-int isolua_submit_buffer(isolua_pool *p, const isolua_job_options *options, const char *source,
+int isolua_submit_buffer(isolua_pool *pool, const isolua_job_options *options, const char *source,
                          size_t length, const char *chunkname, isolua_message *args,
                          int64_t timeout, isolua_future **future) {
   isolua_job_options o;
   il_work *w;
   int err = copy_options(options, &o);
   if (future != NULL) *future = NULL;
-  if (err == ISOLUA_OK && (p == NULL || source == NULL || future == NULL)) err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK && (IL_NULL(pool) || IL_NULL(source) || IL_NULL(future)))
+    err = ISOLUA_INVALID;
   if (err == ISOLUA_OK && args != NULL) err = il_message_seal(args, true);
   if (err != ISOLUA_OK) return err;
-  w = new_work(p, &o, chunkname, source, length);
+  w = new_work(pool, &o, chunkname, source, length);
   if (w == NULL) return ISOLUA_MEMORY;
   if (args != NULL) {
     il_values_free(args->values); /* whoever runs it frees what they are made of */
@@ -124,7 +127,7 @@ int isolua_submit_buffer(isolua_pool *p, const isolua_job_options *options, cons
     w->call = args->item.u.msg;
   }
   il_future_retain(&w->future);
-  err = send_work(p, w, timeout);
+  err = send_work(pool, w, timeout);
   if (err != ISOLUA_OK) {
     w->call = NULL;
     il_future_release(&w->future);

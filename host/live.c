@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "err.h"
 #include "kill.h"
 #include "loop.h"
 #include "names.h"
@@ -149,7 +150,8 @@ void isolua_isolate_unlisten(lua_State *L, isolua_isolate *i, int tx) {
 /* -- Control ----------------------------------------------------------------------------------- */
 
 int isolua_isolate_kill(isolua_isolate *i, int64_t grace, int idle) {
-  if (i == NULL || i->is_main) return ISOLUA_INVALID;
+  if (i == NULL) return il_invalid("`isolate` is NULL");
+  if (i->is_main) return il_invalid("a main isolate cannot be killed");
   if (idle)
     il_isolate_kill_idle(i, grace);
   else
@@ -169,7 +171,7 @@ static il_key key_at(lua_State *L, int index) {
 int isolua_isolate_pause(lua_State *L, isolua_isolate *i, int index) {
   il_key key = key_at(L, index);
   int err;
-  if (i->is_main) return ISOLUA_INVALID;
+  if (i->is_main) return il_invalid("a main isolate is not paused");
   err = il_control_pause(&i->control, &key);
   il_isolate_nudge(i, false);
   return err;
@@ -177,7 +179,7 @@ int isolua_isolate_pause(lua_State *L, isolua_isolate *i, int index) {
 
 int isolua_isolate_resume(lua_State *L, isolua_isolate *i, int index) {
   il_key key = key_at(L, index);
-  if (i->is_main) return ISOLUA_INVALID;
+  if (i->is_main) return il_invalid("a main isolate is not paused");
   il_control_resume(&i->control, index != 0 ? &key : NULL);
   il_isolate_nudge(i, false);
   return ISOLUA_OK;

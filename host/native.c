@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "err.h"
+
 /* -- Messages ---------------------------------------------------------------------------------- */
 
 int isolua_message_new(isolua_message **message) {
-  if (message == NULL) return ISOLUA_INVALID;
+  if (IL_NULL(message)) return ISOLUA_INVALID;
   *message = calloc(1, sizeof **message);
   return *message != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
 }
@@ -54,7 +56,7 @@ const isolua_value *isolua_message_value(isolua_message *m, int index) {
 /* -- Blocks ------------------------------------------------------------------------------------ */
 
 int isolua_block_new(size_t size, isolua_block **block) {
-  if (block == NULL) return ISOLUA_INVALID;
+  if (IL_NULL(block)) return ISOLUA_INVALID;
   *block = (isolua_block *)il_block_new(size);
   return *block != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
 }
@@ -62,7 +64,7 @@ int isolua_block_new(size_t size, isolua_block **block) {
 int isolua_block_wrap(void *bytes, size_t size, void (*release)(void *, void *, size_t), void *ud,
                       isolua_block **block) {
   if (block != NULL) *block = NULL;
-  if (block == NULL || bytes == NULL) return ISOLUA_INVALID;
+  if (IL_NULL(block) || IL_NULL(bytes)) return ISOLUA_INVALID;
   *block = (isolua_block *)il_block_wrap(bytes, size, release, ud);
   return *block != NULL ? ISOLUA_OK : ISOLUA_MEMORY;
 }
@@ -134,9 +136,12 @@ static enum il_sent send_later(il_port *p, il_item *item, int64_t deadline) {
 int isolua_send(isolua_sender *sender, isolua_message *m, int64_t timeout) {
   enum il_sent sent;
   il_port *p;
-  int code;
-  if (sender == NULL || m == NULL) return ISOLUA_INVALID;
-  if (isolua_message_count(m) != 1) return m->code != ISOLUA_OK ? m->code : ISOLUA_INVALID;
+  int code, count;
+  if (IL_NULL(sender)) return ISOLUA_INVALID;
+  if (m == NULL) return il_invalid("`message` is NULL");
+  count = isolua_message_count(m);
+  if (m->code == ISOLUA_OK && count != 1)
+    return il_invalid("the message has %d values: one is sent", count);
   code = il_message_seal(m, false);
   if (code != ISOLUA_OK) return code;
   p = il_port_of_sender((il_handle *)sender);
@@ -177,7 +182,7 @@ int isolua_receiver_new(isolua_host *host, const char *name, size_t capacity,
   isolua_receiver *r;
   if (receiver != NULL) *receiver = NULL;
   if (sender != NULL) *sender = NULL;
-  if (host == NULL || receiver == NULL || sender == NULL) return ISOLUA_INVALID;
+  if (IL_NULL(host) || IL_NULL(receiver) || IL_NULL(sender)) return ISOLUA_INVALID;
   r = calloc(1, sizeof *r);
   if (r == NULL) return ISOLUA_MEMORY;
   if (il_mutex_init(&r->lock) != 0) goto fail_lock;
@@ -246,7 +251,8 @@ int isolua_receive(isolua_receiver *r, int64_t timeout, isolua_message **message
   bool woken = timeout != 0;
   int code;
   if (message != NULL) *message = NULL;
-  if (r == NULL || message == NULL) return ISOLUA_INVALID;
+  if (r == NULL) return il_invalid("`receiver` is NULL");
+  if (IL_NULL(message)) return ISOLUA_INVALID;
   il_mutex_lock(&r->lock);
   r->inside++;
   do {
@@ -307,7 +313,7 @@ static void add_event_locked(isolua_receiver *r) {
 
 int isolua_receiver_on_message(isolua_receiver *r, isolua_received *callback, void *ud) {
   bool had;
-  if (r == NULL) return ISOLUA_INVALID;
+  if (r == NULL) return il_invalid("`receiver` is NULL");
   il_mutex_lock(&r->lock);
   had = r->event.call != NULL;
   r->callback = callback;
@@ -371,9 +377,10 @@ static void drop_future(il_event *e) {
 int isolua_future_on_done(isolua_future *f, isolua_done *callback, void *ud) {
   isolua_host *host;
   future_event *fe;
-  if (f == NULL || callback == NULL) return ISOLUA_INVALID;
+  if (f == NULL) return il_invalid("`future` is NULL");
+  if (IL_NULL(callback)) return ISOLUA_INVALID;
   host = f->host != NULL ? f->host : f->isolate != NULL ? f->isolate->host : NULL;
-  if (host == NULL) return ISOLUA_INVALID;
+  if (host == NULL) return il_invalid("the future belongs to no host");
   fe = calloc(1, sizeof *fe);
   if (fe == NULL) return ISOLUA_MEMORY;
   fe->event.call = call_future;

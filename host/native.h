@@ -18,6 +18,7 @@ struct isolua_message {
   il_values *values; /* of it, once they were asked for */
   bool sealed;       /* nothing can be added any more */
   int code;          /* what could not be added */
+  const char *why;   /* static: of ISOLUA_INVALID */
   /* until it is sealed */
   unsigned char *data; /* of il_heap_resize: the values, as wire.h has them */
   size_t length, room;

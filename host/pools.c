@@ -6,6 +6,7 @@
 
 #include "buffer.h"
 #include "codec.h"
+#include "err.h"
 #include "kill.h"
 #include "loop.h"
 #include "recipe.h"
@@ -337,9 +338,11 @@ int il_recipe_new(const isolua_host *host, const isolua_options *o, il_recipe **
 
 static int limits_of(const isolua_pool_options *from, int64_t timeout, il_pool_limits *to) {
   isolua_pool_options o = {.size = sizeof o};
-  if (from != NULL && (from->size < sizeof(size_t) || from->size > sizeof o)) return ISOLUA_INVALID;
+  if (from != NULL && IL_SIZED(from, isolua_pool_options) != ISOLUA_OK) return ISOLUA_INVALID;
   if (from != NULL) memcpy(&o, from, from->size);
-  if (o.idle < ISOLUA_FOREVER || o.max_jobs < 0 || o.retries < 0) return ISOLUA_INVALID;
+  if (o.idle < ISOLUA_FOREVER) return il_invalid("`idle` of the pool's options is below -1");
+  if (o.max_jobs < 0) return il_invalid("`max_jobs` of the pool's options is negative");
+  if (o.retries < 0) return il_invalid("`retries` of the pool's options is negative");
   if (o.workers == 0) o.workers = (size_t)il_cpu_count();
   if (o.workers > MOST) o.workers = MOST;
   if (o.queue > SIZE_MAX / 2) o.queue = SIZE_MAX / 2; /* to which the pool adds */

@@ -7,6 +7,7 @@
 
 #include "buffer.h"
 #include "codec.h"
+#include "err.h"
 #include "kill.h"
 #include "loop.h"
 #include "names.h"
@@ -78,7 +79,7 @@ static int attach_own(lua_State *L) {
 
 int isolua_attach(isolua_host *host, lua_State *L) {
   int err = ISOLUA_MEMORY;
-  if (il_vm_of(L) != NULL) return ISOLUA_INVALID;
+  if (il_vm_of(L) != NULL) return il_invalid("the state is attached already");
   if (host != NULL) return il_vm_attach(host, L);
   il_pin_code();
   lua_pushcfunction(L, attach_own);
@@ -90,12 +91,14 @@ int isolua_attach(isolua_host *host, lua_State *L) {
 /* One that owns its host ends with it, when it is closed. */
 int isolua_detach(lua_State *L) {
   il_vm *vm = il_vm_of(L);
-  if (vm == NULL || vm->owned || !vm->isolate->is_main || vm->loop.current != NULL ||
-      vm->loop.inside > 0 || vm->loop.pumping)
-    return ISOLUA_INVALID;
+  if (vm == NULL) return il_invalid("the state is not attached");
+  if (vm->owned || !vm->isolate->is_main)
+    return il_invalid("the state belongs to an isolate, or to isolua_main_open");
+  if (vm->loop.current != NULL || vm->loop.inside > 0 || vm->loop.pumping)
+    return il_invalid("the state runs in a task, or in a wait of its event loop");
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key) == LUA_TUSERDATA) {
     lua_pop(L, 1);
-    return ISOLUA_INVALID;
+    return il_invalid("the state has a host of its own, and is detached when it is closed");
   }
   lua_pop(L, 1);
   il_vm_detach(vm);

@@ -6,21 +6,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "err.h"
 #include "heap.h"
 #include "wire.h"
 
 /*
 ** DESIGN. What is added is written as wire.h has it: the head of a message with several values lies in front
 ** when it is finished. No slot refers to anything, so it is a tree. What cannot be added breaks the message:
-** its code is told then and by whoever is to send it.
+** its code, and why it is ISOLUA_INVALID, is told then and by whoever is to send it.
 */
 
 /* -- Bytes ------------------------------------------------------------------------------------- */
 
+/* What broke it, or ISOLUA_OK. */
+static int state(const isolua_message *m) {
+  if (m == NULL) return il_invalid("`message` is NULL");
+  return m->code == ISOLUA_INVALID ? il_invalid("%s", m->why) : m->code;
+}
+
 static int broken(isolua_message *m, int code) {
-  if (m == NULL) return ISOLUA_INVALID;
-  if (m->code == ISOLUA_OK) m->code = code;
-  return m->code;
+  if (m != NULL && m->code == ISOLUA_OK) m->code = code;
+  return state(m);
+}
+
+/* `why` is static. */
+static int wrong(isolua_message *m, const char *why) {
+  if (m != NULL && m->code == ISOLUA_OK) m->why = why;
+  return broken(m, ISOLUA_INVALID);
 }
 
 /* False: no memory. */
@@ -74,15 +86,17 @@ static bool grow(isolua_message *m, void **array, size_t count, size_t *room, si
 
 /* -- Adding ------------------------------------------------------------------------------------ */
 
+static const char complete[] = "a message that was received, read or sent takes no more values";
+
 /* A value is about to be written; `key`: it may stand where a key is wanted. */
 static bool begin(isolua_message *m, bool key) {
   il_opened *t;
   if (m == NULL || m->code != ISOLUA_OK) return false;
   t = m->nopened > 0 ? &m->opened[m->nopened - 1] : NULL;
-  if (m->sealed || (t != NULL && t->map && t->count % 2 == 0 && !key)) {
-    broken(m, ISOLUA_INVALID);
-    return false;
-  }
+  if (m->sealed) wrong(m, complete);
+  if (t != NULL && t->map && t->count % 2 == 0 && !key)
+    wrong(m, "a key in a map is a string or a number, not NaN");
+  if (m->code != ISOLUA_OK) return false;
   if (t != NULL) {
     t->count++;
     return true;
@@ -94,9 +108,8 @@ static bool begin(isolua_message *m, bool key) {
 
 /* A root ends as the wire has it. */
 static int end(isolua_message *m) {
-  if (m == NULL) return ISOLUA_INVALID;
-  if (m->nopened == 0 && m->code == ISOLUA_OK) put8(m, W_ENDROOT);
-  return m->code;
+  if (m != NULL && m->nopened == 0 && m->code == ISOLUA_OK) put8(m, W_ENDROOT);
+  return state(m);
 }
 
 int isolua_add_nil(isolua_message *m) {
@@ -126,7 +139,7 @@ int isolua_add_number(isolua_message *m, double value) {
 }
 
 int isolua_add_bytes(isolua_message *m, const void *bytes, size_t length) {
-  if (bytes == NULL && length > 0) return broken(m, ISOLUA_INVALID);
+  if (bytes == NULL && length > 0) return wrong(m, "`bytes` is NULL");
   if (begin(m, true)) {
     put8(m, W_STRING);
     put32(m, 0);
@@ -147,8 +160,8 @@ int isolua_add_string(isolua_message *m, const char *text) {
 
 static int open_table(isolua_message *m, size_t size, bool map) {
   uint32_t hint = size < LIKELY_MAX ? (uint32_t)size : LIKELY_MAX;
-  if (m == NULL || m->nopened == NESTED_MAX) return broken(m, ISOLUA_INVALID);
-  if (!begin(m, false)) return m->code;
+  if (m != NULL && m->nopened == NESTED_MAX) wrong(m, "tables are nested too deeply");
+  if (!begin(m, false)) return state(m);
   if (!grow(m, (void **)&m->opened, m->nopened, &m->roomopened, sizeof *m->opened)) return m->code;
   m->opened[m->nopened++] = (il_opened){map, 0};
   put8(m, W_TABLE);
@@ -169,10 +182,11 @@ int isolua_add_map(isolua_message *m, size_t size) {
 
 int isolua_add_end(isolua_message *m) {
   const il_opened *t;
-  if (m == NULL) return ISOLUA_INVALID;
-  if (m->code != ISOLUA_OK) return m->code;
+  if (m == NULL || m->code != ISOLUA_OK) return state(m);
   t = m->nopened > 0 ? &m->opened[m->nopened - 1] : NULL;
-  if (t == NULL || m->sealed || (t->map && t->count % 2 != 0)) return broken(m, ISOLUA_INVALID);
+  if (m->sealed) return wrong(m, complete);
+  if (t == NULL) return wrong(m, "there is no table to end");
+  if (t->map && t->count % 2 != 0) return wrong(m, "a key in a map has no value");
   m->nopened--;
   put8(m, W_END);
   return end(m);
@@ -192,7 +206,7 @@ static bool add_handle(isolua_message *m, il_handle *h, uint32_t *index) {
 /* The message has a hold of its own. */
 static int add_shared(isolua_message *m, il_handle *h) {
   uint32_t index;
-  if (h == NULL) return broken(m, ISOLUA_INVALID);
+  if (h == NULL) return wrong(m, "what is to be added is NULL");
   if (begin(m, false)) {
     il_handle_retain(h);
     if (add_handle(m, h, &index)) {
@@ -219,8 +233,9 @@ int isolua_add_pool(isolua_message *m, isolua_pool *pool) {
 int isolua_add_block(isolua_message *m, isolua_block *block) {
   il_block *b = (il_block *)block;
   uint32_t index;
-  if (b == NULL) return broken(m, ISOLUA_INVALID);
-  if (!b->frozen && atomic_load(&b->h.refs) != 1) broken(m, ISOLUA_INVALID);
+  if (b == NULL) return wrong(m, "`block` is NULL");
+  if (!b->frozen && atomic_load(&b->h.refs) != 1)
+    wrong(m, "somebody else holds the block, which is not frozen");
   if (!begin(m, false)) {
     il_handle_release(&b->h);
   } else if (add_handle(m, &b->h, &index)) {
@@ -309,9 +324,9 @@ static int widen(isolua_message *m) {
 
 int il_message_seal(isolua_message *m, bool whole) {
   il_item item = {.kind = IL_ITEM_MSG};
-  if (m->code != ISOLUA_OK) return m->code;
+  if (m->code != ISOLUA_OK) return state(m);
   if (m->sealed) return whole ? widen(m) : ISOLUA_OK;
-  if (m->nopened > 0) return ISOLUA_INVALID;
+  if (m->nopened > 0) return il_invalid("a table of the message is not ended");
   if (whole || !is_plain(m, &item)) item.u.msg = make_message(m);
   if (item.kind == IL_ITEM_MSG && item.u.msg == NULL) return ISOLUA_MEMORY;
   il_message_discard(m);

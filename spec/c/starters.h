@@ -23,17 +23,17 @@ static inline int return_nothing(lua_State *L) {
   X(spawn_function, return_nothing)
 
 #define STARTS_RUN(name, ...)                                                                      \
-  static inline int starts_by_##name(isolua_host *host, const isolua_options *o) {                 \
+  static inline int starts_by_##name(isolua_host *h, const isolua_options *o) {                    \
     isolua_future *f = NULL;                                                                       \
-    int code = isolua_##name(host, o, __VA_ARGS__, &f);                                            \
+    int code = isolua_##name(h, o, __VA_ARGS__, &f);                                               \
     CHECK((f != NULL) == (code == ISOLUA_OK));                                                     \
     isolua_future_release(f);                                                                      \
     return code;                                                                                   \
   }
 #define STARTS_SPAWN(name, ...)                                                                    \
-  static inline int starts_by_##name(isolua_host *host, const isolua_options *o) {                 \
+  static inline int starts_by_##name(isolua_host *h, const isolua_options *o) {                    \
     isolua_isolate *i = NULL;                                                                      \
-    int code = isolua_##name(host, o, __VA_ARGS__, &i);                                            \
+    int code = isolua_##name(h, o, __VA_ARGS__, &i);                                               \
     CHECK((i != NULL) == (code == ISOLUA_OK));                                                     \
     isolua_isolate_release(i);                                                                     \
     return code;                                                                                   \
