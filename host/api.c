@@ -328,11 +328,9 @@ int isolua_future_type(isolua_future *f, int index) {
   return v.type != ISOLUA_TOTHER ? v.type : isolua_value_type(isolua_future_value(f, index));
 }
 
-/* Whoever is the first to read it makes them for all. */
-const isolua_value *isolua_future_value(isolua_future *f, int index) {
-  il_values *all, *none = NULL;
-  if (index < 1 || index > isolua_future_count(f)) return NULL;
-  all = atomic_load(&f->values);
+/* Value `index` of what it has settled to. Whoever is the first to read it makes them for all. */
+static const isolua_value *value_at(isolua_future *f, int index) {
+  il_values *all = atomic_load(&f->values), *none = NULL;
   if (all == NULL) {
     all = il_values_new(f->result.msg);
     if (all == NULL) return NULL;
@@ -342,6 +340,17 @@ const isolua_value *isolua_future_value(isolua_future *f, int index) {
     }
   }
   return il_values_get(all, (size_t)index - 1);
+}
+
+const isolua_value *isolua_future_value(isolua_future *f, int index) {
+  return index < 1 || index > isolua_future_count(f) ? NULL : value_at(f, index);
+}
+
+const isolua_value *isolua_future_error(isolua_future *f) {
+  if (f == NULL || !il_future_is_done(f) || f->result.code != ISOLUA_ERROR || f->result.msg == NULL)
+    return NULL;
+  atomic_store(&f->looked, true);
+  return value_at(f, 1);
 }
 
 int isolua_future_boolean(isolua_future *f, int index) {

@@ -347,7 +347,7 @@ ISOLUA_API void isolua_future_release(isolua_future *future);
 **   an exact integer value is an integer too, as in Lua; every integer is a number.
 ** isolua_future_string: the bytes of a string result (with a zero behind them that is not counted)
 **   and their count in *length, which may be NULL; NULL when it is no string.
-** isolua_future_message: the error as text; NULL when it has results or is not settled.
+** isolua_future_message: the error as text (isolua_future_error: as a value); NULL when it has results or is not settled.
 ** isolua_future_traceback: where it was raised, or NULL when there is none.
 */
 enum {
@@ -422,9 +422,13 @@ ISOLUA_API isolua_atomic *isolua_value_atomic(const isolua_value *value);
 
 /*
 ** isolua_future_value: result `index`, from 1, of a settled future, whatever its type; NULL: there
-**   is no such result, or no memory. Thread: any.
+**   is no such result, or no memory.
+** isolua_future_error: the value that code in Lua raised, where isolua_future_code is ISOLUA_ERROR:
+**   often a string, or a table. NULL: there is none, or no memory.
+** Thread: any.
 */
 ISOLUA_API const isolua_value *isolua_future_value(isolua_future *future, int index);
+ISOLUA_API const isolua_value *isolua_future_error(isolua_future *future);
 
 /* -- Messages ---------------------------------------------------------------------------------- */
 

@@ -566,6 +566,44 @@ static void errors_of_any_value(void) {
   close_host();
 }
 
+/* The value of what `source` raises; `type` is its own. */
+static isolua_future *raised(const char *source, int type) {
+  isolua_future *f = embed_run(host, NULL, source);
+  isolua_future_wait(f, SOON);
+  CHECK_INT(isolua_value_type(isolua_future_error(f)), type);
+  CHECK_INT(isolua_future_count(f), 0);
+  CHECK(isolua_future_value(f, 1) == NULL);
+  return f;
+}
+
+static void errors_are_read_as_values(void) {
+  isolua_future *f;
+  if (!open_host()) return;
+  CHECK(isolua_future_error(NULL) == NULL);
+  f = raised("error {code = 'no_door', at = {3, 4}}", ISOLUA_TTABLE);
+  CHECK_TEXT(isolua_value_string(isolua_value_get(isolua_future_error(f), "code"), NULL),
+             "no_door");
+  CHECK_INT(
+    isolua_value_integer(isolua_value_at(isolua_value_get(isolua_future_error(f), "at"), 2)), 4);
+  isolua_future_release(f);
+  f = raised("error('a\\0b', 0)", ISOLUA_TSTRING);
+  CHECK_INT((long long)isolua_value_length(isolua_future_error(f)), 3);
+  isolua_future_release(f);
+  isolua_future_release(raised("error(42)", ISOLUA_TINTEGER));
+  isolua_future_release(raised("error()", ISOLUA_TNIL));
+  isolua_future_release(raised("error(function() end)", ISOLUA_TOTHER));
+  f = embed_run(host, NULL, "return 1");
+  CHECK(isolua_future_error(f) == NULL); /* not settled, or with results */
+  isolua_future_wait(f, SOON);
+  CHECK(isolua_future_error(f) == NULL);
+  isolua_future_release(f);
+  f = embed_run(host, NULL, "os.exit()");
+  isolua_future_wait(f, SOON);
+  CHECK(isolua_future_error(f) == NULL);
+  isolua_future_release(f);
+  close_host();
+}
+
 /* -- Waiting and cancelling -------------------------------------------------------------------- */
 
 static void waits(void) {
@@ -718,6 +756,7 @@ static const check_case cases[] = {
   {"an index out of range reads nothing", index_out_of_range},
   {"an error has its message and the traceback of where it was raised", has_message_and_traceback},
   {"an error may be any value", errors_of_any_value},
+  {"an error is read as the value that it is", errors_are_read_as_values},
   {"a wait ends at its timeout, or with the work", waits},
   {"a settled future tells its code", tells_the_code},
   {"a future stays as long as somebody holds it", holds_keep_it},
