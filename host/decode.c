@@ -266,6 +266,11 @@ static void push_loaded(lua_State *L, il_block *b) {
   lua_rawsetp(L, -3, b);
 }
 
+/* Not once it was finalized: the address may be another block's then. */
+static bool holds(lua_State *L, const il_block *b) {
+  return *(il_block **)lua_touserdata(L, -1) == b;
+}
+
 /* Pushes the table. [-0, +1, m] */
 static void push_all_loaded(decoder *d) {
   lua_State *L = d->L;
@@ -287,7 +292,7 @@ static void get_shared_function(decoder *d, int *nup) {
   b = (il_block *)d->m->handles[get32(d)];
   luaL_checkstack(L, 10, NULL);
   push_all_loaded(d);
-  if (lua_rawgetp(L, -1, b) != LUA_TUSERDATA) {
+  if (lua_rawgetp(L, -1, b) != LUA_TUSERDATA || !holds(L, b)) {
     lua_pop(L, 1);
     push_loaded(L, b);
     d->vm->loaded++;

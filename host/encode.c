@@ -694,11 +694,24 @@ static void announce(il_encoder *e, size_t entry_index, size_t code_place) {
   lua_rawseti(e->L, AT_LATERS, (lua_Integer)e->nlaters);
 }
 
-/* Metamethod AT_GC or AT_PACK of the metatable on the top. [-0, +1, m] */
+static char gc_key, pack_key; /* in the registry: the names of the metamethods */
+
+/* Before a walk: to make a string may run finalizers. */
+static void keep_names(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &pack_key) == LUA_TNIL) {
+    lua_pushliteral(L, "__gc");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &gc_key);
+    lua_pushliteral(L, "__isolate_pack");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &pack_key);
+  }
+  lua_pop(L, 1);
+}
+
+/* Metamethod AT_GC or AT_PACK of the metatable on the top. [-0, +1, -] */
 static int meta_field(il_encoder *e, int key) {
   lua_State *L = e->L;
   if (lua_isnil(L, key)) {
-    lua_pushstring(L, key == AT_GC ? "__gc" : "__isolate_pack");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, key == AT_GC ? &gc_key : &pack_key);
     lua_replace(L, key);
   }
   lua_pushvalue(L, key);
@@ -1227,6 +1240,11 @@ static shared_code *push_shared_code(il_encoder *e) {
   return s;
 }
 
+/* NULL: there is none, or it was finalized, and a finalizer has brought the function back. */
+static shared_code *with_code(shared_code *s) {
+  return s != NULL && s->block != NULL ? s : NULL;
+}
+
 /* Of the function on the top; NULL: it goes with its code. */
 static shared_code *find_shared_code(il_encoder *e) {
   lua_State *L = e->L;
@@ -1248,7 +1266,7 @@ static shared_code *find_shared_code(il_encoder *e) {
     lua_rawset(L, function + 1);
   }
   lua_settop(L, function);
-  return s;
+  return with_code(s);
 }
 
 /* A hold on the block, for a message. */
@@ -1970,7 +1988,7 @@ static shared_code *known_code(lua_State *L, int index) {
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
-  return s;
+  return with_code(s);
 }
 
 static bool has_name(const il_vm *vm, const void *p) {
@@ -2053,6 +2071,7 @@ static int encode_all(lua_State *L) {
     return luaL_error(L, "stack overflow (too many values)");
   }
   il_names_refresh(e->vm, L);
+  keep_names(L);
   e->globals = lua_topointer(L, AT_GLOBALS);
   e->checked = 0;
   walk(e);
@@ -2070,7 +2089,9 @@ static il_encoder *take_encoder(il_vm *vm) {
   il_encoder *e = vm->encoder;
   vm->encoder = NULL;
   if (e == NULL) e = calloc(1, sizeof *e);
-  if (e != NULL) e->vm = vm;
+  if (e == NULL) return NULL;
+  e->vm = vm;
+  if (e->round == 0) e->round = 1; /* 0 is of what is free */
   return e;
 }
 

@@ -145,7 +145,7 @@ void il_pool_release(il_pool *p); /* a hold on its memory */
 il_work *il_work_new(il_pool *p);
 void il_work_release(il_work *w);
 
-/* Sends it. OK: it is queued, and the caller's hold is the pool's. CLOSED. FULL: `wait` false, nothing was done; else it is in when w->admitted is
+/* Sends it; the caller holds the pool. OK: it is queued, and the caller's hold on it is the pool's. CLOSED. FULL: `wait` false, nothing was done; else it is in when w->admitted is
 ** settled (with ISOLUA_CLOSED: it is not), or il_pool_withdraw. MEMORY. Thread: any. */
 int il_pool_send(il_pool *p, il_work *w, bool wait);
 /* One that waits for room waits no more. False: it is in the queue, or was. */

@@ -541,6 +541,7 @@ int isolua_job_submit(lua_State *L, isolua_pool *p, const isolua_submit_options 
   il_msg *call;
   lua_Debug ar;
   int err;
+  il_loop_check_open(vm, L);
   luaL_checkstack(L, 10, NULL);
   lua_pushvalue(L, index + o->hidden);
   lua_getinfo(L, ">S", &ar);

@@ -561,6 +561,39 @@ describe("isolate codec", function()
       assert.equal(78, ids)
       assert.equal(156 + 24, got)
     end)
+
+    -- Eight tables have the shape's first key alone; the record that has them ends before its last.
+    it("may lose their shape while they are written, in an isolate's first message too", function()
+      local function order(t)
+        local keys = {}
+        for key in pairs(t) do keys[#keys + 1] = key end
+        return keys
+      end
+      local function send_first(first, second, third)
+        local tx, odd, list = isolate.channel(1), {}, {}
+        for i = 1, 8 do odd[i] = { [first] = i } end
+        for i = 1, 12 do list[i] = { [first] = i, [second] = i, [third] = i } end
+        list[13] = { [first] = "first", [second] = odd }
+        list[14] = "last"
+        tx:send(list)
+        local got = tx:receive()
+        return got[13][first], got[13][third] == nil, #got[13][second], got[14], got[12][third]
+      end
+      local tried = 0
+      for i = 0, 1000 do
+        local a, b, c = "k" .. i, "m" .. i, "z" .. i
+        local keys = order { [a] = 1, [b] = 2, [c] = 3 }
+        local again = order { [keys[1]] = 1, [keys[2]] = 2, [keys[3]] = 3 }
+        if again[1] == keys[1] and again[2] == keys[2]
+          and order { [keys[1]] = 1, [keys[2]] = 2 }[1] == keys[1] then
+          tried = tried + 1
+          assert.same({ "first", true, 8, "last", 12 },
+            { await(isolate.run(send_first, table.unpack(keys))) })
+        end
+        if tried == 20 then break end
+      end
+      assert.equal(20, tried)
+    end)
   end)
 
   describe("metatables", function()
@@ -623,6 +656,36 @@ describe("isolate codec", function()
       travels(v, function(w)
         return rawget(w, 1) == 1 and rawget(w, "x") == 2 and rawlen(w) == 1
       end)
+    end)
+
+    -- To make a string may end a collection, and a finalizer may change what is being sent.
+    it("are looked up without a collection", function()
+      local function send_all()
+        local tx, meta, ran = isolate.channel(1), {}, 0
+        tx:send { setmetatable({}, meta) }
+        tx:receive()
+        for _ = 1, 10 do
+          local root, others = {}, {}
+          for i = 1, 8 do root["a" .. i] = setmetatable({ "x" .. i }, meta) end
+          for i = 1, 60 do others["n" .. i] = { i } end
+          collectgarbage()
+          setmetatable({}, { __gc = function()
+            ran = ran + 1
+            for key in pairs(root) do root[key] = nil end
+            for key, value in pairs(others) do root[key] = value end
+          end })
+          local large = {}
+          for i = 1, 1 << 18 do large[-i] = true end -- so that a collection is due
+          tx:send(root)
+          local count = 0
+          for key in pairs(tx:receive()) do
+            if key:find "^a" then count = count + 1 end
+          end
+          if count ~= 8 and count ~= 0 or not next(large) then return count end
+        end
+        return "whole", ran
+      end
+      assert.equal("whole", (await(isolate.run(send_all))))
     end)
   end)
 

@@ -1854,6 +1854,33 @@ describe("code that is sent to a pool again", function()
     assert.equal("1 2 3 4", seen)
   end)
 
+  it("goes with its code once a finalizer has brought it back", function()
+    local pool <close> = isolate.pool(1)
+    local function collected()
+      local fn = load "return function(a) return a end" ()
+      for i = 1, 4 do assert.equal(i, await(pool:submit(fn, i))) end
+      setmetatable({ fn = fn }, { __gc = function(object) spec_kept = object.fn end })
+    end
+    collected()
+    for _ = 1, 3 do collectgarbage() end
+    for i = 5, 8 do assert.equal(i, await(pool:submit(spec_kept, i))) end
+    spec_kept = nil
+  end)
+
+  it("is refused, or goes, where a finalizer sends it while the program ends", function()
+    local result = lua.source [[
+      local isolate = require "isolate"
+      local pool = isolate.pool(1)
+      local function echo(a) return a end
+      last = setmetatable({}, { __gc = function() print(pcall(pool.submit, pool, echo, 1)) end })
+      for i = 1, 4 do pool:submit(echo, i):await() end
+    ]]
+    local refused = result.stdout:find("the isolate is ending", 1, true) ~= nil
+    assert.is_true(refused or result.stdout:find "^true" ~= nil)
+    assert.equal("", result.stderr)
+    assert.equal(0, result.status)
+  end)
+
   it("finds the globals that it names, as they are then", function()
     local pool <close> = isolate.pool(1)
     local function use() return spec_helper(2) end

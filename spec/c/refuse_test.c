@@ -143,11 +143,12 @@ static bool fine(int code) {
   return false;
 }
 
-/* A stack of Lua's that cannot grow has overflowed, whatever the reason. */
+/* A stack of Lua's that cannot grow has overflowed, whatever the reason; and its buffers (lauxlib.c) cannot be
+** closed once there was no memory for a part of their metatable. */
 static bool says_why(const char *message) {
   return message != NULL &&
          (strstr(message, "memory") != NULL || strstr(message, "thread") != NULL ||
-          strstr(message, "stack overflow") != NULL);
+          strstr(message, "stack overflow") != NULL || strstr(message, "C temporary") != NULL);
 }
 
 /* The same of a future, which it waits for. An error in Lua is one that says what was missing. */
