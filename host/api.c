@@ -59,7 +59,7 @@ int il_task_new(const isolua_host *host, const isolua_options *o, il_task **out)
   int err = ISOLUA_OK;
   if (task == NULL) return ISOLUA_MEMORY;
   task->libs = IL_LIBS_ALL;
-  if (o->timeout < 0) err = il_invalid("`timeout` of the options is negative");
+  if (o->timeout < 0) err = il_invalid("`timeout` of the options is negative (0: none)");
   if (err == ISOLUA_OK && o->libs != NULL) err = parse_libs(o->libs, &task->libs);
   if (err == ISOLUA_OK) err = parse_gc(o->gc, &task->gc);
   if (err != ISOLUA_OK) {

@@ -42,7 +42,7 @@ void il_keep_invalid(const char *format, ...) {
 }
 
 int il_check_size(size_t size, size_t most, const char *type) {
-  if (size >= sizeof size && size <= most) return ISOLUA_OK;
+  if (size > sizeof size && size <= most) return ISOLUA_OK; /* that of a pointer is a mistake */
   return il_invalid("`size` of the options is %zu: set it to sizeof(%s), which is %zu here", size,
                     type, most);
 }

@@ -317,6 +317,14 @@ il_isolate *il_host_find(isolua_host *host, const char *name) {
 
 #define NAMES_MAX 1024 /* bytes of names in one message */
 
+bool il_host_is_closing(isolua_host *host) {
+  bool closing;
+  il_mutex_lock(&host->lock);
+  closing = host->closing;
+  il_mutex_unlock(&host->lock);
+  return closing;
+}
+
 /* Nothing starts any more. What ends by itself within the grace, and in time, was not still running. */
 static void let_end(isolua_host *host, int64_t deadline) {
   int64_t grace = il_deadline(IL_GRACE);
@@ -348,6 +356,8 @@ int isolua_host_close(isolua_host *host, int64_t timeout) {
   char names[NAMES_MAX];
   size_t left, killed;
   if (host == NULL) return ISOLUA_OK;
+  if (il_pump_is_mine(&host->pump)) return il_invalid("a callback of isolua_pump closes its host");
+  if (il_vm_is_inside(host)) return il_invalid("an isolate closes its host");
   let_end(host, deadline);
   killed = kill_all(host, names, sizeof names);
   if (killed > 0)

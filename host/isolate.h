@@ -272,6 +272,8 @@ enum il_whom {
 bool il_host_wait(isolua_host *host, enum il_whom whom, int64_t deadline);
 /* A pool has jobs, or none any more: under its lock. */
 void il_host_busy(isolua_host *host, bool is);
+/* isolua_host_close was called. */
+bool il_host_is_closing(isolua_host *host);
 /* Isolates that have not ended, `room` of them at most, with a hold on each; how many there are. */
 size_t il_host_list(isolua_host *host, il_isolate **all, size_t room);
 /* One with that name, the one that was started last, with a hold; NULL: none. */

@@ -232,8 +232,8 @@ typedef struct isolua_host_options {
   size_t max_memory;          /* cap on the Lua heap of each isolate, bytes; 0: none. One of its own
                                  may be lower: the lower one holds */
   int64_t max_time;           /* ns after which each isolate is killed, likewise; 0: none */
-  size_t max_isolates;        /* isolates alive at once, main not counted, but those that are stuck;
-                                 0: no limit. ISOLUA_FULL: it is reached */
+  size_t max_isolates;        /* isolates alive at once, those that are stuck too, main not; 0: no
+                                 limit. ISOLUA_FULL: it is reached */
   unsigned forbid;            /* ISOLUA_NO_*: what no isolate may; 0: nothing is forbidden */
   isolua_wake wake;           /* isolua_pump gets something to do; NULL: nobody is told */
   void *wake_ud;              /* its first argument */
@@ -251,7 +251,8 @@ typedef struct isolua_host_options {
 **   are left alone (their threads may go on inside a C function) and named in the log, too. Futures
 **   that are not released yet stay valid and settle. Returns ISOLUA_OK, and then `log` and `error`
 **   are not called any more, also for futures released later; or ISOLUA_STUCK when a thread was
-**   left. NULL does nothing. Thread: any but the host's own isolates and callbacks; once.
+**   left. ISOLUA_INVALID: a callback of isolua_pump or an isolate of the host calls it, and nothing
+**   was done. NULL does nothing. Thread: any but the host's own isolates and callbacks; once.
 */
 ISOLUA_API int isolua_host_open(const isolua_host_options *options, isolua_host **host);
 ISOLUA_API int isolua_host_new(const isolua_host_options *options, isolua_host **host);
@@ -324,8 +325,8 @@ ISOLUA_API int isolua_run_file(isolua_host *host, const isolua_options *options,
 ** isolua_future_done: 1 when it is settled, else 0. Thread: any.
 ** isolua_future_code: the error number of a settled one, ISOLUA_OK when it has results; -1: it is
 **   not settled. Thread: any.
-** isolua_future_cancel: settles it as cancelled and kills its isolate: 1. It does nothing when it is
-**   settled: 0. `reason` may be NULL. Thread: any.
+** isolua_future_cancel: settles it as cancelled and kills its isolate: 1. It does nothing when it
+**   is settled: 0. `reason` may be NULL. Thread: any.
 ** isolua_future_retain: one more hold. Thread: any.
 ** isolua_future_release: gives up a hold; the work goes on. With the last one an error that nobody
 **   has waited for, or read, is reported. NULL does nothing. Thread: any.
@@ -347,7 +348,8 @@ ISOLUA_API void isolua_future_release(isolua_future *future);
 **   an exact integer value is an integer too, as in Lua; every integer is a number.
 ** isolua_future_string: the bytes of a string result (with a zero behind them that is not counted)
 **   and their count in *length, which may be NULL; NULL when it is no string.
-** isolua_future_message: the error as text (isolua_future_error: as a value); NULL when it has results or is not settled.
+** isolua_future_message: the error as text (isolua_future_error: as a value); NULL when it has
+**   results or is not settled.
 ** isolua_future_traceback: where it was raised, or NULL when there is none.
 */
 enum {
@@ -465,11 +467,11 @@ ISOLUA_API const isolua_value *isolua_message_value(isolua_message *message, int
 
 /*
 ** To add a value: to the table that was opened last and not ended, or to the message. In a list
-** each is the next item; in a map the first of two is the key, a string or number that is not NaN,
-** the second one its value. A message to which something could not be added stays broken: what
-** sends it returns that error. So only the last step has to be looked at. Errors: ISOLUA_INVALID (a
-** key that cannot be one; no table to end, or a key without its value; a received message),
-** ISOLUA_MEMORY.
+** each is the next item; in a map the first of two is the key, a string, a number that is not NaN,
+** or a boolean, the second one its value. A message to which something could not be added stays
+** broken: what sends it returns that error. So only the last step has to be looked at. Errors:
+** ISOLUA_INVALID (a key that cannot be one; no table to end, or a key without its value; a received
+** message), ISOLUA_MEMORY.
 **
 ** isolua_add_nil, _boolean, _integer, _number: adds that value; of a boolean everything but 0 is
 **   true.
@@ -773,13 +775,13 @@ typedef struct isolua_pool_stats {
 **   arguments), ISOLUA_MEMORY.
 ** isolua_submit_string, isolua_submit_buffer: Lua source text becomes a job: a chunk that is called
 **   with the values of `args` (NULL: none). Its results are the future's. What it sets in the
-**   globals is put back after it. While the queue is full it waits for room at most `timeout` ns.
-**   When it returns ISOLUA_OK `args` is gone, and *future is the caller's until
-**   isolua_future_release; else `args` is still the caller's: ISOLUA_FULL: there was no room;
-**   ISOLUA_CLOSED: the pool takes no more jobs; ISOLUA_INVALID (options, arguments), ISOLUA_MEMORY,
-**   or the error that broke `args`. What goes wrong later (syntax, no isolate) is the future's.
-**   isolua_future_cancel of it ends the job. Thread: any, but with a timeout other than 0 none of
-**   an isolate.
+**   globals is put back after it, but not in tables that they lead to, as `string`. While the queue
+**   is full it waits for room at most `timeout` ns. When it returns ISOLUA_OK `args` is gone, and
+**   *future is the caller's until isolua_future_release; else `args` is still the caller's:
+**   ISOLUA_FULL: there was no room; ISOLUA_CLOSED: the pool takes no more jobs; ISOLUA_INVALID
+**   (options, arguments), ISOLUA_MEMORY, or the error that broke `args`. What goes wrong later
+**   (syntax, no isolate) is the future's. isolua_future_cancel of it ends the job. Thread: any, but
+**   with a timeout other than 0 none of an isolate.
 ** isolua_pool_close: it takes no more jobs; those that are in are run, and then its isolates end.
 ** isolua_pool_cancel: it takes no more jobs, and the futures of those that are in fail with
 **   ISOLUA_CANCELLED; `reason` may be NULL.

@@ -40,8 +40,10 @@ extern "C" {
 **   }
 **
 ** isolua_host_set_open: `open` is called (as a C function, protected, without arguments) in every
-**   fresh state of the host after the standard libraries, to add preloaded modules. Call it before
-**   the first isolate starts. Thread: the opener of the host.
+**   fresh state of the host after the standard libraries, to add preloaded modules. It takes the
+**   place of isolua_open_modules, which isolua_host_open sets: where isolates are to have
+**   "isolate", it calls that. No state can be made where it raises an error, which the log has.
+**   Call it before the first isolate starts. Thread: the opener of the host.
 ** isolua_host_set_module: names the module (a string that stays) that makes the metatables of
 **   handles: where an isolate gets the first handle of type NAME, it is required and its field NAME
 **   read. `functions` are lists of C functions without upvalues, ended by NULL, that can be sent to
@@ -53,7 +55,8 @@ extern "C" {
 ** isolua_attach: makes a state that you made the main isolate of `host`; with host NULL, of a new
 **   host that logs to stderr and closes with the state. Adds registry entries and a metatable on
 **   package.loaded; changes nothing else. [-0, +0, -]. Errors: ISOLUA_MEMORY; ISOLUA_INVALID: L is
-**   attached already, or the host has a main isolate; ISOLUA_CLOSED: the host is closing.
+**   attached already, or the host has a main isolate; ISOLUA_CLOSED: the host is closing. lua_close
+**   detaches it, too.
 ** isolua_detach: ends that: tasks and handlers of L end, and its isolate; L, and what was added to
 **   it, stays, and can be attached anew. ISOLUA_OK, or ISOLUA_INVALID: L is not a state that was
 **   attached to a host of yours, or it runs in a task or wait of its event loop. [-0, +0, -]
@@ -292,7 +295,7 @@ ISOLUA_API isolua_atomic *isolua_atomic_of(lua_State *L, int index);
 ** Buffers are bytes outside of the Lua heap. A buffer, and the slices and views over it, are
 ** userdata that lie over one block. Sent, it is copied; moved, if isolua_buffer_transfer made the
 ** value; shared, if it is frozen. Blocks count for the memory cap of the isolates that have them;
-** mapped files do not.
+** mapped files and the caller's memory (isolua_block_wrap) do not.
 **
 ** isolua_newbuffertype: pushes the metatable of userdata of type `name`, made at the first call
 **   (then returns 1). Fill in __index, …; __gc, __name and __metatable are set. Buffers get that of
@@ -421,9 +424,9 @@ ISOLUA_API int isolua_job_take(lua_State *L, int index, isolua_future **future);
 **   }
 **
 ** isolua_wait: waits for the first of `n` cases (0: just for the time), at most `timeout` ns, while
-**   the event loop runs; in a coroutine of isolua_task_push it yields. To be used as
-**   `return isolua_wait(...)`: when it is over, k(L, winner, code, ctx) is called and gives what
-**   the C function returns. The things must lie on the stack, in something that nobody changes. Raises
+**   the event loop runs; in a coroutine of isolua_task_push it yields. To be used as `return
+**   isolua_wait(...)`: when it is over, k(L, winner, code, ctx) is called and gives what the C
+**   function returns. The things must lie on the stack, in something that nobody changes. Raises
 **   not_sendable, killed, interrupted, cancelled, deadlock. [-0, +*, e]
 ** isolua_waited: what is called then. `winner`: number of the case, from 0, whose `code` is below;
 **   or -1, with ISOLUA_TIMEOUT.

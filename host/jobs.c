@@ -60,9 +60,9 @@ static int copy_options(const isolua_job_options *from, isolua_job_options *to) 
   if (from == NULL) return ISOLUA_OK;
   if (IL_SIZED(from, isolua_job_options) != ISOLUA_OK) return ISOLUA_INVALID;
   memcpy(to, from, from->size);
-  if (to->timeout < 0) return il_invalid("`timeout` of the options is negative");
+  if (to->timeout < 0) return il_invalid("`timeout` of the options is negative (0: none)");
   if (to->priority >= IL_PRIORITY_MIN && to->priority <= IL_PRIORITY_MAX) return ISOLUA_OK;
-  return il_invalid("`priority` of the options is %d: from %d to %d there are", to->priority,
+  return il_invalid("`priority` of the options is %d, not from %d to %d", to->priority,
                     IL_PRIORITY_MIN, IL_PRIORITY_MAX);
 }
 
@@ -117,6 +117,7 @@ int isolua_submit_buffer(isolua_pool *pool, const isolua_job_options *options, c
   if (future != NULL) *future = NULL;
   if (err == ISOLUA_OK && (IL_NULL(pool) || IL_NULL(source) || IL_NULL(future)))
     err = ISOLUA_INVALID;
+  if (err == ISOLUA_OK && il_host_is_closing(pool->host)) err = ISOLUA_CLOSED;
   if (err == ISOLUA_OK && args != NULL) err = il_message_seal(args, true);
   if (err != ISOLUA_OK) return err;
   w = new_work(pool, &o, chunkname, source, length);

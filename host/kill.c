@@ -42,6 +42,11 @@ void il_vm_not_current(const il_vm *vm) {
   if (current == vm) current = NULL;
 }
 
+bool il_vm_is_inside(const isolua_host *host) {
+  const il_vm *vm = current;
+  return vm != NULL && vm->host == host && vm->isolate != NULL && !vm->isolate->is_main;
+}
+
 int il_vm_dying(const il_vm *vm) {
   return atomic_load_explicit(&vm->isolate->dying, memory_order_acquire);
 }

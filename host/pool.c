@@ -490,9 +490,10 @@ static void unlist_hand_locked(il_pool *p, il_hand *hand) {
   p->hands--;
 }
 
-/* No hand is there that will look at the queue by itself: all begin, or wait for others. */
-static bool alone_locked(const il_pool *p) {
-  return p->hands - p->beginning == p->waiting;
+/* No hand is there that will look at the queue by itself: all begin, or wait for others. One for which the host
+** had no room leaves the jobs to those that begin: the last of these that fails is alone. */
+static bool alone_locked(const il_pool *p, bool no_room) {
+  return p->hands - (no_room ? 0 : p->beginning) == p->waiting;
 }
 
 /* There was no memory for an isolate. */
@@ -503,7 +504,7 @@ static void never_started(il_pool *p, il_hand *hand) {
   hand->over = true;
   p->beginning--;
   unlist_hand_locked(p, hand);
-  alone = alone_locked(p);
+  alone = alone_locked(p, false);
   hand->in_vain = !alone;
   unlock(p);
   if (alone) fail_next(p, &r);
@@ -527,7 +528,7 @@ static bool begin(il_pool *p) {
   } else {
     p->beginning--;
     p->hands--;
-    goes_on = alone_locked(p);
+    goes_on = alone_locked(p, false);
   }
   unlock(p);
   if (hand == NULL) {
@@ -541,7 +542,7 @@ static bool begin(il_pool *p) {
   if (p->start(p, hand, name) == ISOLUA_MEMORY) never_started(p, hand);
   lock(p);
   hand->starting = false;
-  goes_on = !hand->in_vain || alone_locked(p);
+  goes_on = !hand->in_vain || alone_locked(p, hand->no_room);
   unlock(p);
   il_handle_release(&hand->h);
   return goes_on;
@@ -618,7 +619,8 @@ static void hand_ended(il_isolate *i, il_result *r) {
     p->waiting--;
     p->busy++;
   }
-  alone = alone_locked(p);
+  hand->no_room = r->code == ISOLUA_FULL;
+  alone = alone_locked(p, hand->no_room);
   vain = !entered && r->code == ISOLUA_KILLED && p->vain++ < VAIN;
   hand->in_vain = !entered && !alone && !vain && r->code != ISOLUA_ERROR;
   more = entered || (!hand->starting && !hand->in_vain); /* `begin` does not know of a job's end */

@@ -87,6 +87,7 @@ struct il_hand {
   bool starting; /* whoever starts it looks after it what else is to be done, unless it was ready */
   bool over;     /* it has ended */
   bool in_vain;  /* before it was ready, and others will see to the queue */
+  bool no_room;  /* the host has as many isolates as it may */
   bool begun;    /* code of its job runs, or may have run */
   int64_t late;  /* when its job has run over its time; 0: it has no end */
   long long done; /* jobs */

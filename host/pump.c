@@ -187,6 +187,14 @@ static bool begin(il_pump *p) {
   return mine;
 }
 
+bool il_pump_is_mine(il_pump *p) {
+  bool mine;
+  il_mutex_lock(&p->lock);
+  mine = p->pumping && il_thread_is_self(p->thread);
+  il_mutex_unlock(&p->lock);
+  return mine;
+}
+
 static void end(il_pump *p) {
   il_mutex_lock(&p->lock);
   p->pumping = false;

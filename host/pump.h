@@ -57,6 +57,8 @@ typedef struct il_pump {
   il_thread main_thread;
 } il_pump;
 
+/* Does the calling thread pump? */
+bool il_pump_is_mine(il_pump *p);
 /* `wake`, or NULL, is called when there is something to do, once until the next pump. 0, ISOLUA_MEMORY. */
 int il_pump_init(il_pump *p, void (*wake)(void *ud), void *ud);
 /* Nothing is called any more: all events are dropped. Waits for who pumps. */

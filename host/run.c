@@ -79,6 +79,7 @@ static int attach_own(lua_State *L) {
 
 int isolua_attach(isolua_host *host, lua_State *L) {
   int err = ISOLUA_MEMORY;
+  if (IL_NULL(L)) return ISOLUA_INVALID;
   if (il_vm_of(L) != NULL) return il_invalid("the state is attached already");
   if (host != NULL) return il_vm_attach(host, L);
   il_pin_code();
@@ -90,7 +91,9 @@ int isolua_attach(isolua_host *host, lua_State *L) {
 
 /* One that owns its host ends with it, when it is closed. */
 int isolua_detach(lua_State *L) {
-  il_vm *vm = il_vm_of(L);
+  il_vm *vm;
+  if (IL_NULL(L)) return ISOLUA_INVALID;
+  vm = il_vm_of(L);
   if (vm == NULL) return il_invalid("the state is not attached");
   if (vm->owned || !vm->isolate->is_main)
     return il_invalid("the state belongs to an isolate, or to isolua_main_open");

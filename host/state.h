@@ -138,6 +138,8 @@ struct il_search;
 typedef struct il_vm {
   lua_State *L; /* its main thread */
   bool owned;   /* made here: our allocator, pcall, coroutine functions */
+  struct il_vm **
+    sentinel; /* of an attached state: what detaches it when it is closed; NULL in it: not any more */
   isolua_host *host;
   il_isolate *isolate;         /* one hold; NULL in a spare state */
   lua_State *volatile running; /* the coroutine that runs, as our resume knows it */

@@ -10,6 +10,7 @@
 #include "answer.h"
 #include "build.h"
 #include "codec.h"
+#include "err.h"
 #include "kill.h"
 #include "loop.h"
 #include "vm_host.h"
@@ -223,6 +224,7 @@ static void vm_free(il_vm *vm) {
 }
 
 static il_vm *make_state(isolua_host *host, unsigned forbid) {
+  int status;
   il_vm *vm = vm_new(host);
   if (vm == NULL) return NULL;
   vm->owned = true;
@@ -238,7 +240,10 @@ static il_vm *make_state(isolua_host *host, unsigned forbid) {
   vm->running = vm->L;
   lua_pushcfunction(vm->L, open_state);
   lua_pushlightuserdata(vm->L, vm);
-  if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
+  status = lua_pcall(vm->L, 1, 0, 0);
+  if (status != LUA_OK) {
+    if (status != LUA_ERRMEM && lua_type(vm->L, -1) == LUA_TSTRING)
+      il_host_log(host, "no Lua state could be opened: %s", lua_tostring(vm->L, -1));
     lua_close(vm->L);
     vm_free(vm);
     return NULL;
@@ -296,15 +301,36 @@ int il_vm_host_init(isolua_host *host) {
 
 /* -- Main isolates ----------------------------------------------------------------------------- */
 
+static char sentinel_key;
+
+/* __gc of a registry value: the state is closed while it is attached. */
+static int state_closes(lua_State *L) {
+  il_vm *vm = *(il_vm **)lua_touserdata(L, 1);
+  if (vm != NULL) il_vm_detach(vm);
+  return 0;
+}
+
+static void push_sentinel(il_vm *vm, lua_State *L) {
+  vm->sentinel = lua_newuserdatauv(L, sizeof *vm->sentinel, 0);
+  *vm->sentinel = NULL;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, state_closes);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+}
+
 /* A light userdata with the vm is argument 1. */
 static int attach_names(lua_State *L) {
   il_vm *vm = lua_touserdata(L, 1);
+  push_sentinel(vm, L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
   lua_pushvalue(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &il_base_preload);
   il_vm_open_gate(L);
   il_names_open(vm, L);
+  *vm->sentinel = vm;
   return 0;
 }
 
@@ -349,6 +375,7 @@ void il_vm_detach(il_vm *vm) {
   lua_State *L = vm->L;
   il_loop_fini(vm);
   forget_vm(vm);
+  *vm->sentinel = NULL;
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_key);
   il_port_close(&vm->isolate->inbox);
@@ -363,7 +390,9 @@ static int open_for_main(lua_State *L) {
 
 int isolua_main_open(isolua_host *host, lua_State **L) {
   int err;
-  il_vm *vm = make_state(host, 0);
+  il_vm *vm;
+  if (IL_NULL(host) || IL_NULL(L)) return ISOLUA_INVALID;
+  vm = make_state(host, 0);
   if (vm == NULL) return ISOLUA_MEMORY;
   lua_pushcfunction(vm->L, open_for_main);
   if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {

@@ -14,5 +14,7 @@ int il_vm_host_init(isolua_host *host);
 
 /* The handler of the kill signal, on the thread that is to be interrupted. */
 void il_vm_on_signal(void);
+/* Does the calling thread run an isolate of that host, other than main? */
+bool il_vm_is_inside(const isolua_host *host);
 
 #endif

@@ -95,7 +95,7 @@ static bool begin(isolua_message *m, bool key) {
   t = m->nopened > 0 ? &m->opened[m->nopened - 1] : NULL;
   if (m->sealed) wrong(m, complete);
   if (t != NULL && t->map && t->count % 2 == 0 && !key)
-    wrong(m, "a key in a map is a string or a number, not NaN");
+    wrong(m, "a key in a map is a string, a number that is not NaN, or a boolean");
   if (m->code != ISOLUA_OK) return false;
   if (t != NULL) {
     t->count++;

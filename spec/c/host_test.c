@@ -48,7 +48,7 @@ static void takes_shorter_options(void) {
   capture log = CAPTURE;
   isolua_host_options o = {.log = capture_text, .log_ud = &log, .kill_signal = 1000};
   isolua_host *host;
-  o.size = sizeof o.size;
+  o.size = offsetof(isolua_host_options, alloc_ud);
   if (CHECK_INT(isolua_host_open(&o, &host), ISOLUA_OK)) embed_close(host);
   o.size = offsetof(isolua_host_options, print);
   if (!CHECK_INT(isolua_host_open(&o, &host), ISOLUA_OK)) return;
@@ -592,6 +592,20 @@ static void closing_host_runs_nothing(void) {
   isolua_future_release(atomic_load(&c.future));
 }
 
+static int open_nothing(lua_State *L) {
+  return luaL_error(L, "the configuration is missing");
+}
+
+static void log_has_why_no_state_opens(void) {
+  capture log = CAPTURE;
+  isolua_host_options o = {.log = capture_text, .log_ud = &log};
+  isolua_host *host = embed_open(&o);
+  isolua_host_set_open(host, open_nothing);
+  embed_gives(host, NULL, "return 1", ISOLUA_MEMORY, NULL);
+  CHECK(capture_has(&log, "the configuration is missing"));
+  embed_close(host);
+}
+
 /* What starts something, in the host that closes. */
 typedef struct starting {
   isolua_host *host;
@@ -910,6 +924,7 @@ static const check_case cases[] = {
   {"an error that came after a wait timed out is logged", error_after_a_wait_is_logged},
   {"a callback may run isolates", callbacks_may_run},
   {"a host that closes runs nothing more", closing_host_runs_nothing},
+  {"the log has why no state can be opened", log_has_why_no_state_opens},
   {"a host that closes starts nothing, whatever the function", closing_host_starts_nothing},
   {"a host that is full starts nothing, whatever the function", full_host_starts_nothing},
   {"options are checked, whatever the function", starting_checks_options},

@@ -28,6 +28,8 @@ static void options_of_hosts(void) {
   isolua_host_options o = {.size = 3};
   isolua_host *h;
   WRONG(isolua_host_open(&o, &h), of_size(3, "isolua_host_options", sizeof o));
+  o.size = sizeof(void *);
+  WRONG(isolua_host_open(&o, &h), of_size(sizeof(void *), "isolua_host_options", sizeof o));
   WRONG(isolua_host_open(NULL, NULL), "`host` is NULL");
   o = (isolua_host_options){.size = sizeof o, .kill_signal = -2};
   WRONG(isolua_host_open(&o, &h), "`kill_signal` of the options is below -1");
@@ -48,7 +50,7 @@ static void options_of_isolates(void) {
     o = (isolua_options){.size = sizeof o + 8};
     WRONG(starters[i](host, &o), of_size(sizeof o + 8, "isolua_options", sizeof o));
     o = (isolua_options){.size = sizeof o, .timeout = -1};
-    WRONG(starters[i](host, &o), "`timeout` of the options is negative");
+    WRONG(starters[i](host, &o), "`timeout` of the options is negative (0: none)");
     o = (isolua_options){.size = sizeof o, .libs = "string tabel math"};
     WRONG(starters[i](host, &o), "`libs` of the options: there is no library 'tabel'");
     o = (isolua_options){.size = sizeof o, .gc = "fast"};
@@ -86,10 +88,11 @@ static void options_of_pools(void) {
   WRONG(isolua_submit_string(pool, &job, "", NULL, 0, &f),
         of_size(2, "isolua_job_options", sizeof job));
   job = (isolua_job_options){.size = sizeof job, .timeout = -1};
-  WRONG(isolua_submit_string(pool, &job, "", NULL, 0, &f), "`timeout` of the options is negative");
+  WRONG(isolua_submit_string(pool, &job, "", NULL, 0, &f),
+        "`timeout` of the options is negative (0: none)");
   job = (isolua_job_options){.size = sizeof job, .priority = 200};
   WRONG(isolua_submit_string(pool, &job, "", NULL, 0, &f),
-        "`priority` of the options is 200: from -128 to 127 there are");
+        "`priority` of the options is 200, not from -128 to 127");
   WRONG(isolua_submit_string(NULL, NULL, "", NULL, 0, &f), "`pool` is NULL");
   WRONG(isolua_submit_string(pool, NULL, NULL, NULL, 0, &f), "`source` is NULL");
   WRONG(isolua_submit_string(pool, NULL, "", NULL, 0, NULL), "`future` is NULL");
@@ -117,9 +120,9 @@ static void messages(void) {
   CHECK_INT(isolua_receiver_new(host, NULL, 0, &receiver, &sender), ISOLUA_OK);
   BREAKS((void)0, isolua_add_end(m), "there is no table to end");
   BREAKS(isolua_add_map(m, 0), isolua_add_nil(m),
-         "a key in a map is a string or a number, not NaN");
+         "a key in a map is a string, a number that is not NaN, or a boolean");
   BREAKS(isolua_add_map(m, 0), isolua_add_number(m, (double)NAN),
-         "a key in a map is a string or a number, not NaN");
+         "a key in a map is a string, a number that is not NaN, or a boolean");
   BREAKS((isolua_add_map(m, 0), isolua_add_string(m, "x")), isolua_add_end(m),
          "a key in a map has no value");
   BREAKS((void)0, isolua_add_bytes(m, NULL, 1), "`bytes` is NULL");
@@ -195,6 +198,10 @@ static void states(void) {
   luaL_openlibs(L);
   isolua_open_modules(L);
   WRONG(isolua_detach(L), "the state is not attached");
+  WRONG(isolua_detach(NULL), "`L` is NULL");
+  WRONG(isolua_attach(host, NULL), "`L` is NULL");
+  WRONG(isolua_main_open(NULL, &main), "`host` is NULL");
+  WRONG(isolua_main_open(host, NULL), "`L` is NULL");
   CHECK_INT(isolua_attach(host, L), ISOLUA_OK);
   WRONG(isolua_attach(host, L), "the state is attached already");
   WRONG(isolua_attach(host, M), "the host has a main isolate already");
@@ -211,6 +218,33 @@ static void states(void) {
   WRONG(isolua_detach(M), "the state has a host of its own, and is detached when it is closed");
   lua_close(L);
   lua_close(M);
+  close_host();
+}
+
+/* Where a host cannot be closed. */
+static void closes(void *ud, isolua_future *f) {
+  (void)f;
+  WRONG(isolua_host_close(host, 0), "a callback of isolua_pump closes its host");
+  ++*(int *)ud;
+}
+
+static void closes_in_print(void *ud, long long isolate, const char *name, const char *line,
+                            size_t length) {
+  (void)isolate, (void)name, (void)line, (void)length;
+  WRONG(isolua_host_close(host, 0), "an isolate closes its host");
+  ++*(int *)ud;
+}
+
+static void closing_a_host(void) {
+  int closed = 0;
+  isolua_host_options o = {.print = closes_in_print, .print_ud = &closed};
+  isolua_future *f;
+  host = embed_open(&o);
+  f = embed_run(host, NULL, "print(1)");
+  CHECK_INT(isolua_future_on_done(f, closes, &closed), ISOLUA_OK);
+  CHECK_INT(isolua_future_wait(f, SOON), ISOLUA_OK);
+  while (closed < 2 && check_passing()) isolua_pump(host, -1, -1);
+  isolua_future_release(f);
   close_host();
 }
 
@@ -244,6 +278,7 @@ static const check_case cases[] = {
   {"arguments for ports are told", ports},
   {"arguments that are NULL are told", what_is_null},
   {"states that cannot be attached or detached are told", states},
+  {"who cannot close a host is told", closing_a_host},
   {"each thread is told of its own", each_thread},
 };
 CHECK_MAIN(cases)

@@ -329,6 +329,18 @@ static void many_threads_submit(void) {
 
 /* -- Ending ------------------------------------------------------------------------------------ */
 
+/* Where the host has no room for all isolates of a pool, the others run the jobs. */
+static void pools_may_want_more_than_there_are(void) {
+  isolua_host_options most = {.max_isolates = 1};
+  isolua_pool_options o = {.size = sizeof o, .workers = 4};
+  isolua_future *f[50];
+  host = embed_open(&most);
+  if (host == NULL || !CHECK_INT(isolua_pool_new(host, NULL, &o, &pool), ISOLUA_OK)) return;
+  for (int i = 0; i < 50; i++) f[i] = submit("return ...", integers(i, 0));
+  for (int i = 0; i < 50; i++) CHECK_INT(integer_of(f[i]), i);
+  close_pool();
+}
+
 static void closed_pools_run_what_is_in(void) {
   isolua_message *m = integers(1, 2);
   isolua_future *f[20], *none = NULL;
@@ -348,6 +360,18 @@ static void closed_pools_run_what_is_in(void) {
   CHECK_INT(s.done, 20);
   CHECK(check_isolates_end());
   close_pool();
+}
+
+static void pools_of_closed_hosts_refuse(void) {
+  isolua_future *f = NULL;
+  isolua_message *m = integers(1, 2);
+  if (!open_pool(1, 0)) return;
+  CHECK_INT(integer_of(submit("return 7", NULL)), 7);
+  CHECK_INT(isolua_host_close(host, SOON), ISOLUA_OK);
+  CHECK_INT(isolua_submit_string(pool, NULL, "return 1", m, SOON, &f), ISOLUA_CLOSED);
+  CHECK(f == NULL);
+  isolua_message_free(m);
+  isolua_pool_release(pool);
 }
 
 static void cancelled_pools_end_what_is_in(void) {
@@ -573,6 +597,8 @@ static const check_case cases[] = {
   {"options hold for all isolates", options_hold_for_all_isolates},
   {"isolates are replaced after max_jobs", isolates_are_replaced},
   {"isolates end when they are idle", isolates_end_when_idle},
+  {"pools may want more isolates than the host has room for", pools_may_want_more_than_there_are},
+  {"pools of closed hosts refuse jobs", pools_of_closed_hosts_refuse},
   {"full queues refuse jobs, whose arguments stay the caller's", full_queues_refuse},
   {"submitters wait for room, or the end", submitters_wait_for_room},
   {"higher priorities go first", higher_priorities_go_first},

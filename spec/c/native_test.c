@@ -624,6 +624,27 @@ static void messages_go_on_as_arguments(void) {
   close_host();
 }
 
+/* One that is closed while it is attached is detached. */
+static void attached_states_may_be_closed(void) {
+  for (int i = 0; i < 3; i++) {
+    lua_State *L = luaL_newstate();
+    if (!open_host()) return;
+    luaL_openlibs(L);
+    isolua_open_modules(L);
+    if (i == 2) { /* what was its first end is garbage when it is attached again */
+      CHECK_INT(isolua_attach(host, L), ISOLUA_OK);
+      CHECK_INT(isolua_detach(L), ISOLUA_OK);
+    }
+    CHECK_INT(isolua_attach(host, L), ISOLUA_OK);
+    if (i > 0) CHECK_INT(luaL_dostring(L, "require 'isolate'.after(60, print)"), LUA_OK);
+    lua_gc(L, LUA_GCCOLLECT);
+    CHECK(isolua_host_of(L) == host);
+    lua_close(L);
+    isolua_pump(host, -1, -1);
+    close_host();
+  }
+}
+
 static void received_messages_take_nothing(void) {
   isolua_receiver *r;
   isolua_sender *s;
@@ -1235,6 +1256,7 @@ static const check_case cases[] = {
   {"closing a receiver ends who receives", closing_ends_who_receives},
   {"messages that were received or read go on as arguments", messages_go_on_as_arguments},
   {"messages that were received take nothing more", received_messages_take_nothing},
+  {"states may be closed while they are attached", attached_states_may_be_closed},
   {"isolates live and tell of themselves", isolates_live_and_tell_of_themselves},
   {"isolates live of files, with arguments", isolates_live_in_files},
   {"the pump calls for futures", pump_calls_for_futures},
