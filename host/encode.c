@@ -2003,7 +2003,7 @@ static bool put_tiny_call(il_encoder *e, lua_State *L, int n, const il_sending *
   if (!how->share || how->strip || e->roomhandles == 0 || lua_type(L, first) != LUA_TFUNCTION ||
       has_name(e->vm, lua_topointer(L, first)))
     return false;
-  if ((size_t)n > (e->cap - TINY_HEAD) / TINY_VALUE || e->cap < TINY_HEAD) return false;
+  if (e->cap < TINY_HEAD || (size_t)n > (e->cap - TINY_HEAD) / TINY_VALUE) return false;
   for (int i = first + 1; i < first + n; i++)
     if (!is_tiny(L, i)) return false;
   s = known_code(L, first);

@@ -610,8 +610,8 @@ static long live(lead *led, enum kind what, long first, long end) {
   return atomic_load(&calls[what]);
 }
 
-/* Until a few in a row had no n-th call. */
-static void every(lead *led, enum kind what, long width) {
+/* Until a few in a row had no n-th call. `step`: every so manieth. */
+static void every(lead *led, enum kind what, long width, int step) {
   enum { WITHOUT = 3 };
   int without = 0;
   long n = 0;
@@ -624,9 +624,11 @@ static void every(lead *led, enum kind what, long width) {
       printf("      call %ld of %ld was refused\n", n, all);
       return;
     }
-    n += without > 0 ? 1 : check_scale(what == HEAP ? 9 : 1, what == HEAP ? 97 : 23);
+    n += without > 0 ? 1 : check_scale(step, what == HEAP ? 97 : 23);
   }
 }
+
+#define STEP 9 /* of the calls of a heap */
 
 #define LIVES(X)                                                                                   \
   X(native_ports, "messages and native ports")                                                     \
@@ -643,26 +645,26 @@ static void every(lead *led, enum kind what, long width) {
 
 #define TESTS(name, what)                                                                          \
   static void name##_without_a_block(void) {                                                       \
-    every(leads_##name, MEMORY, 1);                                                                \
+    every(leads_##name, MEMORY, 1, 1);                                                             \
   }                                                                                                \
   static void name##_without_two_blocks(void) {                                                    \
-    every(leads_##name, MEMORY, 2);                                                                \
+    every(leads_##name, MEMORY, 2, 1);                                                             \
   }                                                                                                \
   static void name##_without_memory(void) {                                                        \
-    every(leads_##name, MEMORY, LONG_MAX);                                                         \
+    every(leads_##name, MEMORY, LONG_MAX, 1);                                                      \
   }                                                                                                \
   static void name##_without_a_heap(void) {                                                        \
-    every(leads_##name, HEAP, 1);                                                                  \
-    every(leads_##name, HEAP, 2);                                                                  \
-    every(leads_##name, HEAP, LONG_MAX);                                                           \
+    every(leads_##name, HEAP, 1, STEP);                                                            \
+    every(leads_##name, HEAP, 2, STEP);                                                            \
+    every(leads_##name, HEAP, LONG_MAX, STEP);                                                     \
   }                                                                                                \
   static void name##_without_threads(void) {                                                       \
-    every(leads_##name, THREADS, 1);                                                               \
-    every(leads_##name, THREADS, LONG_MAX);                                                        \
+    every(leads_##name, THREADS, 1, 1);                                                            \
+    every(leads_##name, THREADS, LONG_MAX, 1);                                                     \
   }                                                                                                \
   static void name##_without_files(void) {                                                         \
-    every(leads_##name, FILES, 1);                                                                 \
-    every(leads_##name, FILES, LONG_MAX);                                                          \
+    every(leads_##name, FILES, 1, 1);                                                              \
+    every(leads_##name, FILES, LONG_MAX, 1);                                                       \
   }
 LIVES(TESTS)
 
@@ -673,5 +675,18 @@ LIVES(TESTS)
     {what " without a heap", name##_without_a_heap},                                               \
     {what " without threads", name##_without_threads},                                             \
     {what " without files", name##_without_files},
-static const check_case cases[] = {LIVES(CASES)};
+/* Of Lua's own calls there are thousands a life: here none is left out. */
+static void isolates_without_any_part_of_a_heap(void) {
+  every(leads_isolates, HEAP, 1, 1);
+}
+
+static void isolates_without_a_heap_from_any_part_on(void) {
+  every(leads_isolates, HEAP, LONG_MAX, 1);
+}
+
+static const check_case cases[] = {
+  {"futures and isolates without any part of a heap", isolates_without_any_part_of_a_heap},
+  {"futures and isolates without a heap from any part on",
+   isolates_without_a_heap_from_any_part_on},
+  LIVES(CASES)};
 CHECK_MAIN(cases)
