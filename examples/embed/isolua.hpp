@@ -90,8 +90,9 @@ struct future : owner<isolua_future, isolua_future_release> {
 };
 
 struct host : owner<isolua_host, isolua_host_close, ISOLUA_SECOND> { // outlives what it made
-  explicit host(isolua_host_options o = {})
-      : unique_ptr(made<isolua_host>(isolua_host_open, (o.size = sizeof o, &o))) {}
+  // open: isolua_host_new for strangers, who find no module of this library then
+  explicit host(isolua_host_options o = {}, decltype(&isolua_host_open) open = isolua_host_open)
+      : unique_ptr(made<isolua_host>(open, (o.size = sizeof o, &o))) {}
   future run(const char *source, message args = message(), isolua_options o = {}) const {
     o.size = sizeof o, o.args = args.release();
     return future(made<isolua_future>(isolua_run_string, get(), &o, source));
@@ -103,13 +104,15 @@ struct host : owner<isolua_host, isolua_host_close, ISOLUA_SECOND> { // outlives
 };
 
 struct receiver : owner<isolua_receiver, isolua_receiver_close> {
-  receiver(const host &h, sender &first, isolua_receiver *r = nullptr) { // first: a sender of it
-    first.reset(made<isolua_sender>(isolua_receiver_new, h.get(), nullptr, 0, &r));
+  receiver(const host &h, sender &first, std::size_t capacity = 0) { // first: a sender of it
+    isolua_receiver *r = nullptr;
+    first.reset(made<isolua_sender>(isolua_receiver_new, h.get(), nullptr, capacity, &r));
     reset(r);
   }
   message receive(std::int64_t timeout = ISOLUA_FOREVER) const { // null: too late, or closed
     isolua_message *m = nullptr;
-    if (isolua_receive(get(), timeout, &m) == ISOLUA_MEMORY) throw error(ISOLUA_MEMORY);
+    int code = isolua_receive(get(), timeout, &m);
+    if (code != ISOLUA_OK && code != ISOLUA_TIMEOUT && code != ISOLUA_CLOSED) throw error(code);
     return message(m);
   }
 };
