@@ -536,7 +536,7 @@ il_values *il_values_new(const il_msg *m) {
   r.slots = calloc((size_t)slots + 1, sizeof *r.slots);
   r.places = *m->data == W_ONE ? NULL : calloc(256, sizeof *r.places);
   r.failed = r.slots == NULL || (*m->data != W_ONE && r.places == NULL);
-  if (!r.failed && *m->data == W_ONE) get_root(&r);
+  if (!r.failed && *m->data == W_ONE) get_value(&r); /* without parts, and without an end */
   if (!r.failed && *m->data != W_ONE) get_roots(&r);
   if (!r.failed) {
     assert(r.nvalues == all->count);
