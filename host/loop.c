@@ -190,6 +190,7 @@ il_coro *il_coro_new(il_vm *vm, lua_State *L, int n) {
 
 il_coro *il_coro_of(il_vm *vm, lua_State *L) {
   il_coro *c = vm->loop.current;
+  if (il_vm_dying(vm) != 0 && il_vm_unwinding(vm)) return NULL; /* no loop would go on with it */
   return c != NULL && c->co == L && lua_isyieldable(L) ? c : NULL;
 }
 

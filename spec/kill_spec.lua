@@ -570,6 +570,30 @@ describe("iso:kill()", function()
   end)
 
   describe("lets run", function()
+    -- Nothing would resume a task that has parked in there.
+    it("<close> variables that wait, of the body and of a task that was busy", function()
+      for _, in_task in ipairs { true, false } do
+        local step = isolate.atomic(0)
+        local iso = isolate.spawn(function()
+          local here = require "isolate"
+          local function busy()
+            local _ <close> = setmetatable({}, { __close = function()
+              here.sleep(0.02)
+              step:add(1)
+            end })
+            step:add(1)
+            while true do end
+          end
+          if in_task then here.async(busy) else busy() end
+          here.sleep(60)
+        end)
+        repeat isolate.sleep(0.001) until step:load() == 1
+        iso:kill { grace = limit }
+        gone(iso)
+        assert.equal(2, step:load(), in_task and "a task" or "the body")
+      end
+    end)
+
     it("<close> variables, innermost first, and then finalizers, of all coroutines", function()
       local rx, tx = isolate.port()
       local iso = isolate.spawn(function(t)
