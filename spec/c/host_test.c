@@ -578,16 +578,21 @@ static void callbacks_may_run(void) {
   embed_close(c.host);
 }
 
+/* Calls `print` once in a host that closes. */
+static void print_while_it_closes(caller *c, isolua_print print) {
+  isolua_host_options o = {.print = print, .print_ud = c};
+  isolua_future *f;
+  c->host = embed_open(&o);
+  f = embed_run(c->host, NULL, "local x <close> = setmetatable({}, {__close = print}) " ENDLESS);
+  isolua_future_wait(f, 50 * MILLISECOND);
+  embed_close(c->host);
+  isolua_future_release(f);
+  CHECK_INT(atomic_load(&c->calls), 1);
+}
+
 static void closing_host_runs_nothing(void) {
   caller c = {.source = "return 42"};
-  isolua_host_options o = {.print = print_runs, .print_ud = &c};
-  isolua_future *f;
-  c.host = embed_open(&o);
-  f = embed_run(c.host, NULL, "local x <close> = setmetatable({}, {__close = print}) " ENDLESS);
-  isolua_future_wait(f, 50 * MILLISECOND);
-  embed_close(c.host);
-  isolua_future_release(f);
-  CHECK_INT(atomic_load(&c.calls), 1);
+  print_while_it_closes(&c, print_runs);
   CHECK_INT(atomic_load(&c.code), ISOLUA_CLOSED);
   isolua_future_release(atomic_load(&c.future));
 }
@@ -606,35 +611,22 @@ static void log_has_why_no_state_opens(void) {
   embed_close(host);
 }
 
-/* What starts something, in the host that closes. */
-typedef struct starting {
-  isolua_host *host;
-  atomic_int calls;
-} starting;
-
 static void print_starts(void *ud, long long isolate, const char *name, const char *text,
                          size_t length) {
-  starting *s = ud;
+  caller *c = ud;
   lua_State *L = luaL_newstate();
   (void)isolate, (void)name, (void)text, (void)length;
-  for (int i = 0; i < STARTERS; i++) CHECK_INT(starters[i](s->host, NULL), ISOLUA_CLOSED);
+  for (int i = 0; i < STARTERS; i++) CHECK_INT(starters[i](c->host, NULL), ISOLUA_CLOSED);
   if (CHECK(L != NULL)) {
-    CHECK_INT(isolua_attach(s->host, L), ISOLUA_CLOSED);
+    CHECK_INT(isolua_attach(c->host, L), ISOLUA_CLOSED);
     lua_close(L);
   }
-  atomic_fetch_add(&s->calls, 1);
+  atomic_fetch_add(&c->calls, 1);
 }
 
 static void closing_host_starts_nothing(void) {
-  starting s = {.calls = 0};
-  isolua_host_options o = {.print = print_starts, .print_ud = &s};
-  isolua_future *f;
-  s.host = embed_open(&o);
-  f = embed_run(s.host, NULL, "local x <close> = setmetatable({}, {__close = print}) " ENDLESS);
-  isolua_future_wait(f, 50 * MILLISECOND);
-  embed_close(s.host);
-  isolua_future_release(f);
-  CHECK_INT(atomic_load(&s.calls), 1);
+  caller c = {.source = NULL};
+  print_while_it_closes(&c, print_starts);
 }
 
 static void full_host_starts_nothing(void) {
